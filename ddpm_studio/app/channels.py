@@ -1,0 +1,74 @@
+"""What flows from the engine thread to the window: metrics and tapes. (State changes are queued signals.)
+
+The window pulls on its own clocks; the worker never waits for it. No Qt here.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+
+class LatestValue(Generic[T]):
+    """A slot of size one: a put before the take replaces what lay there. Any thread puts, the window takes."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._item: T | None = None
+        self.dropped = 0
+
+    def put(self, item: T) -> None:
+        with self._lock:
+            self.dropped += self._item is not None
+            self._item = item
+
+    def take(self) -> T | None:
+        with self._lock:
+            item, self._item = self._item, None
+        return item
+
+
+class MetricLog:
+    """Named columns of float64 that only grow: one writer, readers never lock.
+
+    A reader sees rows [0, n): n is published after its row, and a larger buffer holds all older rows.
+    """
+
+    def __init__(self, *columns: str, capacity: int = 1 << 14) -> None:
+        self.columns = columns
+        self._buffer = np.empty((len(columns), capacity))
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, *values: float) -> None:
+        n, buffer = self._n, self._buffer
+        if n == buffer.shape[1]:
+            self._buffer = buffer = np.concatenate([buffer, np.empty_like(buffer)], axis=1)
+        buffer[:, n] = values
+        self._n = n + 1  # publish last
+
+    def extend(self, rows: NDArray[np.float64]) -> None:
+        """Append many rows at once, (rows, columns)."""
+        for row in rows:
+            self.append(*row)
+
+    def truncate_after(self, step: float) -> None:
+        """Forget rows whose first column is above ``step`` (a roll-back); only between two appends."""
+        self._n = int(np.searchsorted(self._buffer[0, : self._n], step, side="right"))
+
+    def view(self, column: str) -> NDArray[np.float64]:
+        """The rows so far of one column, without a copy."""
+        n, buffer = self._n, self._buffer  # n first: the buffer can only be newer
+        view: NDArray[np.float64] = buffer[self.columns.index(column), :n]
+        return view
+
+    def last(self, column: str) -> float | None:
+        rows = self.view(column)
+        return float(rows[-1]) if len(rows) else None

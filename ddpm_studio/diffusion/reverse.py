@@ -1,0 +1,95 @@
+"""reverse_process: from x_T to x_0 as a generator, one ``ReverseStep`` for each state."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddpm_studio.diffusion.denoiser import DenoiserLike
+from ddpm_studio.diffusion.noise import gaussian
+from ddpm_studio.diffusion.samplers import Move, Past, Sampler
+from ddpm_studio.diffusion.schedule import NoiseSchedule
+
+
+@dataclass(frozen=True)
+class ReverseStep:
+    """A state of the process. Its tensors are never written again, so they may be kept and scrubbed.
+
+    Attributes:
+        index: 0 for the start x_T, then 1 … total.
+        total: number of moves in the grid.
+        t: the level of ``x``.
+        t_from: the level at which x0 and eps were predicted (``t`` itself for the start).
+        x: float32 (N, …), the state at level t.
+        x0, eps: the prediction that led here, or None for the start.
+        nfe: network calls so far.
+    """
+
+    index: int
+    total: int
+    t: int
+    t_from: int
+    x: Tensor
+    x0: Tensor | None
+    eps: Tensor | None
+    nfe: int
+
+
+@torch.no_grad()
+def reverse_process(
+    denoiser: DenoiserLike,
+    grid: Sequence[int],
+    sampler: Sampler,
+    shape: Sequence[int],
+    *,
+    seeds: Sequence[int],
+    schedule: NoiseSchedule | None = None,
+    x: Tensor | None = None,
+    label: Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> Iterator[ReverseStep]:
+    """Walk the grid with one sampler; yields the start, then one step for each finished move.
+
+    Args:
+        grid: strictly falling levels, e.g. from ``timestep_grid``.
+        shape: of one item, e.g. (1, 28, 28).
+        seeds: one for each item; item i depends on seeds[i] alone, whatever the batch.
+        schedule: needed only for denoisers that do not carry one.
+        x: start state at level grid[0], (N, *shape); default sigma·z (at T: pure noise).
+        label: int64 (N,) class labels or None.
+
+    Raises:
+        ValueError: if the grid does not fall or leaves the schedule.
+    """
+    # The decorator form of no_grad switches gradients off only while this generator runs: a consumer
+    # between two yields has its own setting back.
+    table: NoiseSchedule = schedule if schedule is not None else denoiser.schedule  # type: ignore[attr-defined]
+    if len(grid) < 2 or any(t <= u for t, u in zip(grid, grid[1:], strict=False)):
+        raise ValueError(f"the levels of a grid must fall; got {list(grid)[:6]}…")
+    if grid[0] > table.steps or grid[-1] < 0:
+        raise ValueError(f"the grid runs from {grid[0]} to {grid[-1]}, outside the schedule's 0 … {table.steps}")
+
+    draws = 0
+
+    def noise() -> Tensor:
+        nonlocal draws
+        draws += 1
+        return gaussian(seeds, draws, shape, device=device).to(x)  # type: ignore[arg-type]
+
+    if x is None:
+        x = gaussian(seeds, 0, shape, device=device)
+        x = x * float(table.sigma[grid[0]])
+    past: deque[Past] = deque(maxlen=max(sampler.memory, 0))
+    total, nfe = len(grid) - 1, 0
+    yield ReverseStep(0, total, grid[0], grid[0], x, None, None, nfe)
+    for index, (t, u) in enumerate(zip(grid, grid[1:], strict=False), start=1):
+        prediction = denoiser(x, t, label)
+        move = Move(table, x, t, u, prediction, tuple(past), noise, denoiser, label)
+        x = sampler.step(move)
+        nfe += sampler.calls
+        past.append(Past(t, prediction))
+        yield ReverseStep(index, total, u, t, x, prediction.x0, prediction.eps, nfe)

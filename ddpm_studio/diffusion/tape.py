@@ -1,0 +1,138 @@
+"""A tape: what one reverse process showed, kept as plain arrays so that it plays without torch.
+
+Pictures are uint8 (N, H, W, C) as they are shown; points are float32 (N, 2). A tape grows while it is
+recorded: ``frames`` is only ever appended to, so another thread may read ``tape.frames[:n]``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Items = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One state: x at level t, and the estimates x0 and eps that led there (None for the start x_T)."""
+
+    index: int
+    t: int
+    x: Items
+    x0: Items | None = None
+    eps: Items | None = None
+
+    def view(self, show: str) -> Items:
+        """``show``: "x", "x0" or "eps"; the start has no estimates and shows x for each."""
+        shown: Items | None = {"x": self.x, "x0": self.x0, "eps": self.eps}[show]
+        return self.x if shown is None else shown
+
+    @property
+    def nbytes(self) -> int:
+        return sum(a.nbytes for a in (self.x, self.x0, self.eps) if a is not None)
+
+
+@dataclass
+class Tape:
+    """The frames of one reverse process, and where it comes from.
+
+    Attributes:
+        kind: "pictures" or "points".
+        steps: T of the schedule.
+        total: frames that a complete tape holds, so that a timeline can show how far it is.
+        training_step: of the weights; None if unknown.
+        weights: "ema" or "raw".
+        alpha, sigma: at each frame's level, filled with the frames (for captions and axes).
+    """
+
+    kind: Literal["pictures", "points"]
+    steps: int
+    total: int
+    title: str = ""
+    training_step: int | None = None
+    weights: Literal["ema", "raw"] = "ema"
+    sampler: str = ""
+    seed: int = 0
+    frames: list[Frame] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.frames) >= self.total
+
+    @property
+    def count(self) -> int:
+        """Pictures or points in each frame; 0 before the first."""
+        return len(self.frames[0].x) if self.frames else 0
+
+    @property
+    def nbytes(self) -> int:
+        return sum(frame.nbytes for frame in self.frames)
+
+    # -- files: an .npz without pickles
+
+    def save(self, path: Path) -> None:
+        """Write a compressed .npz; the start's missing estimates are left out."""
+        about = {k: v for k, v in asdict_shallow(self).items() if k != "frames"}
+        np.savez_compressed(path, about=np.array(json.dumps(about)), **self.arrays())
+
+    def arrays(self) -> dict[str, Items]:
+        """The frames as stacked arrays: index, t, x, and x0 and eps of all frames that have them."""
+        later = [f for f in self.frames if f.x0 is not None and f.eps is not None]
+        arrays = {
+            "index": np.array([f.index for f in self.frames]),
+            "t": np.array([f.t for f in self.frames]),
+            "x": np.stack([f.x for f in self.frames]),
+        }
+        if later:
+            arrays["x0"] = np.stack([f.view("x0") for f in later])
+            arrays["eps"] = np.stack([f.view("eps") for f in later])
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, about: dict[str, Any], arrays: dict[str, Items]) -> Tape:
+        """The inverse of ``arrays``."""
+        index, levels, x = arrays["index"], arrays["t"], arrays["x"]
+        lead = len(x) - len(arrays["x0"]) if "x0" in arrays else len(x)  # frames without estimates come first
+        frames = [
+            Frame(
+                int(index[i]),
+                int(levels[i]),
+                x[i],
+                arrays["x0"][i - lead] if i >= lead else None,
+                arrays["eps"][i - lead] if i >= lead else None,
+            )
+            for i in range(len(x))
+        ]
+        return cls(**about, frames=frames)
+
+    @classmethod
+    def load(cls, path: Path) -> Tape:
+        """Read a tape written by ``save``.
+
+        Raises:
+            ValueError: with one sentence, if the file is not a tape.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return cls.from_arrays(json.loads(str(arrays.pop("about"))), arrays)
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"{path} is not a recorded tape: {error}") from error
+
+
+def asdict_shallow(tape: Tape) -> dict[str, Any]:
+    """A tape's attributes by name (``dataclasses.asdict`` would copy every frame)."""
+    return {name: getattr(tape, name) for name in tape.__dataclass_fields__}
+
+
+def kept_indices(total: int, most: int = 120) -> Sequence[int]:
+    """Which of the states 0 … total a tape keeps: evenly spread, the first and the last always."""
+    if total + 1 <= most:
+        return range(total + 1)
+    return sorted({round(i * total / (most - 1)) for i in range(most)})

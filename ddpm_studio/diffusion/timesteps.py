@@ -1,0 +1,56 @@
+"""timestep_grid: the explicit list of levels that a sampler visits, T first, 0 last."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddpm_studio.diffusion.schedule import NoiseSchedule
+
+SPACINGS = ("uniform", "quadratic", "karras", "log-snr")
+
+
+def timestep_grid(schedule: NoiseSchedule, steps: int, spacing: str = "uniform", rho: float = 7.0) -> list[int]:
+    """``steps`` moves from T down to 0, as a strictly falling list of at most steps + 1 levels.
+
+    Spacings: "uniform" in t (the "trailing" one of arXiv 2305.08891: starts at T, ends clean), "quadratic"
+    in t (DDIM, appendix D.3), "karras" (EDM eq. 5, exponent rho in σ/α), "log-snr" (uniform in log SNR, as
+    DPM-Solver). Where two wished levels fall on one entry of the table it is visited once, so the
+    grid may be shorter.
+
+    Raises:
+        ValueError: if steps does not lie in 1 … T or the spacing is unknown.
+    """
+    T = schedule.steps
+    if not 1 <= steps <= T:
+        raise ValueError(f"{steps} sampling steps do not fit a schedule with T = {T}: use 1 … {T}")
+    u = np.linspace(0, 1, steps + 1)
+    if spacing == "uniform":
+        levels = T * (1 - u)
+    elif spacing == "quadratic":
+        levels = T * (1 - u) ** 2
+    elif spacing in ("karras", "log-snr"):
+        levels = np.append(_levels_by_noise(schedule, u[: steps + 1], spacing, rho, steps), 0)
+    else:
+        raise ValueError(f"no spacing is called {spacing!r}; there are {', '.join(SPACINGS)}")
+    falling = sorted({round(float(level)) for level in levels}, reverse=True)
+    return [int(level) for level in falling]
+
+
+def _levels_by_noise(
+    schedule: NoiseSchedule, u: NDArray[np.float64], spacing: str, rho: float, steps: int
+) -> NDArray[np.float64]:
+    """``steps`` levels from T to 1, evenly spaced in log(σ/α) or in (σ/α)^(1/rho)."""
+    # A flow has alpha[T] = 0, infinite σ/α: the top level stands apart and the rest is spaced below it.
+    with np.errstate(divide="ignore"):
+        ratio = schedule.sigma[1:] / schedule.alpha[1:]
+    finite = ratio[np.isfinite(ratio)]
+    u = np.linspace(0, 1, steps)
+    if spacing == "karras":
+        high, low = finite[-1] ** (1 / rho), finite[0] ** (1 / rho)
+        wished = (high + u * (low - high)) ** rho
+    else:
+        wished = np.exp(np.log(finite[-1]) + u * (np.log(finite[0]) - np.log(finite[-1])))
+    levels = np.interp(np.log(wished), np.log(finite), np.arange(1, len(finite) + 1))
+    levels[0] = schedule.steps
+    return levels

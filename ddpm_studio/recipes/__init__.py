@@ -1,0 +1,24 @@
+"""What an experiment is: the schema of a recipe and the built-in recipes. No torch and no Qt."""
+
+from ddpm_studio.recipes.library import built_in, coerce, dumps, find, read
+from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, RecipeError, kinds_of, section_class
+from ddpm_studio.recipes.settings import LEVELS, Field, Level, Section, Setting, fields_of
+
+__all__ = [
+    "LEVELS",
+    "SECTION_TITLES",
+    "Field",
+    "Level",
+    "Recipe",
+    "RecipeError",
+    "Section",
+    "Setting",
+    "built_in",
+    "coerce",
+    "dumps",
+    "fields_of",
+    "find",
+    "kinds_of",
+    "read",
+    "section_class",
+]
