@@ -1,0 +1,126 @@
+"""Cards and the few kinds of text that panels are made of."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QFont, QPainter, QPaintEvent, QPalette, QResizeEvent
+from PySide6.QtWidgets import QFrame, QLabel, QWidget
+
+from ddpm_studio.app.painting import draw_box, draw_math, math_width
+from ddpm_studio.app.theme import color, tabular, theme
+
+
+class Card(QFrame):
+    """A flat panel with a hairline border; ``accent_bar`` marks its left edge."""
+
+    def __init__(
+        self, parent: QWidget | None = None, *, role: str = "panel", accent_bar: bool = False
+    ) -> None:
+        super().__init__(parent)
+        self._role = role
+        self._accent_bar = accent_bar
+        theme().changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        rect = QRectF(self.rect())
+        if self._accent_bar:
+            painter.setClipRect(QRectF(0, 0, 3, rect.height()))
+            draw_box(painter, rect, color("accent"), color("accent"))
+            painter.setClipRect(rect.adjusted(3, 0, 0, 0))
+        draw_box(painter, rect, color(self._role), color("hairline"))
+
+
+class Caption(QLabel):
+    """Muted text: units, notes, legends."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None, *, scale: float = 0.92) -> None:
+        super().__init__(text, parent)
+        self.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        self.setFont(tabular(self.font(), scale))
+
+
+class Heading(Caption):
+    """The small title of a section."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(text, parent)
+        self.setFont(tabular(self.font(), weight=QFont.Weight.DemiBold))
+
+
+class EmptyHint(Caption):
+    """What an empty panel says in one line: what will appear there, and how."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(text, parent, scale=1.0)
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.setWordWrap(True)
+
+
+class Value(QLabel):
+    """A number in tabular digits, right-aligned; ``reserve`` keeps its width."""
+
+    def __init__(
+        self, text: str = "", parent: QWidget | None = None, *, reserve: str = "", muted: bool = False
+    ) -> None:
+        super().__init__(text, parent)
+        self.setFont(tabular(self.font()))
+        self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        if muted:
+            self.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        if reserve:
+            self.setMinimumWidth(self.fontMetrics().horizontalAdvance(reserve))
+
+    def set_text(self, text: str) -> None:
+        """Show it; costs nothing if it is what stands there already."""
+        if text != self.text():
+            self.setText(text)
+
+
+class MathLabel(QLabel):
+    """One line with subscripts, in smaller type if it would not fit."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(
+            round(math_width(self.text(), self.font())) + 2, round(self.fontMetrics().height() * 1.25)
+        )
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, self.sizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        font, wanted = QFont(self.font()), math_width(self.text(), self.font())
+        if wanted > self.width():
+            font.setPointSizeF(font.pointSizeF() * self.width() / wanted)
+        painter.setFont(font)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        draw_math(painter, QRectF(self.rect()), self.text(), self.alignment())
+
+
+class ElidedLabel(QLabel):
+    """A line that ends in … where it does not fit; the tooltip then holds all of it."""
+
+    def set_text(self, text: str) -> None:
+        if text != self.text():
+            self.setText(text)
+            self._tell()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(24, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._tell()
+
+    def _tell(self) -> None:
+        self.setToolTip(self.text() if self._elided() != self.text() else "")
+
+    def _elided(self) -> str:
+        room = self.contentsRect().width()
+        return self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, room)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        painter.drawText(self.contentsRect(), self.alignment(), self._elided())
