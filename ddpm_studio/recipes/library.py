@@ -32,7 +32,9 @@ def find(source: str | Path) -> Recipe:
     if path.is_file():
         return read(path)
     raise RecipeError(
-        {"": f"there is no built-in recipe and no file called {str(source)!r}; the built-in ones are {', '.join(built_in())}"}
+        {
+            "": f"there is no built-in recipe and no file called {str(source)!r}; the built-in ones are {', '.join(built_in())}"
+        }
     )
 
 
@@ -53,7 +55,9 @@ def read(path: Path) -> Recipe:
     try:
         return Recipe.parse(values)
     except RecipeError as error:
-        raise RecipeError({f"{path.name}: {where}".rstrip(": "): text for where, text in error.problems.items()}) from None
+        raise RecipeError(
+            {f"{path.name}: {where}".rstrip(": "): text for where, text in error.problems.items()}
+        ) from None
 
 
 def dumps(recipe: Recipe) -> str:
@@ -78,4 +82,3 @@ def coerce(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-

@@ -35,10 +35,14 @@ class Data(Section):
         ),
     ] = "fashion-mnist"
     height: Annotated[
-        int | None, Rule(ge=8, le=256), Setting("Height", "Pictures of a folder are cut and resized to this.", unit="px")
+        int | None,
+        Rule(ge=8, le=256),
+        Setting("Height", "Pictures of a folder are cut and resized to this.", unit="px"),
     ] = None
     width: Annotated[
-        int | None, Rule(ge=8, le=256), Setting("Width", "Pictures of a folder are cut and resized to this.", unit="px")
+        int | None,
+        Rule(ge=8, le=256),
+        Setting("Width", "Pictures of a folder are cut and resized to this.", unit="px"),
     ] = None
     value_range: Annotated[
         Literal["-1..1", "0..1"],
@@ -49,7 +53,10 @@ class Data(Section):
         ),
     ] = "-1..1"
     flip: Annotated[
-        bool, Setting("Mirror", "Shows each picture left-right mirrored half of the time. Wrong for letters and digits.")
+        bool,
+        Setting(
+            "Mirror", "Shows each picture left-right mirrored half of the time. Wrong for letters and digits."
+        ),
     ] = False
 
 
@@ -74,18 +81,32 @@ class _Betas(_Schedule):
     beta_start: Annotated[
         float,
         Rule(gt=0, lt=1),
-        Setting("β first", "Variance of the noise added in the first step.", level="tweak", equation="β_1", step=1e-4),
+        Setting(
+            "β first",
+            "Variance of the noise added in the first step.",
+            level="tweak",
+            equation="β_1",
+            step=1e-4,
+        ),
     ] = 1e-4
     beta_end: Annotated[
         float,
         Rule(gt=0, lt=1),
-        Setting("β last", "Variance of the noise added in the last step.", level="tweak", equation="β_T", step=1e-3),
+        Setting(
+            "β last",
+            "Variance of the noise added in the last step.",
+            level="tweak",
+            equation="β_T",
+            step=1e-3,
+        ),
     ] = 0.02
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.beta_end < self.beta_start:
-            raise ValueError(f"β last is {self.beta_end:g}, below β first ({self.beta_start:g}); make it larger")
+            raise ValueError(
+                f"β last is {self.beta_end:g}, below β first ({self.beta_start:g}); make it larger"
+            )
         return self
 
 
@@ -105,7 +126,9 @@ class ScaledLinear(_Betas):
         top = self.beta_end * 1000 / self.steps
         if top >= 1:
             least = int(self.beta_end * 1000) + 1
-            raise ValueError(f"with T = {self.steps} the last β would be {top:.3g}, which is not below 1; use T ≥ {least}")
+            raise ValueError(
+                f"with T = {self.steps} the last β would be {top:.3g}, which is not below 1; use T ≥ {least}"
+            )
         return self
 
 
@@ -132,16 +155,26 @@ class Geometric(_Schedule):
 
     kind: Literal["geometric"] = "geometric"
     sigma_min: Annotated[
-        float, Rule(gt=0), Setting("σ first", "Standard deviation of the weakest noise.", level="tweak", equation="σ_1", step=0.001)
+        float,
+        Rule(gt=0),
+        Setting(
+            "σ first", "Standard deviation of the weakest noise.", level="tweak", equation="σ_1", step=0.001
+        ),
     ] = 0.01
     sigma_max: Annotated[
-        float, Rule(gt=0), Setting("σ last", "Standard deviation of the strongest noise.", level="tweak", equation="σ_T", step=1.0)
+        float,
+        Rule(gt=0),
+        Setting(
+            "σ last", "Standard deviation of the strongest noise.", level="tweak", equation="σ_T", step=1.0
+        ),
     ] = 50.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.sigma_max <= self.sigma_min:
-            raise ValueError(f"σ last is {self.sigma_max:g}, not above σ first ({self.sigma_min:g}); make it larger")
+            raise ValueError(
+                f"σ last is {self.sigma_max:g}, not above σ first ({self.sigma_min:g}); make it larger"
+            )
         return self
 
 
@@ -167,14 +200,23 @@ class CompactUNet(Section):
         Rule(min_length=1, max_length=5),
         Setting("Channels", "Width of each level, from fine to coarse; multiples of 16.", level="tweak"),
     ] = (32, 64)
-    blocks: Annotated[int, Rule(ge=1, le=4), Setting("Blocks per level", "Residual blocks at each level.")] = 1
+    blocks: Annotated[
+        int, Rule(ge=1, le=4), Setting("Blocks per level", "Residual blocks at each level.")
+    ] = 1
     patch: Annotated[
         int,
         Rule(ge=1, le=4),
-        Setting("Stem patch", "The stem folds patch × patch pixels into channels: 2 makes it about four times faster.", unit="px"),
+        Setting(
+            "Stem patch",
+            "The stem folds patch × patch pixels into channels: 2 makes it about four times faster.",
+            unit="px",
+        ),
     ] = 2
     attention: Annotated[
-        bool, Setting("Attention", "Self-attention at the coarsest level: distant pixels see each other.", level="tweak")
+        bool,
+        Setting(
+            "Attention", "Self-attention at the coarsest level: distant pixels see each other.", level="tweak"
+        ),
     ] = False
     class_label: Annotated[
         bool, Setting("Class label", "Tell the network which class each picture belongs to.", level="tweak")
@@ -193,7 +235,9 @@ class PointMLP(Section):
     """A small multi-layer perceptron for points in the plane."""
 
     kind: Literal["point-mlp"] = "point-mlp"
-    width: Annotated[int, Rule(ge=8, le=1024), Setting("Width", "Neurons per layer.", level="tweak", step=32)] = 128
+    width: Annotated[
+        int, Rule(ge=8, le=1024), Setting("Width", "Neurons per layer.", level="tweak", step=32)
+    ] = 128
     depth: Annotated[int, Rule(ge=1, le=8), Setting("Depth", "Residual layers.", level="tweak")] = 3
 
 
@@ -224,7 +268,13 @@ class Prediction(Section):
         Setting(
             "Time label",
             "The number that tells the network the noise level: the paper's t, the code's t − 1, a fraction, or σ.",
-            choices={"t": "t", "t-1": "t − 1", "t/T": "t / T", "sigma": "σ / α", "log-sigma": "log(σ / α) / 4"},
+            choices={
+                "t": "t",
+                "t-1": "t − 1",
+                "t/T": "t / T",
+                "sigma": "σ / α",
+                "log-sigma": "log(σ / α) / 4",
+            },
         ),
     ] = "t"
     clip_x0: Annotated[
@@ -258,13 +308,17 @@ class Objective(Section):
         ),
     ] = "uniform"
     gamma: Annotated[
-        float, Rule(gt=0, le=100), Setting("min-SNR γ", "The cap of the min-SNR weight; 5 in the paper.", equation="γ", live=True)
+        float,
+        Rule(gt=0, le=100),
+        Setting("min-SNR γ", "The cap of the min-SNR weight; 5 in the paper.", equation="γ", live=True),
     ] = 5.0
 
 
 class Training(Section):
     steps: Annotated[
-        int, Rule(ge=1, le=10_000_000), Setting("Training steps", "When training is finished.", level="watch", step=500)
+        int,
+        Rule(ge=1, le=10_000_000),
+        Setting("Training steps", "When training is finished.", level="watch", step=500),
     ] = 2000
     batch: Annotated[
         int,
@@ -274,22 +328,34 @@ class Training(Section):
     learning_rate: Annotated[
         float,
         Rule(gt=0, le=1),
-        Setting("Learning rate", "Size of each learning step, after warm-up.", level="watch", live=True, step=1e-4),
+        Setting(
+            "Learning rate", "Size of each learning step, after warm-up.", level="watch", live=True, step=1e-4
+        ),
     ] = 1e-3
     warmup: Annotated[
-        int, Rule(ge=0, le=100_000), Setting("Warm-up", "Steps in which the learning rate grows from 0.", unit="steps")
+        int,
+        Rule(ge=0, le=100_000),
+        Setting("Warm-up", "Steps in which the learning rate grows from 0.", unit="steps"),
     ] = 0
     decay: Annotated[
         Literal["none", "linear", "cosine"],
         Setting("Decay", "How the learning rate falls to 0 until the last step."),
     ] = "none"
-    weight_decay: Annotated[float, Rule(ge=0, le=1), Setting("Weight decay", "AdamW's pull of the weights to 0.", step=0.01)] = 0.0
-    beta1: Annotated[float, Rule(ge=0, lt=1), Setting("Adam β1", "Memory of the mean gradient.", step=0.01)] = 0.9
-    beta2: Annotated[float, Rule(ge=0, lt=1), Setting("Adam β2", "Memory of the squared gradient.", step=0.001)] = 0.999
+    weight_decay: Annotated[
+        float, Rule(ge=0, le=1), Setting("Weight decay", "AdamW's pull of the weights to 0.", step=0.01)
+    ] = 0.0
+    beta1: Annotated[
+        float, Rule(ge=0, lt=1), Setting("Adam β1", "Memory of the mean gradient.", step=0.01)
+    ] = 0.9
+    beta2: Annotated[
+        float, Rule(ge=0, lt=1), Setting("Adam β2", "Memory of the squared gradient.", step=0.001)
+    ] = 0.999
     clip_norm: Annotated[
         float | None,
         Rule(gt=0),
-        Setting("Clip gradient", "Longer gradients are shortened to this norm; empty: never.", live=True, step=0.1),
+        Setting(
+            "Clip gradient", "Longer gradients are shortened to this norm; empty: never.", live=True, step=0.1
+        ),
     ] = 1.0
     ema_decay: Annotated[
         float,
@@ -304,10 +370,15 @@ class Training(Section):
         ),
     ] = 0.995
     stratified: Annotated[
-        bool, Setting("Spread levels", "Spreads the noise levels of a batch evenly, which makes the loss smoother.")
+        bool,
+        Setting(
+            "Spread levels", "Spreads the noise levels of a batch evenly, which makes the loss smoother."
+        ),
     ] = True
     autosave: Annotated[
-        float, Rule(ge=0.05, le=1440), Setting("Autosave", "Time between two saves of the whole state.", unit="min", step=1)
+        float,
+        Rule(ge=0.05, le=1440),
+        Setting("Autosave", "Time between two saves of the whole state.", unit="min", step=1),
     ] = 1.0
 
 
@@ -318,7 +389,13 @@ class _Sampler(Section):
     steps: Annotated[
         int,
         Rule(ge=1, le=10_000),
-        Setting("Sampling steps", "Denoising steps from x_T to x_0; fewer are faster.", level="watch", live=True, step=5),
+        Setting(
+            "Sampling steps",
+            "Denoising steps from x_T to x_0; fewer are faster.",
+            level="watch",
+            live=True,
+            step=5,
+        ),
     ] = 50
     spacing: Annotated[
         Literal["uniform", "quadratic", "karras", "log-snr"],
@@ -332,7 +409,13 @@ class DDPM(_Sampler):
     kind: Literal["ddpm"] = "ddpm"
     variance: Annotated[
         Literal["posterior", "beta"],
-        Setting("Noise variance", "σ² of the noise added back: the posterior's, or β.", level="tweak", equation="σ_t²", live=True),
+        Setting(
+            "Noise variance",
+            "σ² of the noise added back: the posterior's, or β.",
+            level="tweak",
+            equation="σ_t²",
+            live=True,
+        ),
     ] = "posterior"
 
 
@@ -341,7 +424,11 @@ class DDIM(_Sampler):
 
     kind: Literal["ddim"] = "ddim"
     eta: Annotated[
-        float, Rule(ge=0, le=1), Setting("η", "0 adds no noise, 1 adds as much as DDPM.", level="tweak", equation="η", live=True, step=0.1)
+        float,
+        Rule(ge=0, le=1),
+        Setting(
+            "η", "0 adds no noise, 1 adds as much as DDPM.", level="tweak", equation="η", live=True, step=0.1
+        ),
     ] = 0.0
 
 
@@ -370,10 +457,18 @@ class Preview(Section):
     budget: Annotated[
         float,
         Rule(ge=0, le=10),
-        Setting("Preview budget", "Share of the training time that previews may take; 0 turns them off.", unit="%", live=True, step=1),
+        Setting(
+            "Preview budget",
+            "Share of the training time that previews may take; 0 turns them off.",
+            unit="%",
+            live=True,
+            step=1,
+        ),
     ] = 3.0
     count: Annotated[
-        int, Rule(ge=1, le=4096), Setting("Preview items", "Pictures (or particles) in a preview, always from the same noise.")
+        int,
+        Rule(ge=1, le=4096),
+        Setting("Preview items", "Pictures (or particles) in a preview, always from the same noise."),
     ] = 36
     steps: Annotated[
         int, Rule(ge=1, le=1000), Setting("Preview steps", "Denoising steps of a preview.", live=True)
@@ -382,7 +477,8 @@ class Preview(Section):
 
 class Compute(Section):
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], Setting("Device", "Where to compute; auto takes an NVIDIA card if there is one.")
+        Literal["auto", "cpu", "cuda"],
+        Setting("Device", "Where to compute; auto takes an NVIDIA card if there is one."),
     ] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -506,7 +602,9 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 def _assign(values: dict[str, Any], path: str, value: Any) -> None:
     section, _, name = path.rpartition(".")
     if section and not isinstance(values.get(section), dict):
-        raise RecipeError({path: f"there is no section called {section!r}; the sections are {', '.join(SECTION_TITLES)}"})
+        raise RecipeError(
+            {path: f"there is no section called {section!r}; the sections are {', '.join(SECTION_TITLES)}"}
+        )
     target = values[section] if section else values
     if name == "kind" and section in SECTION_TITLES:
         kinds = kinds_of(section)
@@ -532,7 +630,10 @@ def _sentences(error: ValidationError) -> dict[str, str]:
         if item["type"] == "extra_forbidden":
             text = "there is no such setting"
         elif item["type"] == "union_tag_invalid":
-            path, text = f"{parts[0]}.kind", f"{item['ctx']['tag']!r} is none of {', '.join(kinds_of(parts[0]))}"
+            path, text = (
+                f"{parts[0]}.kind",
+                f"{item['ctx']['tag']!r} is none of {', '.join(kinds_of(parts[0]))}",
+            )
         elif item["type"] != "value_error":
             given = item.get("input")
             text = f"{text[0].lower()}{text[1:]}, but it is {given!r}"

@@ -1,0 +1,21 @@
+"""A run on disk: recipe, record, checkpoints; and the list of runs. Imports torch only to read or write weights."""
+
+from ddpm_studio.store.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from ddpm_studio.store.record import METRICS, EventRow, ProbeRow, Record, RecordError
+from ddpm_studio.store.run import Run, RunError, RunSummary, list_runs, summarize
+
+__all__ = [
+    "METRICS",
+    "Checkpoint",
+    "CheckpointError",
+    "EventRow",
+    "ProbeRow",
+    "Record",
+    "RecordError",
+    "Run",
+    "RunError",
+    "RunSummary",
+    "list_runs",
+    "save_checkpoint",
+    "summarize",
+]

@@ -1,0 +1,158 @@
+"""One page that drives a generator and records what it yields.
+
+The window's worker and the command line both go through it, so nothing is recorded, resumed or stopped in
+two ways. Whoever calls gets every event after it has been recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ddpm_studio.data import Dataset, open_dataset
+from ddpm_studio.recipes import Recipe
+from ddpm_studio.store import ProbeRow, Record, Run, RunError, save_checkpoint
+from ddpm_studio.training.build import Session, build
+from ddpm_studio.training.control import Control, SampleRequest
+from ddpm_studio.training.events import (
+    CheckpointDue,
+    Event,
+    Finished,
+    Probed,
+    RolledBack,
+    SettingChanged,
+    Started,
+    StepDone,
+    StepSkipped,
+    TapeFinished,
+    Waiting,
+)
+from ddpm_studio.training.trainer import sample, train
+
+
+def dataset_of(recipe: Recipe) -> Dataset:
+    """The recipe's data in memory."""
+    return open_dataset(recipe.data.source, height=recipe.data.height, width=recipe.data.width)
+
+
+def open_session(
+    run: Run, *, step: int | None = None, device: str | None = None, resume: bool = True
+) -> Session:
+    """Build a run's session; with ``resume`` from its last checkpoint (or the one at ``step``).
+
+    ``device`` overrides the recipe's.
+
+    Raises:
+        RunError: if the wished checkpoint is not there.
+    """
+    found = [c for c in run.checkpoints() if step is None or c.step == step] if resume else []
+    if step is not None and not found:
+        there = ", ".join(str(c.step) for c in run.checkpoints()) or "none"
+        raise RunError(f"{run.path} has no checkpoint at step {step}; there are: {there}")
+    if not found:
+        recipe, numbers = run.recipe(), None
+    else:
+        numbers, recipe = found[-1].about()
+    if device is not None:
+        recipe = recipe.with_settings({"compute.device": device})
+    precision = str(numbers["precision"]) if numbers else None
+    session = build(recipe, dataset_of(recipe), precision=precision)
+    if numbers is not None:
+        session.load_state(found[-1].tensors(), numbers)
+    return session
+
+
+def run_training(
+    run: Run,
+    control: Control,
+    *,
+    device: str | None = None,
+    until: int | None = None,
+    seconds: float | None = None,
+) -> Iterator[Event]:
+    """Train a run from where it stands and record everything. The caller gets the events.
+
+    Closing this generator (or an error) leaves the last checkpoint and the whole record on disk.
+    """
+    yield Waiting("Loading data and building the network")
+    session = open_session(run, device=device)
+    with run.record(write=True) as record:
+        record.forget_after(session.step)  # what came after the last save is trained again
+        for event in train(session, control, until=until, seconds=seconds):
+            _keep(run, record, session, event)
+            yield event
+
+
+def run_sampling(
+    run: Run, control: Control, request: SampleRequest, *, step: int | None = None, device: str | None = None
+) -> Iterator[Event]:
+    """Sample from a saved run (its last checkpoint, or the one at ``step``), recorded in the run.
+
+    Raises:
+        RunError: if the run has no checkpoint yet.
+    """
+    yield Waiting("Loading the network")
+    if not run.checkpoints():
+        raise RunError(
+            f"{run.path} has no checkpoint yet, so there is nothing to sample from: train it first"
+        )
+    session = open_session(run, step=step, device=device)
+    settings = request.sampler or session.recipe.sampler
+    with run.record(write=True) as record:
+        for event in sample(
+            session, control, settings, request.count, request.seed, request.weights, "sample"
+        ):
+            _keep(run, record, session, event)
+            yield event
+
+
+def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
+    """Record one event."""
+    match event:
+        case StepDone():
+            record.add_metrics(
+                event.step,
+                event.images_seen,
+                event.loss,
+                event.learning_rate,
+                event.grad_norm,
+                event.images_per_second,
+            )
+        case Probed():
+            record.add_probe(
+                ProbeRow(
+                    event.step,
+                    event.train,
+                    event.held_out,
+                    event.levels,
+                    event.train_by_level,
+                    event.held_out_by_level,
+                )
+            )
+        case TapeFinished() if event.tape.complete:
+            record.add_tape(event.tape, event.purpose)
+        case CheckpointDue():
+            record.flush()
+            save_checkpoint(run.checkpoint_folder, *session.state(), session.recipe)
+        case RolledBack():
+            record.forget_after(event.step)
+            record.add_event(
+                event.from_step,
+                "rolled_back",
+                {"to": event.step, "rate_scale": event.rate_scale, "reason": event.reason},
+            )
+        case StepSkipped():
+            record.add_event(event.step, "step_skipped", {"reason": event.reason, "total": event.total})
+        case SettingChanged():
+            record.add_event(
+                event.step, "setting_changed", {"setting": event.setting, "old": event.old, "new": event.new}
+            )
+        case Started():
+            record.add_event(
+                event.resumed_at,
+                "started",
+                {"plan": event.plan, "why": session.plan.reason, "until": event.steps},
+            )
+        case Finished():
+            record.add_event(
+                event.step, "stopped" if event.stopped else "finished", {"seconds": event.seconds}
+            )

@@ -1,0 +1,117 @@
+"""Checkpoints: the whole training state as safetensors beside a small TOML file. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ddpm_studio.recipes import Recipe, RecipeError, dumps
+from ddpm_studio.store.files import write_atomically, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KEEP = 8  # checkpoints of one run
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be read; one sentence."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A saved state on disk. It exists only if both of its files do."""
+
+    tensors_file: Path
+
+    @property
+    def about_file(self) -> Path:
+        return self.tensors_file.with_suffix(".toml")
+
+    @property
+    def step(self) -> int:
+        return int(self.tensors_file.stem.rpartition("-")[2])
+
+    def about(self) -> tuple[dict[str, Any], Recipe]:
+        """The plain numbers of the state, and the recipe in force when it was saved.
+
+        Raises:
+            CheckpointError: if the file is damaged.
+        """
+        try:
+            values = tomllib.loads(self.about_file.read_text(encoding="utf-8"))
+            return values["state"], Recipe.parse(values["recipe"])
+        except (OSError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecipeError) as error:
+            raise CheckpointError(
+                f"{self.about_file} is damaged ({error}); open an earlier checkpoint"
+            ) from None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, on the CPU.
+
+        Raises:
+            CheckpointError: if the file is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(self.tensors_file)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{self.tensors_file} is damaged ({error}); open an earlier checkpoint"
+            ) from None
+
+
+def checkpoints_in(folder: Path) -> list[Checkpoint]:
+    """The complete checkpoints of a run, oldest first."""
+    found = [Checkpoint(path) for path in folder.glob("step-*.safetensors")]
+    return sorted((c for c in found if c.about_file.is_file()), key=lambda c: c.step)
+
+
+def save_checkpoint(
+    folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any], recipe: Recipe
+) -> Checkpoint:
+    """Write a checkpoint; it comes into being with the rename of its second file. Then thin out old ones.
+
+    Raises:
+        CheckpointError: if the disk is full or the folder cannot be written; earlier checkpoints stay.
+    """
+    import tomlkit
+    from safetensors.torch import save_file
+
+    step = int(numbers["step"])
+    checkpoint = Checkpoint(folder / f"step-{step:06d}.safetensors")
+    about = tomlkit.document()
+    about["state"] = numbers
+    about["recipe"] = tomllib.loads(dumps(recipe))
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A half-replaced pair must not look complete: the new weights come first, their description last.
+        checkpoint.about_file.unlink(missing_ok=True)
+        write_atomically(checkpoint.tensors_file, lambda part: save_file(whole, part))
+        write_text(checkpoint.about_file, tomlkit.dumps(about))
+    except OSError as error:
+        raise CheckpointError(
+            f"{checkpoint.tensors_file} cannot be written: {error.strerror or error}; free some disk space"
+        ) from None
+    for old in to_thin_out(checkpoints_in(folder), KEEP):
+        old.about_file.unlink(missing_ok=True)
+        old.tensors_file.unlink(missing_ok=True)
+    return checkpoint
+
+
+def to_thin_out(checkpoints: list[Checkpoint], keep: int) -> list[Checkpoint]:
+    """Which of the checkpoints (oldest first) may go, so that ``keep`` remain: never the first or the last two.
+
+    The one whose absence leaves the smallest gap, relative to its step, goes first: early ones stay dense.
+    """
+    kept, gone = list(checkpoints), []
+    while len(kept) > max(keep, 3):
+        inner = range(1, len(kept) - 2)
+        least = min(inner, key=lambda i: (kept[i + 1].step - kept[i - 1].step) / max(kept[i].step, 1))
+        gone.append(kept.pop(least))
+    return gone

@@ -1,0 +1,248 @@
+"""record.sqlite: metrics, events, probe losses and preview frames of a run.
+
+One file, transactional, readable by others while it is written. Rows wait in memory and are written
+together about twice a second, so that a step never waits for the disk. No torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddpm_studio.diffusion.tape import Tape
+
+VERSION = 1
+METRICS = ("step", "images_seen", "loss", "learning_rate", "grad_norm", "images_per_second")
+
+_TABLES = f"""
+create table if not exists metrics ({", ".join(f"{name} real" for name in METRICS)}, primary key (step));
+create table if not exists probes (step integer primary key, train real, held_out real,
+    levels blob, train_by_level blob, held_out_by_level blob);
+create table if not exists events (id integer primary key, step integer, time real, kind text, about text);
+create table if not exists tapes (id integer primary key, step integer, purpose text, bytes integer, about text);
+create table if not exists arrays (tape integer references tapes(id), name text, dtype text, shape text, data blob,
+    primary key (tape, name));
+"""
+
+
+class RecordError(RuntimeError):
+    """The record cannot be read or written; one sentence."""
+
+
+class ProbeRow(NamedTuple):
+    step: int
+    train: float
+    held_out: float
+    levels: NDArray[np.float64]
+    train_by_level: NDArray[np.float64]
+    held_out_by_level: NDArray[np.float64]
+
+
+class EventRow(NamedTuple):
+    step: int
+    time: float  # seconds since 1970
+    kind: str
+    about: dict[str, Any]
+
+
+class Record:
+    """A run's record; open it for writing in one thread, and for reading anywhere.
+
+    Raises:
+        RecordError: if the file is damaged or cannot be opened.
+    """
+
+    FLUSH_SECONDS = 0.5
+
+    def __init__(self, path: Path, *, write: bool = False, frames_cap: int = 256 << 20) -> None:
+        self.path, self.writable, self.frames_cap = path, write, frames_cap
+        self._pending: list[tuple[float, ...]] = []
+        self._flushed = time.monotonic()
+        try:
+            if write:
+                self._db = sqlite3.connect(path, isolation_level=None)
+                self._db.execute("pragma journal_mode = wal")
+                self._db.execute("pragma synchronous = normal")
+                self._db.executescript(_TABLES)
+                self._db.execute(f"pragma user_version = {VERSION}")
+            else:
+                if not path.is_file():
+                    raise RecordError(f"{path} is missing, so this run has no curves")
+                self._db = sqlite3.connect(
+                    f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None
+                )
+                self._db.execute("select count(*) from sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            raise RecordError(f"{path} cannot be opened as a record: {error}") from None
+
+    def close(self) -> None:
+        """Write what waits and fold the journal into the one file."""
+        if self.writable:
+            self.flush()
+            try:
+                self._db.execute("pragma wal_checkpoint(truncate)")
+                self._db.execute("pragma journal_mode = delete")
+            except sqlite3.OperationalError:
+                pass  # somebody reads right now; the journal stays beside the file and is still valid
+        self._db.close()
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- writing
+
+    def add_metrics(self, *row: float) -> None:
+        """One row in the order of ``METRICS``."""
+        self._pending.append(row)
+        if time.monotonic() - self._flushed > self.FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the waiting metrics now."""
+        self._flushed = time.monotonic()
+        if self._pending:
+            with self._transaction() as db:
+                marks = ", ".join("?" * len(METRICS))
+                db.executemany(f"insert or replace into metrics values ({marks})", self._pending)
+            self._pending.clear()
+
+    def add_probe(self, row: ProbeRow) -> None:
+        blobs = [np.asarray(a, dtype="<f8").tobytes() for a in row[3:]]
+        with self._transaction() as db:
+            db.execute(
+                "insert or replace into probes values (?, ?, ?, ?, ?, ?)",
+                (row.step, row.train, row.held_out, *blobs),
+            )
+
+    def add_event(self, step: int, kind: str, about: dict[str, Any]) -> None:
+        self.flush()
+        with self._transaction() as db:
+            db.execute(
+                "insert into events (step, time, kind, about) values (?, ?, ?, ?)",
+                (step, time.time(), kind, json.dumps(about)),
+            )
+
+    def add_tape(self, tape: Tape, purpose: str) -> None:
+        """Keep a tape; above the cap every second preview goes, never the first or the last."""
+        about = {name: getattr(tape, name) for name in Tape.__dataclass_fields__ if name != "frames"}
+        with self._transaction() as db:
+            cursor = db.execute(
+                "insert into tapes (step, purpose, bytes, about) values (?, ?, ?, ?)",
+                (tape.training_step or 0, purpose, tape.nbytes, json.dumps(about)),
+            )
+            for name, array in tape.arrays().items():
+                db.execute(
+                    "insert into arrays values (?, ?, ?, ?, ?)",
+                    (cursor.lastrowid, name, array.dtype.str, json.dumps(array.shape), array.tobytes()),
+                )
+            if db.execute("select sum(bytes) from tapes").fetchone()[0] > self.frames_cap:
+                rows = db.execute("select id from tapes where purpose = 'preview' order by step").fetchall()
+                thinned = rows[1:-1:2]
+                db.executemany("delete from arrays where tape = ?", thinned)
+                db.executemany("delete from tapes where id = ?", thinned)
+
+    def forget_after(self, step: int) -> None:
+        """Drop what lies behind ``step``: the run goes on from there (a resumed or rolled-back state)."""
+        self._pending = [row for row in self._pending if row[0] <= step]
+        self.flush()
+        with self._transaction() as db:
+            db.execute("delete from metrics where step > ?", (step,))
+            db.execute("delete from probes where step > ?", (step,))
+            db.execute("delete from arrays where tape in (select id from tapes where step > ?)", (step,))
+            db.execute("delete from tapes where step > ?", (step,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._db.execute("begin immediate")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("rollback")
+                raise
+            self._db.execute("commit")
+        except sqlite3.Error as error:
+            raise RecordError(
+                f"{self.path} cannot be written: {error}; free some disk space or choose another folder"
+            ) from None
+
+    # -- reading
+
+    def metrics(self) -> NDArray[np.float64]:
+        """float64 (rows, len(METRICS)), by step."""
+        rows = self._all(f"select {', '.join(METRICS)} from metrics order by step")
+        return np.array(rows, dtype=np.float64).reshape(-1, len(METRICS))
+
+    def last_metrics(self) -> dict[str, float]:
+        """The newest row by name; empty before the first step."""
+        rows = self._all(f"select {', '.join(METRICS)} from metrics order by step desc limit 1")
+        return dict(zip(METRICS, rows[0], strict=True)) if rows else {}
+
+    def probes(self) -> list[ProbeRow]:
+        return [
+            ProbeRow(row[0], row[1], row[2], *(np.frombuffer(blob, "<f8") for blob in row[3:]))
+            for row in self._all("select * from probes order by step")
+        ]
+
+    def last_probe(self) -> ProbeRow | None:
+        rows = self._all("select * from probes order by step desc limit 1")
+        if not rows:
+            return None
+        row = rows[0]
+        return ProbeRow(row[0], row[1], row[2], *(np.frombuffer(blob, "<f8") for blob in row[3:]))
+
+    def events(self) -> list[EventRow]:
+        return [
+            EventRow(step, when, kind, json.loads(about))
+            for step, when, kind, about in self._all("select step, time, kind, about from events order by id")
+        ]
+
+    def tape_steps(self, purpose: str = "preview") -> list[tuple[int, int]]:
+        """(id, training step) of the tapes, in the order of training."""
+        return [
+            (int(i), int(s))
+            for i, s in self._all("select id, step from tapes where purpose = ? order by step, id", purpose)
+        ]
+
+    def tape(self, tape_id: int) -> Tape:
+        """One tape, whole.
+
+        Raises:
+            RecordError: if there is none with that id.
+        """
+        rows = self._all("select about from tapes where id = ?", tape_id)
+        if not rows:
+            raise RecordError(f"{self.path} holds no tape number {tape_id}")
+        arrays = {
+            name: np.frombuffer(data, dtype).reshape(json.loads(shape))
+            for name, dtype, shape, data in self._all(
+                "select name, dtype, shape, data from arrays where tape = ?", tape_id
+            )
+        }
+        return Tape.from_arrays(json.loads(rows[0][0]), arrays)
+
+    def last_tape(self) -> Tape | None:
+        """The newest tape of any purpose."""
+        rows = self._all("select id from tapes order by step desc, id desc limit 1")
+        return self.tape(rows[0][0]) if rows else None
+
+    def frame_bytes(self) -> int:
+        """Bytes of frames on disk."""
+        return int(self._all("select coalesce(sum(bytes), 0) from tapes")[0][0])
+
+    def _all(self, query: str, *values: Any) -> list[Any]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise RecordError(f"{self.path} cannot be read: {error}") from None

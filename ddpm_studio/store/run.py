@@ -1,0 +1,161 @@
+"""A run: one folder that holds a recipe, a record and checkpoints. A run never overwrites another.
+
+recipe.toml            what was asked
+record.sqlite          what happened
+checkpoints/           what was learnt
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ddpm_studio.paths import runs_folder
+from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
+from ddpm_studio.store.checkpoint import Checkpoint, checkpoints_in
+from ddpm_studio.store.files import write_text
+from ddpm_studio.store.record import Record, RecordError
+
+
+class RunError(RuntimeError):
+    """A folder is no run, or a run cannot be made there; one sentence."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def record_file(self) -> Path:
+        return self.path / "record.sqlite"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.path / "checkpoints"
+
+    # -- making and opening
+
+    @classmethod
+    def create(cls, recipe: Recipe, path: Path | None = None) -> Run:
+        """Make a new run folder for a recipe; without a path, a new name in the user's runs folder.
+
+        Raises:
+            RunError: if the folder exists and is not empty, or cannot be made.
+        """
+        path = path or _free_path(runs_folder() / f"{_slug(recipe.name)}-{datetime.now():%Y%m%d-%H%M%S}")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(
+                f"{path} is already there and a run never overwrites another: choose a new name, or resume it"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_text(path / "recipe.toml", dumps(recipe))
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be made: {error.strerror or error}; choose another folder"
+            ) from None
+        run = cls(path.resolve())
+        run.record(write=True).close()
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """The run in a folder (or the run that a file inside it belongs to).
+
+        Raises:
+            RunError: if the folder holds no run.
+        """
+        for folder in (path, path.parent, path.parent.parent):
+            if (folder / "recipe.toml").is_file() and (folder / "record.sqlite").is_file():
+                return cls(folder.resolve())
+        if not path.exists():
+            raise RunError(f"there is no folder {path}; it may have been moved")
+        raise RunError(f"{path} is not a run: it holds no recipe.toml beside a record.sqlite")
+
+    # -- parts
+
+    def recipe(self) -> Recipe:
+        """What was asked when the run began.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        try:
+            return read(self.recipe_file)
+        except RecipeError as error:
+            raise RunError(str(error)) from None
+
+    def current_recipe(self) -> Recipe:
+        """The recipe in force at the last checkpoint: changes made while the run went on are in it."""
+        checkpoints = self.checkpoints()
+        return checkpoints[-1].about()[1] if checkpoints else self.recipe()
+
+    def record(self, *, write: bool = False) -> Record:
+        return Record(self.record_file, write=write)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Complete checkpoints, oldest first."""
+        return checkpoints_in(self.checkpoint_folder)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A line in the list of runs."""
+
+    run: Run
+    title: str
+    step: int
+    loss: float | None
+    changed: datetime
+
+
+def list_runs(folder: Path | None = None) -> list[RunSummary]:
+    """The runs in a folder (default: the user's), newest first; damaged ones are listed with what can be read."""
+    folder = folder or runs_folder()
+    if not folder.is_dir():
+        return []
+    runs = [
+        Run(p) for p in folder.iterdir() if (p / "recipe.toml").is_file() and (p / "record.sqlite").is_file()
+    ]
+    return sorted((summarize(run) for run in runs), key=lambda s: s.changed, reverse=True)
+
+
+def summarize(run: Run) -> RunSummary:
+    """What the list of runs shows of one."""
+    step, loss = 0, None
+    try:
+        with run.record() as record:
+            last = record.last_metrics()
+            probe = record.last_probe()
+        step = int(last.get("step", 0))
+        loss = probe.train if probe else last.get("loss")
+    except RecordError:
+        pass
+    try:
+        title = run.recipe().title
+    except RunError:
+        title = run.name
+    return RunSummary(run, title, step, loss, datetime.fromtimestamp(run.record_file.stat().st_mtime))
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+
+
+def _free_path(path: Path) -> Path:
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return candidate

@@ -1,0 +1,292 @@
+"""From a recipe to the objects that train: data on the device, network, EMA, optimizer, compute plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ddpm_studio.data import Dataset
+from ddpm_studio.diffusion.denoiser import Denoiser
+from ddpm_studio.diffusion.noise import mix
+from ddpm_studio.diffusion.parameterization import Parameterization
+from ddpm_studio.diffusion.schedule import NoiseSchedule
+from ddpm_studio.networks import CompactUNet, PointMLP
+from ddpm_studio.recipes import Recipe, RecipeError
+from ddpm_studio.training.compute import ComputePlan, choose_plan
+from ddpm_studio.training.ema import ema_copy
+
+VALUE_RANGES = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0)}
+
+
+def make_schedule(recipe: Recipe) -> NoiseSchedule:
+    """The recipe's noise schedule."""
+    settings = recipe.schedule.model_dump()
+    build = getattr(NoiseSchedule, settings.pop("kind"))
+    schedule: NoiseSchedule = build(**settings)
+    return schedule
+
+
+def make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    """The recipe's network for this data, with weights drawn from the recipe's seed.
+
+    Raises:
+        RecipeError: if network and data do not go together.
+    """
+    settings: Any = recipe.network
+    torch.manual_seed(mix(recipe.seed, -1))
+    scale = _time_scale(recipe)
+    if settings.kind == "point-mlp":
+        _require(
+            dataset.kind == "points",
+            "network.kind",
+            "the point MLP learns points, but the data are pictures; choose compact-unet",
+        )
+        return PointMLP(dataset.shape[0], settings.width, settings.depth, scale)
+    _require(
+        dataset.kind == "pictures",
+        "network.kind",
+        "the compact U-Net learns pictures, but the data are points; choose point-mlp",
+    )
+    classes = 0
+    if settings.class_label:
+        classes = len(dataset.classes)
+        _require(
+            classes > 1, "network.class_label", f"{dataset.name} has no class labels; turn class label off"
+        )
+    return CompactUNet(
+        dataset.shape[0],
+        settings.channels,
+        settings.blocks,
+        settings.patch,
+        settings.attention,
+        classes,
+        scale,
+    )
+
+
+def make_denoiser(
+    recipe: Recipe, schedule: NoiseSchedule, network: Any, *, kind: str, clip: bool
+) -> Denoiser:
+    """A denoiser as the recipe describes it; ``clip`` False leaves the recipe's clipping out."""
+    low_high = VALUE_RANGES[recipe.data.value_range]
+    return Denoiser(
+        network,
+        schedule,
+        Parameterization(recipe.prediction.predicts),
+        recipe.prediction.time_label,
+        low_high if clip and recipe.prediction.clip_x0 and kind == "pictures" else None,
+        scale_input=recipe.schedule.kind == "geometric",
+    )
+
+
+def _time_scale(recipe: Recipe) -> float:
+    """Makes the range of the time label about 1000, for which the embedding's frequencies are made."""
+    T = recipe.schedule.steps
+    return {"t": 1000 / T, "t-1": 1000 / T, "t/T": 1000.0, "sigma": 1000 / T, "log-sigma": 250.0}[
+        recipe.prediction.time_label
+    ]
+
+
+def _require(condition: bool, setting: str, sentence: str) -> None:
+    if not condition:
+        raise RecipeError({setting: sentence})
+
+
+class Items:
+    """The training items on the compute device: pictures as uint8 (N, C, H, W), points as float32 (N, D)."""
+
+    def __init__(
+        self,
+        values: np.ndarray[Any, Any],
+        labels: np.ndarray[Any, Any] | None,
+        recipe: Recipe,
+        device: torch.device,
+    ) -> None:
+        tensor = torch.tensor(values)  # a copy: the data set's own arrays are read-only
+        self.pictures = tensor.ndim == 4
+        self.values = (tensor.permute(0, 3, 1, 2).contiguous() if self.pictures else tensor).to(device)
+        self.labels = None if labels is None else torch.tensor(labels).to(device)
+        self.low, self.high = VALUE_RANGES[recipe.data.value_range]
+        self.flip = recipe.data.flip and self.pictures
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def batch(self, index: Tensor, augment: bool = True) -> tuple[Tensor, Tensor | None]:
+        """Items as the network sees them, float32 (n, …), and their labels; draws from the default generator."""
+        x = self.values[index]
+        if self.pictures:
+            x = x.float() * ((self.high - self.low) / 255) + self.low
+            if augment and self.flip:
+                mirrored = torch.rand(len(x), device=x.device) < 0.5
+                x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(-1), x)
+        return x, None if self.labels is None else self.labels[index]
+
+
+class DataOrder:
+    """Which items a step sees: a permutation for each epoch from (seed, epoch), indexed by images seen."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self._epochs: dict[int, Tensor] = {}
+
+    def __call__(self, images_seen: int, batch: int) -> Tensor:
+        """Indices of the next ``batch`` items, int64 (batch,); a batch may cross an epoch's end."""
+        parts: list[Tensor] = []
+        while batch > 0:
+            epoch, start = divmod(images_seen, self.count)
+            part = self._permutation(epoch)[start : start + batch]
+            parts.append(part)
+            images_seen, batch = images_seen + len(part), batch - len(part)
+        return torch.cat(parts)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch not in self._epochs:
+            generator = torch.Generator().manual_seed(mix(self.seed, 1, epoch))
+            self._epochs = {epoch: torch.randperm(self.count, generator=generator)}
+        return self._epochs[epoch]
+
+
+@dataclass
+class Session:
+    """A training in memory: the recipe's objects and where it stands. Whole between any two events."""
+
+    recipe: Recipe
+    dataset: Dataset
+    schedule: NoiseSchedule
+    plan: ComputePlan
+    network: nn.Module
+    ema: nn.Module
+    optimizer: torch.optim.AdamW
+    items: Items
+    held_out: Items
+    order: DataOrder
+    step: int = 0
+    images_seen: int = 0
+    rate_scale: float = 1.0  # halved by a roll-back
+    ema_updates: int = 0
+    _raw: nn.Module | None = field(default=None, repr=False)
+
+    @property
+    def shape(self) -> Sequence[int]:
+        return self.dataset.shape
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def classes(self) -> int:
+        return len(self.dataset.classes) if getattr(self.recipe.network, "class_label", False) else 0
+
+    def training_denoiser(self) -> Denoiser:
+        return self._denoiser(self.network, clip=False)
+
+    def sampling_denoiser(self, weights: str, *, clip: bool = True) -> Denoiser:
+        """A denoiser of the EMA or of a frozen copy of the raw weights of this moment."""
+        if weights == "ema":
+            return self._denoiser(self.ema, clip=clip)
+        if self._raw is None:
+            self._raw = ema_copy(self.network)
+        self._raw.load_state_dict(self.network.state_dict())
+        return self._denoiser(self._raw, clip=clip)
+
+    def _denoiser(self, network: nn.Module, *, clip: bool) -> Denoiser:
+        return make_denoiser(
+            self.recipe, self.schedule, self.plan.call(network), kind=self.dataset.kind, clip=clip
+        )
+
+    # -- the state as tensors (for checkpoints and roll-back)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that a later session needs, as named tensors and plain numbers. Tensors are not copied."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
+        names = [name for name, _ in self.network.named_parameters()]
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{names[index]}.{slot}": value for slot, value in slots.items()}
+        numbers = {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "rate_scale": self.rate_scale,
+            "ema_updates": self.ema_updates,
+            "precision": self.plan.precision,
+        }
+        return tensors, numbers
+
+    def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Continue from a saved state.
+
+        Raises:
+            ValueError: if the state belongs to another network.
+        """
+        try:
+            self.network.load_state_dict(_under(tensors, "network."))
+            self.ema.load_state_dict(_under(tensors, "ema."))
+        except RuntimeError as error:
+            raise ValueError(
+                "the saved weights belong to another network than the recipe describes"
+            ) from error
+        slots = _under(tensors, "optimizer.")
+        state: dict[int, dict[str, Tensor]] = {}
+        for index, (name, _) in enumerate(self.network.named_parameters()):
+            mine = {
+                key.rpartition(".")[2]: value
+                for key, value in slots.items()
+                if key.rpartition(".")[0] == name
+            }
+            if mine:
+                state[index] = {slot: value.clone() for slot, value in mine.items()}
+        whole = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+        self.step, self.images_seen = int(numbers["step"]), int(numbers["images_seen"])
+        self.rate_scale, self.ema_updates = float(numbers["rate_scale"]), int(numbers["ema_updates"])
+
+
+def build(recipe: Recipe, dataset: Dataset, *, precision: str | None = None) -> Session:
+    """Make everything for training ``recipe`` on ``dataset``, at step 0.
+
+    ``precision`` fixes the compute precision (a resumed run keeps its own).
+
+    Raises:
+        RecipeError: if the parts do not fit the data. DeviceError: if the device is not there.
+    """
+    network = make_network(recipe, dataset)
+    plan = choose_plan(recipe, network, dataset.shape, precision)
+    network = plan.place(network)
+    settings = recipe.training
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    return Session(
+        recipe=recipe,
+        dataset=dataset,
+        schedule=make_schedule(recipe),
+        plan=plan,
+        network=network.train(),
+        ema=ema_copy(network),
+        optimizer=optimizer,
+        items=Items(dataset.train, dataset.labels, recipe, plan.device),
+        held_out=Items(dataset.held_out, dataset.held_out_labels, recipe, plan.device),
+        order=DataOrder(len(dataset.train), recipe.seed),
+    )
+
+
+def snapshot(session: Session) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A copy of the state that later training cannot change."""
+    tensors, numbers = session.state()
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}, deepcopy(numbers)
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,87 @@
+"""Control: the commands of whoever watches, polled by the generators between two steps.
+
+Any thread may call; nothing here waits but ``hold``. No torch and no Qt.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Sample now, with the weights of this moment."""
+
+    count: int
+    seed: int
+    weights: str = "ema"
+    sampler: Any = None  # a recipe's sampler section; None takes the recipe's own
+
+
+@dataclass(frozen=True)
+class SaveRequest:
+    """Save the state now."""
+
+
+@dataclass(frozen=True)
+class PreviewRequest:
+    """Show a preview now, whatever the budget says; ``weights`` for this and later ones."""
+
+    weights: str
+
+
+@dataclass(frozen=True)
+class ChangeRequest:
+    """Change a live setting, e.g. ("training.learning_rate", 3e-4)."""
+
+    setting: str
+    value: Any
+
+
+Request = SampleRequest | SaveRequest | PreviewRequest | ChangeRequest
+
+
+class Control:
+    """Stop, pause, and a queue of requests."""
+
+    def __init__(self) -> None:
+        self._stop, self._run = Event(), Event()
+        self._run.set()
+        self._requests: deque[Request] = deque()
+
+    def stop(self) -> None:
+        """End after the step in hand. Also ends a pause."""
+        self._stop.set()
+        self._run.set()
+
+    def pause(self, on: bool = True) -> None:
+        if on:
+            self._run.clear()
+        else:
+            self._run.set()
+
+    def ask(self, request: Request) -> None:
+        self._requests.append(request)
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def paused(self) -> bool:
+        return not self._run.is_set()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a request lies in the queue."""
+        return bool(self._requests)
+
+    def take(self) -> Request | None:
+        return self._requests.popleft() if self._requests else None
+
+    def hold(self, seconds: float = 0.05) -> None:
+        """Wait while paused, at most this long, so that requests are answered during a pause too."""
+        self._run.wait(seconds)

@@ -1,0 +1,158 @@
+"""What the training and sampling generators yield. Plain values, no torch: the window reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddpm_studio.diffusion.tape import Tape
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Started:
+    """Everything is built; the first step comes next. ``resumed_at`` is 0 for a new run."""
+
+    steps: int
+    resumed_at: int
+    images_seen: int
+    plan: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer step is finished and the EMA updated."""
+
+    step: int
+    images_seen: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class StepSkipped:
+    """A step whose loss or gradient was not finite: the weights were left as they were."""
+
+    step: int
+    reason: str
+    in_a_row: int
+    total: int
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """Three bad steps in a row: back to the last good state, with a lower learning rate."""
+
+    step: int
+    from_step: int
+    rate_scale: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Loss of the EMA weights on fixed (x, t, eps), for trained and held-out items.
+
+    ``levels`` are the middles of the noise-level bins; the ``_by_level`` arrays have the same length.
+    """
+
+    step: int
+    train: float
+    held_out: float
+    levels: Floats
+    train_by_level: Floats
+    held_out_by_level: Floats
+
+
+@dataclass(frozen=True)
+class TapeStarted:
+    """A reverse process begins; ``tape`` will grow frame by frame. ``purpose``: "preview" or "sample"."""
+
+    tape: Tape
+    purpose: str
+
+
+@dataclass(frozen=True)
+class TapeGrew:
+    """One more frame lies in the tape."""
+
+    tape: Tape
+
+
+@dataclass(frozen=True)
+class TapeFinished:
+    """The reverse process ended (or was stopped: then ``tape.complete`` is False)."""
+
+    tape: Tape
+    purpose: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SettingChanged:
+    """A live setting took effect before the step after ``step``."""
+
+    step: int
+    setting: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True)
+class CheckpointDue:
+    """The state is whole and should be saved now, before the generator is asked to go on."""
+
+    step: int
+    reason: str  # "autosave", "asked", "stopped", "finished"
+
+
+@dataclass(frozen=True)
+class Paused:
+    step: int
+
+
+@dataclass(frozen=True)
+class Resumed:
+    step: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """No more steps: all done, or stopped by the user."""
+
+    step: int
+    images_seen: int
+    stopped: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Something slow goes on before the first step; ``text`` says what."""
+
+    text: str
+
+
+Event = (
+    Started
+    | StepDone
+    | StepSkipped
+    | RolledBack
+    | Probed
+    | TapeStarted
+    | TapeGrew
+    | TapeFinished
+    | SettingChanged
+    | CheckpointDue
+    | Paused
+    | Resumed
+    | Finished
+    | Waiting
+)

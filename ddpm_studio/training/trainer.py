@@ -1,0 +1,293 @@
+"""The training loop, as a generator.
+
+It yields after the optimizer step, the EMA update and the counters, so closing it at any yield leaves a
+whole state. All chance in step n comes from (seed, n) and the data order from (seed, images seen): a
+resumed run continues bit for bit on the CPU with no random state saved.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from ddpm_studio.diffusion.noise import mix
+from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.recipes import Recipe, kinds_of
+from ddpm_studio.training.budget import Budget
+from ddpm_studio.training.build import VALUE_RANGES, Session, snapshot
+from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, SampleRequest, SaveRequest
+from ddpm_studio.training.ema import update_ema
+from ddpm_studio.training.events import (
+    CheckpointDue,
+    Event,
+    Finished,
+    Paused,
+    Resumed,
+    RolledBack,
+    SettingChanged,
+    Started,
+    StepDone,
+    StepSkipped,
+)
+from ddpm_studio.training.objective import draw_levels, loss_per_item
+from ddpm_studio.training.probe import Probe
+from ddpm_studio.training.sampling import record
+
+BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
+ROLL_BACKS = 4  # before giving up
+PROBE_SHARE = 0.015
+
+
+class DivergedError(RuntimeError):
+    """Training cannot go on: the loss is never finite; one sentence with a remedy."""
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """The rate of the step after ``step`` steps: warm-up from 0, then constant or falling to 0."""
+    settings = recipe.training
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / (settings.warmup + 1)
+    if settings.decay == "none":
+        return settings.learning_rate
+    done = min((step - settings.warmup) / max(settings.steps - settings.warmup, 1), 1.0)
+    left = 1 - done if settings.decay == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return settings.learning_rate * left
+
+
+def train(
+    session: Session,
+    control: Control,
+    *,
+    until: int | None = None,
+    seconds: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Event]:
+    """Train ``session`` up to step ``until`` (default: the recipe's), or for ``seconds``.
+
+    Yields ``Started`` first and ``Finished`` last; before ``Finished`` it yields a ``CheckpointDue``.
+
+    Raises:
+        DivergedError: after several roll-backs without a finite loss.
+    """
+    begun = clock()
+    last_step = session.recipe.training.steps if until is None else until
+    yield Started(last_step, session.step, session.images_seen, session.plan.describe(), session.parameters)
+    watch = _Watch(session, control)
+    good, bad, skipped, roll_backs = snapshot(session), 0, 0, 0
+    saved_at = good_at = begun
+    trained, rate = 0.0, _Rate()
+    yield from watch.look(trained)
+
+    while session.step < last_step and not control.stopping:
+        yield from watch.answer(trained)
+        if control.stopping:
+            break
+        start = clock()
+        loss, grad_norm = _step(session)
+        spent = clock() - start
+        trained += spent
+        if math.isfinite(loss) and math.isfinite(grad_norm):
+            bad = 0
+            batch = session.recipe.training.batch
+            yield StepDone(
+                session.step,
+                session.images_seen,
+                loss,
+                session.optimizer.param_groups[0]["lr"],
+                grad_norm,
+                rate.update(batch, spent),
+            )
+        else:
+            bad, skipped = bad + 1, skipped + 1
+            what = "loss" if not math.isfinite(loss) else "gradient"
+            yield StepSkipped(session.step, f"the {what} was not finite", bad, skipped)
+        if bad == BAD_IN_A_ROW:
+            roll_backs, bad = roll_backs + 1, 0
+            if roll_backs > ROLL_BACKS:
+                raise DivergedError(
+                    f"training cannot go on at step {session.step}: the loss is not finite even after {ROLL_BACKS} "
+                    "roll-backs; lower the learning rate or clip the gradient"
+                )
+            scale, from_step = session.rate_scale / 2, session.step
+            session.load_state(*good)
+            session.rate_scale = scale
+            yield RolledBack(session.step, from_step, scale, f"{BAD_IN_A_ROW} steps in a row were not finite")
+        now = clock()
+        if now - saved_at >= 60 * session.recipe.training.autosave:
+            saved_at = now
+            yield CheckpointDue(session.step, "autosave")
+        if now - good_at >= 20 and bad == 0:
+            good, good_at = snapshot(session), now
+        if session.step < last_step:
+            yield from watch.look(trained)
+        if seconds is not None and clock() - begun >= seconds:
+            break
+
+    stopped = session.step < last_step
+    if not stopped:
+        yield from watch.last_look()
+    yield CheckpointDue(session.step, "stopped" if stopped else "finished")
+    yield Finished(session.step, session.images_seen, stopped, clock() - begun)
+
+
+def _step(session: Session) -> tuple[float, float]:
+    """One optimizer step. Returns (loss, gradient norm); if either is not finite the weights are untouched."""
+    recipe, settings = session.recipe, session.recipe.training
+    device = session.plan.device
+    torch.manual_seed(mix(recipe.seed, 0, session.step))  # levels, noise, mirroring, dropout
+    index = session.order(session.images_seen, settings.batch).to(device)
+    x0, label = session.items.batch(index)
+    if not session.classes:
+        label = None
+    t = draw_levels(len(x0), session.schedule.steps, settings.stratified, device)
+    eps = torch.randn_like(x0)
+
+    denoiser = session.training_denoiser()
+    alpha, sigma = session.schedule.at(t, x0)
+    x_t = alpha * x0 + sigma * eps
+    target = denoiser.parameterization.encode(x0, eps, alpha, sigma)
+    loss = loss_per_item(recipe, denoiser.output(x_t, t, label), target, alpha, sigma).mean()
+
+    session.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    limit = settings.clip_norm if settings.clip_norm is not None else math.inf
+    norm = torch.nn.utils.clip_grad_norm_(session.network.parameters(), limit)
+    values = float(loss), float(norm)
+    session.step += 1
+    session.images_seen += len(x0)
+    if all(map(math.isfinite, values)):
+        session.optimizer.param_groups[0]["lr"] = learning_rate(recipe, session.step - 1) * session.rate_scale
+        session.optimizer.step()
+        update_ema(session.ema, session.network, settings.ema_decay, session.ema_updates)
+        session.ema_updates += 1
+    return values
+
+
+class _Rate:
+    """Images per second, averaged over about the last second."""
+
+    def __init__(self) -> None:
+        self._images, self._seconds = 0.0, 0.0
+
+    def update(self, images: int, seconds: float) -> float:
+        keep = math.exp(-seconds)
+        self._images = keep * self._images + images
+        self._seconds = keep * self._seconds + seconds
+        return self._images / max(self._seconds, 1e-9)
+
+
+class _Watch:
+    """What goes on between steps: previews and probes within their budgets, and the answers to requests."""
+
+    def __init__(self, session: Session, control: Control) -> None:
+        self.session, self.control = session, control
+        self.weights = "ema"
+        self.probe = Probe(session)
+        self.probes = Budget(PROBE_SHARE, burst=0.3)
+        self.previews = Budget(session.recipe.preview.budget / 100, burst=1.0)
+
+    def look(self, trained: float) -> Iterator[Event]:
+        """Probe and preview, if they are due."""
+        if self.probes.due(trained):
+            start = time.perf_counter()
+            yield self.probe(self.session)
+            self.probes.pay(time.perf_counter() - start, trained)
+        self.previews.share = self.session.recipe.preview.budget / 100
+        if self.previews.due(trained):
+            yield from self.preview(trained)
+
+    def last_look(self) -> Iterator[Event]:
+        """The finished network, whatever the budget says."""
+        yield self.probe(self.session)
+        if self.session.recipe.preview.budget > 0:
+            yield from self.preview(0.0)
+
+    def preview(self, trained: float) -> Iterator[Event]:
+        settings = kinds_of("sampler")["ddim"](steps=self.session.recipe.preview.steps)
+        start = time.perf_counter()
+        yield from sample(
+            self.session,
+            self.control,
+            settings,
+            self.session.recipe.preview.count,
+            self.session.recipe.seed,
+            self.weights,
+            "preview",
+        )
+        self.previews.pay(time.perf_counter() - start, trained)
+
+    def answer(self, trained: float) -> Iterator[Event]:
+        """Take the requests; during a pause wait for more, so that sampling and saving work then too."""
+        if not (self.control.waiting or self.control.paused):
+            return
+        paused = self.control.paused
+        if paused:
+            yield Paused(self.session.step)
+        while True:
+            while (request := self.control.take()) is not None and not self.control.stopping:
+                match request:
+                    case SampleRequest():
+                        settings = request.sampler or self.session.recipe.sampler
+                        yield from sample(
+                            self.session,
+                            self.control,
+                            settings,
+                            request.count,
+                            request.seed,
+                            request.weights,
+                            "sample",
+                        )
+                    case SaveRequest():
+                        yield CheckpointDue(self.session.step, "asked")
+                    case PreviewRequest():
+                        self.weights = request.weights
+                        yield from self.preview(trained)
+                    case ChangeRequest():
+                        yield self.change(request)
+            if not self.control.paused or self.control.stopping:
+                break
+            self.control.hold()
+        if paused and not self.control.stopping:
+            yield Resumed(self.session.step)
+
+    def change(self, request: ChangeRequest) -> Event:
+        """A live setting takes effect. The recipe is a frozen value, so the session gets another one."""
+        session = self.session
+        section, _, name = request.setting.partition(".")
+        old = getattr(getattr(session.recipe, section), name)
+        session.recipe = session.recipe.with_settings({request.setting: request.value})
+        return SettingChanged(session.step, request.setting, old, request.value)
+
+
+def sample(
+    session: Session, control: Control, settings: object, count: int, seed: int, weights: str, purpose: str
+) -> Iterator[Event]:
+    """Sample with the session's weights of this moment, recorded on a new tape."""
+    sampler: object = settings
+    tape = Tape(
+        kind=session.dataset.kind,
+        steps=session.schedule.steps,
+        total=0,
+        title=session.recipe.title,
+        training_step=session.step,
+        weights="raw" if weights == "raw" else "ema",
+        sampler=getattr(settings, "kind", ""),
+        seed=seed,
+    )
+    # Clipping x0 inside a multistep rule spoils what it extrapolates from.
+    clip = getattr(settings, "kind", "") != "dpmpp-2m"
+    yield from record(
+        session.sampling_denoiser(weights, clip=clip),
+        sampler,
+        tape,
+        session.shape,
+        count=count,
+        value_range=VALUE_RANGES[session.recipe.data.value_range],
+        control=control,
+        purpose=purpose,
+        classes=session.classes,
+        device=session.plan.device,
+    )
