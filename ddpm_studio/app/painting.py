@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QWidget
 from ddpm_studio.app.theme import color
 
 RADIUS = 6.0  # px
+_HAT = "\u0302"  # combining; not every font can set it on ε, so it is drawn as a letter of its own
 _SUBSCRIPT = re.compile(r"_(\{[^}]*\}|[A-Za-z0-9]+)")
 
 
@@ -41,7 +42,11 @@ def _runs(text: str, font: QFont) -> list[tuple[str, QFont, bool]]:
 
 def math_width(text: str, font: QFont) -> float:
     """How wide ``draw_math`` writes, in px."""
-    return sum(QFontMetricsF(own).horizontalAdvance(part) for part, own, _ in _runs(text, font))
+    return sum(_advance(part, own) for part, own, _ in _runs(text, font))
+
+
+def _advance(text: str, font: QFont) -> float:
+    return QFontMetricsF(font).horizontalAdvance(text.replace(_HAT, ""))
 
 
 def draw_math(
@@ -61,6 +66,10 @@ def draw_math(
     baseline = rect.top() + (rect.height() + metrics.ascent() - metrics.descent()) / 2
     for part, own, lowered in _runs(text, font):
         painter.setFont(own)
-        painter.drawText(QPointF(x, baseline + (metrics.ascent() * 0.2 if lowered else 0)), part)
-        x += QFontMetricsF(own).horizontalAdvance(part)
+        y = baseline + (metrics.ascent() * 0.2 if lowered else 0)
+        painter.drawText(QPointF(x, y), part.replace(_HAT, ""))
+        for at in (i for i, letter in enumerate(part) if letter == _HAT and i):
+            middle = x + (_advance(part[: at - 1], own) + _advance(part[:at], own)) / 2
+            painter.drawText(QPointF(middle - _advance("ˆ", own) / 2, y), "ˆ")
+        x += _advance(part, own)
     painter.setFont(font)

@@ -9,11 +9,21 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QAction, QColor, QIcon, QKeyEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QButtonGroup,
+    QFrame,
+    QHBoxLayout,
+    QScrollArea,
+    QScrollBar,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
 
 from ddpm_studio.app.labels import Caption, Card, ElidedLabel, EmptyHint, Heading, MathLabel, Value
 from ddpm_studio.app.painting import RADIUS, draw_box, draw_focus, draw_math, math_width
-from ddpm_studio.app.theme import CONTROL_HEIGHT, color, icon, theme
+from ddpm_studio.app.theme import CONTROL_HEIGHT, MARGIN, color, icon, theme
 
 __all__ = [
     "DENSE_HEIGHT",
@@ -24,6 +34,7 @@ __all__ = [
     "Heading",
     "MathLabel",
     "NoWheel",
+    "PanelScroll",
     "PushButton",
     "Segmented",
     "ToolButton",
@@ -106,9 +117,7 @@ class PushButton(_Button):
 
     def minimumSizeHint(self) -> QSize:
         # A long recipe name may be elided; everything else keeps its width.
-        return (
-            QSize(min(self.sizeHint().width(), 120), self.maximumHeight()) if self.menu() else self.sizeHint()
-        )
+        return QSize(min(self.sizeHint().width(), 120), self.maximumHeight()) if self.menu() else self.sizeHint()
 
     def _label(self) -> str:
         return self.text().replace("&", "").rstrip("…") if self.menu() else self.text().replace("&", "")
@@ -131,9 +140,7 @@ class PushButton(_Button):
             icon("chevron-down", "muted" if self.isEnabled() else "faint").paint(painter, box.toRect())
             inner.adjust(0, 0, -24, 0)
         painter.setPen(color(role))
-        text = self.fontMetrics().elidedText(
-            self._label(), Qt.TextElideMode.ElideRight, int(inner.width()) + 1
-        )
+        text = self.fontMetrics().elidedText(self._label(), Qt.TextElideMode.ElideRight, int(inner.width()) + 1)
         painter.drawText(inner, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
         draw_focus(painter, self)
 
@@ -289,3 +296,37 @@ class NoWheel(QObject):
             event.ignore()  # so that the scroll area gets it
             return True
         return super().eventFilter(watched, event)
+
+
+class _ThinScrollBar(QScrollBar):
+    """A thumb and nothing else, as wide as a panel's margin, so that it takes no room from the content."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(MARGIN, 2 * MARGIN)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self.maximum() == self.minimum():
+            return
+        share = self.height() / (self.maximum() - self.minimum() + self.pageStep())
+        length = max(24.0, self.pageStep() * share)
+        room = self.height() - length
+        top = room * (self.value() - self.minimum()) / (self.maximum() - self.minimum())
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(color("faint" if self.isSliderDown() or self.underMouse() else "hairline"))
+        painter.drawRoundedRect(QRectF(4, top + 1, 5, length - 2), 2.5, 2.5)
+
+
+class PanelScroll(QScrollArea):
+    """Scrolls a panel's content up and down, never sideways."""
+
+    def __init__(self, content: QWidget, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidgetResizable(True)
+        self.setVerticalScrollBar(_ThinScrollBar(Qt.Orientation.Vertical, self))
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setWidget(content)

@@ -1,0 +1,332 @@
+"""The editors of the recipe form: a number or list as text, a choice, a switch, and the data source.
+
+All have ``set_value``, ``set_mark`` and the signal ``edited``; reading and writing text is plain functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication, QRectF, QSize, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QColor, QFocusEvent, QGuiApplication, QKeyEvent, QPainter, QPaintEvent, QPalette
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit, QWidget
+
+from ddpm_studio.app.painting import draw_box
+from ddpm_studio.app.theme import color, icon, tabular
+from ddpm_studio.app.widgets import DENSE_HEIGHT, NoWheel
+from ddpm_studio.recipes import Field
+
+NUMBER_WIDTH = 84  # px
+WIDEST_CHOICE = 156  # px
+TYPING_PAUSE = 150  # ms after which a valid value is taken
+DOUBT_PAUSE = 600  # ms more before a half-typed value is called wrong
+
+# -- values as text ---------------------------------------------------------------------------------------
+
+
+def say(text: str) -> str:
+    """A text of the schema in the user's language."""
+    return QCoreApplication.translate("Recipe", text) if text else ""
+
+
+def write(value: Any) -> str:
+    """A value as the form shows it: 1,000 and 0.0001 and "32, 64"; None is empty."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple | list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    mantissa, e, exponent = repr(value).partition("e")
+    return f"{mantissa.removesuffix('.0')}{f'e{int(exponent)}' if e else ''}"
+
+
+def read(field: Field, text: str) -> Any:
+    """What a person typed as a value.
+
+    Raises:
+        ValueError: if it cannot be read, with a sentence to show.
+    """
+    text = text.strip().replace("−", "-")
+    if field.optional and text.casefold() in ("", "none", "auto"):
+        return None
+    if field.kind == "text":
+        return text
+    try:
+        if field.kind == "ints":
+            return tuple(int(part) for part in text.replace(",", " ").replace(";", " ").split())
+        if field.kind == "int":
+            number = float("".join(text.replace(",", "").replace("'", "").split()))
+            if not number.is_integer():
+                raise ValueError
+            return int(number)
+        number = float(text.replace(",", "."))
+        if not math.isfinite(number):
+            raise ValueError
+        return number
+    except (ValueError, OverflowError):
+        wanted = {
+            "ints": QCoreApplication.translate("RecipeForm", "Write whole numbers with commas, such as 32, 64"),
+            "int": QCoreApplication.translate("RecipeForm", "Write a whole number"),
+            "float": QCoreApplication.translate("RecipeForm", "Write a number, such as 0.001 or 1e-3"),
+        }
+        raise ValueError(wanted[field.kind]) from None
+
+
+def stepped(field: Field, value: float, direction: int) -> float:
+    """The next value up (1) or down (-1): 1, 2, 5, 10 … for rates, which live in decades, else ``Setting.step``."""
+    if field.kind == "float" and field.above == 0 and field.maximum is not None and field.maximum <= 1:
+        ladder = [float(f"{lead}e{power}") for power in range(-9, 1) for lead in (1, 2, 5)]
+        further = [rung for rung in ladder if (rung - value) * direction > 1e-9 * value]
+        return (min if direction > 0 else max)(further, default=value)
+    step = field.setting.step or (1 if field.kind == "int" else 0.1)
+    number = value + direction * step
+    if field.minimum is not None:
+        number = max(number, field.minimum)
+    if field.maximum is not None:
+        number = min(number, field.maximum)
+    return round(number) if field.kind == "int" else float(f"{number:.10g}")
+
+
+# -- editors -------------------------------------------------------------------------------------------------
+
+
+def _draw_editor(painter: QPainter, widget: QWidget, mark: str) -> None:
+    border = color(mark) if mark else color("accent" if widget.hasFocus() else "hairline")
+    draw_box(painter, QRectF(widget.rect()), color("raised"), border, 2.0 if widget.hasFocus() else 1.0)
+
+
+class LineEditor(QLineEdit):
+    """A number, a list of numbers or an optional one, as text. Takes a value while it is typed once it is valid."""
+
+    edited = Signal(object)
+    unreadable = Signal(str)
+
+    def __init__(self, field: Field, may_be: Callable[[Any], bool], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._field = field
+        self._may_be = may_be
+        self._value: Any = None
+        self._mark = ""
+        self._doubted = False
+        self._pause = QTimer(self, singleShot=True)
+        self._pause.timeout.connect(self._on_pause)
+        self.setFrame(False)
+        self.setFont(tabular(self.font()))
+        self.setFixedHeight(DENSE_HEIGHT)
+        self.setFixedWidth(NUMBER_WIDTH)
+        self.setTextMargins(6, 0, 6, 0)
+        self.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.setPlaceholderText(self.tr("auto") if field.default is None else self.tr("none"))
+        clear = QPalette()
+        clear.setColor(QPalette.ColorRole.Base, QColor(Qt.GlobalColor.transparent))
+        self.setPalette(clear)  # the box is painted below the text
+        self.textEdited.connect(self._on_typed)
+
+    def set_value(self, value: Any) -> None:
+        """Show a value; text that already says the same is left as it was typed."""
+        if value != self._value or not self.hasFocus():
+            self._value = value
+            self._show_value()
+
+    def set_mark(self, mark: str) -> None:
+        self._mark = mark
+        self.update()
+
+    def commit(self) -> None:
+        """Take what stands there now, be it valid or not."""
+        if self._pause.isActive() or self._doubted:
+            self._pause.stop()
+            self._doubted = True
+            self._on_pause()
+
+    @Slot()
+    def _on_typed(self) -> None:
+        self._doubted = False
+        self._pause.start(TYPING_PAUSE)
+
+    @Slot()
+    def _on_pause(self) -> None:
+        sentence, value = "", None
+        try:
+            value = read(self._field, self.text())
+        except ValueError as error:
+            sentence = str(error)
+        if not self._doubted and (sentence or not self._may_be(value)):
+            self._doubted = True  # perhaps half-typed: wait a little longer before saying so
+            self._pause.start(DOUBT_PAUSE)
+            return
+        self._doubted = False
+        if sentence:
+            self.unreadable.emit(sentence)
+        else:
+            self._value = value
+            self.edited.emit(value)
+
+    def _show_value(self) -> None:
+        self._pause.stop()
+        self._doubted = False
+        if self.text() != write(self._value):
+            self.setText(write(self._value))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = event.key()
+        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.commit()
+            self.selectAll()
+        elif key == Qt.Key.Key_Escape and self.text() != write(self._value):
+            self._show_value()
+            self.edited.emit(self._value)
+        elif key in (Qt.Key.Key_Up, Qt.Key.Key_Down) and isinstance(self._value, int | float):
+            self.commit()
+            value = stepped(self._field, self._value, 1 if key == Qt.Key.Key_Up else -1)
+            if value != self._value and self._may_be(value):
+                self._value = value
+                self._show_value()
+                self.edited.emit(value)
+        else:
+            super().keyPressEvent(event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self.commit()
+        if self._mark != "bad":
+            self._show_value()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        _draw_editor(painter, self, self._mark)
+        painter.end()
+        super().paintEvent(event)
+
+
+class ChoiceEditor(QComboBox):
+    """One of a few texts, each standing for a value. ``edited`` follows the person only."""
+
+    edited = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._mark = ""
+        self.setFixedHeight(DENSE_HEIGHT)
+        self._no_wheel = NoWheel(self)
+        self._no_wheel.guard(self)
+        self.activated.connect(self._on_activated)
+
+    def set_choices(self, choices: Iterable[tuple[str, str, str]]) -> None:
+        """Fill with (value, text, tooltip)."""
+        self.clear()
+        for value, text, tip in choices:
+            self.addItem(text, value)
+            self.setItemData(self.count() - 1, tip or None, Qt.ItemDataRole.ToolTipRole)
+        widest = max(self.fontMetrics().horizontalAdvance(self.itemText(i)) for i in range(self.count()))
+        self.setFixedWidth(min(max(NUMBER_WIDTH, widest + 36), WIDEST_CHOICE))
+        self.view().setMinimumWidth(widest + 40)
+
+    def set_value(self, value: Any) -> None:
+        self.setCurrentIndex(self.findData(value))
+
+    def set_mark(self, mark: str) -> None:
+        self._mark = mark
+        self.update()
+
+    @Slot(int)
+    def _on_activated(self, index: int) -> None:
+        self.edited.emit(self.itemData(index))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        _draw_editor(painter, self, self._mark)
+        role = "muted" if self.isEnabled() else "faint"
+        icon("chevron-down", role).paint(painter, self.width() - 22, (self.height() - 16) // 2, 16, 16)
+        room = QRectF(self.rect()).adjusted(8, 0, -24, 0)
+        painter.setPen(self.palette().color(QPalette.ColorRole.Text))
+        text = self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, int(room.width()) + 1)
+        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, text)
+
+
+class SourceEditor(ChoiceEditor):
+    """What to learn: a built-in data set, or a folder of the user's own pictures."""
+
+    def __init__(self, sets: dict[str, str], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._sets = sets
+        self._value = ""
+        self.dialog: QFileDialog | None = None
+
+    def set_value(self, value: Any) -> None:
+        if value != self._value or not self.count():
+            self._value = value
+            choices = [(name, title, "") for name, title in self._sets.items()]
+            if value not in self._sets:
+                choices.append((value, Path(value).name or value, value))
+            self.set_choices([*choices, ("", self.tr("Choose a folder…"), self.tr("A folder of your own pictures"))])
+        super().set_value(value)
+
+    @Slot(int)
+    def _on_activated(self, index: int) -> None:
+        if self.itemData(index):
+            self._on_picked(self.itemData(index))
+            return
+        super().set_value(self._value)
+        self.dialog = QFileDialog(self.window(), self.tr("Choose a folder of pictures"))
+        self.dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.dialog.setFileMode(QFileDialog.FileMode.Directory)
+        self.dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        if QGuiApplication.platformName() == "offscreen":
+            self.dialog.setOption(QFileDialog.Option.DontUseNativeDialog)
+        self.dialog.fileSelected.connect(self._on_picked)
+        self.dialog.open()
+
+    @Slot(str)
+    def _on_picked(self, source: str) -> None:
+        self.set_value(source)
+        self.edited.emit(source)
+
+
+class SwitchEditor(QCheckBox):
+    """On or off, as a switch."""
+
+    edited = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._mark = ""
+        self.setFixedSize(36, DENSE_HEIGHT)
+        self.clicked.connect(self.edited)
+
+    def set_value(self, value: Any) -> None:
+        self.setChecked(bool(value))
+
+    def set_mark(self, mark: str) -> None:
+        self._mark = mark
+        self.update()
+
+    def hitButton(self, pos: Any) -> bool:
+        return self.rect().contains(pos)
+
+    def sizeHint(self) -> QSize:
+        return QSize(36, DENSE_HEIGHT)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        track = QRectF(0.5, (self.height() - 20) / 2 + 0.5, 35, 19)
+        on = self.isChecked()
+        fill = color("accent" if self.isEnabled() else "faint") if on else color("raised")
+        painter.setPen(color(self._mark or ("accent" if on or self.hasFocus() else "faint")))
+        painter.setBrush(fill)
+        painter.drawRoundedRect(track, 9.5, 9.5)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(color("on_accent" if on else "muted" if self.isEnabled() else "faint"))
+        painter.drawEllipse(QRectF(track.right() - 17 if on else track.left() + 3, track.top() + 3, 13, 13))
+        if self.hasFocus():
+            painter.setPen(color("accent"))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(track.adjusted(0, -2, 0, 2), 11.5, 11.5)
+
+
+Editor = LineEditor | ChoiceEditor | SwitchEditor
