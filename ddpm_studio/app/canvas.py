@@ -1,0 +1,297 @@
+"""The stage: one frame of a tape, as a grid of pictures or as particles in the plane."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from ddpm_studio.app.labels import EmptyHint
+from ddpm_studio.app.painting import draw_box
+from ddpm_studio.app.theme import GRID, color, tabular, theme
+from ddpm_studio.diffusion.tape import Frame
+
+MARGIN = 2 * GRID  # px round the pictures
+MOST = 400  # pictures shown at once
+LEAST_RANGE = 2.5  # the plane shows at least -2.5 … 2.5
+RADIUS = 1.7  # px, particles
+_STEPS = 32  # of particle density for each particle, in the colour table
+
+
+class Sheet:
+    """The pictures of one frame as one RGBX image, one below the other; ``pixels`` keeps the memory alive."""
+
+    def __init__(self, items: NDArray[Any]) -> None:
+        n, h, w, channels = items.shape
+        self.count, self.height, self.width = n, h, w
+        self.pixels = np.full((n * h, w, 4), 255, np.uint8)
+        self.pixels[..., :3] = items.reshape(n * h, w, channels)  # one channel is repeated
+        self.image = QImage(self.pixels.data, w, n * h, 4 * w, QImage.Format.Format_RGBX8888)
+
+    def draw(self, painter: QPainter, i: int, where: QRect) -> None:
+        """Draw picture ``i``: crisp when enlarged, smooth when reduced. The painter is in device pixels."""
+        reduced = where.width() < self.width
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, reduced)
+        painter.drawImage(where, self.image, QRect(0, i * self.height, self.width, self.height))
+
+
+class Particles:
+    """Points as soft discs whose opacity adds up, on a transparent image of device pixels."""
+
+    def __init__(self, points: NDArray[Any], width: int, height: int, unit: float, radius: float, tint: QColor) -> None:
+        """``unit``: pixels for a length of 1 (the origin is in the centre); ``radius``: pixels."""
+        reach = math.ceil(radius + 0.5)
+        x, y = width / 2 + points[:, 0] * unit, height / 2 - points[:, 1] * unit
+        with np.errstate(invalid="ignore"):
+            seen = (x > -reach) & (x < width + reach) & (y > -reach) & (y < height + reach)
+        x, y = x[seen].astype(np.float32), y[seen].astype(np.float32)
+        left, top = np.floor(x), np.floor(y)
+        near = np.arange(-reach, reach + 1, dtype=np.float32)
+        across = near + 0.5 - (x - left)[:, None]
+        down = near + 0.5 - (y - top)[:, None]
+        distance = np.sqrt(down[:, :, None] ** 2 + across[:, None, :] ** 2)
+        weight = np.clip(radius + 0.5 - distance, 0, 1)
+        pad = 2 * reach + 1  # so that discs at the border need no test
+        stride = width + 2 * pad
+        rows = (top[:, None] + near + pad).astype(np.int64)
+        columns = (left[:, None] + near + pad).astype(np.int64)
+        flat = rows[:, :, None] * stride + columns[:, None, :]
+        density = np.bincount(flat.ravel(), weight.ravel(), minlength=stride * (height + 2 * pad))
+        density = density.reshape(-1, stride)[pad : pad + height, pad : pad + width]
+        hit = density > 0
+        self.pixels = np.zeros((height, width), np.uint32)
+        self.pixels[hit] = _table(tint)[np.minimum(density[hit] * _STEPS, 255).astype(np.uint8)]
+        form = QImage.Format.Format_ARGB32_Premultiplied
+        self.image = QImage(self.pixels.data, width, height, 4 * width, form)
+
+
+def _table(tint: QColor) -> NDArray[np.uint32]:
+    """Premultiplied ARGB for each density; the tint's alpha is that of one particle."""
+    alpha = 1 - (1 - tint.alphaF()) ** (np.arange(256) / _STEPS)
+    channels = [alpha * 255] + [alpha * c for c in (tint.red(), tint.green(), tint.blue())]
+    a, r, g, b = (np.round(c).astype(np.uint32) for c in channels)
+    return (a << 24 | r << 16 | g << 8 | b).astype(np.uint32)
+
+
+def grid_tiles(width: int, height: int, count: int, item: tuple[int, int], gap: int, whole: bool = True) -> list[QRect]:
+    """Where ``count`` pictures of (height, width) ``item`` go: as large as they fit, centred, equal gaps."""
+    high, wide = item
+    best, columns, rows, score = 0.0, 1, count, -1.0
+    for c in range(1, count + 1):
+        r = math.ceil(count / c)
+        scale = min((width - (c - 1) * gap) / (c * wide), (height - (r - 1) * gap) / (r * high))
+        if scale * (count / (r * c)) ** 0.5 > score:  # empty places count against it
+            best, columns, rows, score = scale, c, r, scale * (count / (r * c)) ** 0.5
+    # Whole multiples are crispest; between them pixels differ by one, which costs less than much lost room.
+    if whole and best >= 1 and math.floor(best) >= 0.8 * best:
+        best = math.floor(best)
+    w, h = max(1, math.floor(wide * best)), max(1, math.floor(high * best))
+    left = (width - columns * w - (columns - 1) * gap) // 2
+    top = (height - rows * h - (rows - 1) * gap) // 2
+    return [QRect(left + i % columns * (w + gap), top + i // columns * (h + gap), w, h) for i in range(count)]
+
+
+class FrameCanvas(QWidget):
+    """A rounded stage that shows one view of one frame, or says what will appear there."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._items: NDArray[Any] | None = None
+        self._show = "x"
+        self._hint = EmptyHint("", self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(3 * MARGIN, MARGIN, 3 * MARGIN, MARGIN)
+        layout.addWidget(self._hint)
+        self.set_hint(self.tr("Press Start: pictures will condense out of noise here."))
+        self.setMinimumSize(160, 120)
+        theme().changed.connect(self.update)
+
+    def set_hint(self, text: str) -> None:
+        """What stands here while there is no frame."""
+        self._hint.setText(text)
+
+    def set_frame(self, frame: Frame | None, show: str = "x") -> None:
+        """``show``: "x", "x0" or "eps". The frame's arrays are read, never written."""
+        items = None if frame is None or not len(frame.x) else frame.view(show)
+        if items is self._items and show == self._show:
+            return
+        self._items, self._show = items, show
+        self._hint.setVisible(items is None)
+        if frame is not None:
+            said = self.tr("%n item(s) at noise level t = {t}", "", len(frame.x)).format(t=frame.t)
+            self.setAccessibleDescription(said)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        draw_box(painter, QRectF(self.rect()), color("stage"), color("stage"))
+        if self._items is not None:
+            self._draw(painter, self._items)
+
+    def _draw(self, painter: QPainter, items: NDArray[Any]) -> None:
+        raise NotImplementedError
+
+    def _device_size(self) -> tuple[int, int]:
+        ratio = self.devicePixelRatioF()
+        return round(self.width() * ratio), round(self.height() * ratio)
+
+
+class PictureCanvas(FrameCanvas):
+    """uint8 (N, H, W, C), grey or RGB, as a grid with one size for all; a click chooses a picture."""
+
+    picture_chosen = Signal(int)  # -1: none
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("picture_canvas")
+        self.setAccessibleName(self.tr("Pictures"))
+        self.setMouseTracking(True)
+        self._sheet: Sheet | None = None
+        self._sheet_of: NDArray[Any] | None = None
+        self._tiles: list[QRect] = []
+        self._tiles_for: tuple[int, ...] = ()
+        self._hovered = -1
+        self.chosen = -1
+
+    def set_chosen(self, i: int) -> None:
+        if i != self.chosen:
+            self.chosen = i
+            self.update()
+            self.picture_chosen.emit(i)
+
+    def tiles(self) -> list[QRect]:
+        """The place of each picture, in device pixels of this widget."""
+        if self._items is None:
+            return []
+        count, *item = self._items.shape[:3]
+        key = (*self._device_size(), count, *item)
+        if key != self._tiles_for:
+            ratio = self.devicePixelRatioF()
+            margin, gap = round(MARGIN * ratio), round((GRID if count <= 64 else GRID / 2) * ratio)
+            room = key[0] - 2 * margin, key[1] - 2 * margin
+            tiles = grid_tiles(*room, min(count, MOST), (item[0], item[1]), gap)
+            self._tiles, self._tiles_for = [tile.translated(margin, margin) for tile in tiles], key
+        return self._tiles
+
+    def _draw(self, painter: QPainter, items: NDArray[Any]) -> None:
+        tiles = self.tiles()
+        if self._sheet is None or self._sheet_of is not items:
+            self._sheet, self._sheet_of = Sheet(items[: len(tiles)]), items
+        ratio = self.devicePixelRatioF()
+        painter.scale(1 / ratio, 1 / ratio)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        for i, tile in enumerate(tiles):
+            self._sheet.draw(painter, i, tile)
+        for i, tint in ((self._hovered, color("muted")), (self.chosen, color("accent"))):
+            if 0 <= i < len(tiles):
+                painter.setPen(QPen(tint, round(2 * ratio), j=Qt.PenJoinStyle.MiterJoin))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                edge = round(ratio)
+                painter.drawRect(tiles[i].adjusted(-edge, -edge, edge, edge))
+        painter.scale(ratio, ratio)
+        if 0 <= self._hovered < len(tiles):
+            self._draw_number(painter, self._hovered, tiles[self._hovered], ratio)
+
+    def _draw_number(self, painter: QPainter, i: int, tile: QRect, ratio: float) -> None:
+        painter.setFont(tabular(self.font(), 0.86))
+        text = self.tr("picture {i}").format(i=i + 1)
+        width = painter.fontMetrics().horizontalAdvance(text) + 12
+        box = QRectF(tile.left() / ratio, tile.bottom() / ratio - 16, width, 20)
+        box.moveLeft(min(box.left(), self.width() - width - 4))
+        draw_box(painter, box, color("panel"), color("hairline"))
+        painter.setPen(color("text"))
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+
+    def _at(self, where: QPointF) -> int:
+        spot = (where * self.devicePixelRatioF()).toPoint()
+        return next((i for i, tile in enumerate(self.tiles()) if tile.contains(spot)), -1)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        self._hover(self._at(event.position()))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._hover(-1)
+
+    def _hover(self, i: int) -> None:
+        if i != self._hovered:
+            self._hovered = i
+            self.update()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self._items is not None:
+            i = self._at(event.position())
+            self.set_chosen(-1 if i == self.chosen else i)
+        else:
+            super().mousePressEvent(event)
+
+
+class PointCanvas(FrameCanvas):
+    """float32 (N, 2) as soft particles over the faint data points, with equal axes."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("point_canvas")
+        self.setAccessibleName(self.tr("Points in the plane"))
+        self._data: NDArray[Any] | None = None
+        self._range = LEAST_RANGE
+        self._ground: Particles | None = None
+        self._ground_key: tuple[Any, ...] = ()
+
+    def set_data(self, points: NDArray[Any] | None) -> None:
+        """The data (M, 2) behind the particles; the view covers all of it."""
+        self._data = points
+        most = float(np.abs(points).max()) if points is not None and len(points) else 0.0
+        self._range = max(LEAST_RANGE, 1.2 * most)
+        self._ground = None
+        self.update()
+
+    @property
+    def view_range(self) -> float:
+        """The plane is shown from minus this to this, or more along the longer side."""
+        return self._range
+
+    def _draw(self, painter: QPainter, items: NDArray[Any]) -> None:
+        ratio = self.devicePixelRatioF()
+        width, height = self._device_size()
+        unit = min(width, height) / 2 / self._range
+        self._draw_grid(painter, unit / ratio)
+        painter.scale(1 / ratio, 1 / ratio)
+        if self._data is not None and self._show != "eps":  # the noise has nothing to do with the data
+            key = (width, height, unit, color("muted").rgb())
+            if self._ground is None or key != self._ground_key:
+                tint = color("muted", 0.3)
+                self._ground = Particles(self._data, width, height, unit, RADIUS * ratio, tint)
+                self._ground_key = key
+            painter.drawImage(0, 0, self._ground.image)
+        cloud = Particles(items, width, height, unit, RADIUS * ratio, color("accent", 0.75))
+        painter.drawImage(0, 0, cloud.image)
+
+    def _draw_grid(self, painter: QPainter, unit: float) -> None:
+        """Faint lines at round numbers, the axes a little stronger, numbers along the left and the bottom."""
+        step = next(s * 10**p for p in range(-3, 9) for s in (1, 2, 5) if s * 10**p * unit >= 64)
+        w, h = self.width(), self.height()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setFont(tabular(self.font(), 0.86))
+        edge = 20  # px kept clear of lines, for the numbers
+        for k in range(math.ceil(-w / 2 / unit / step), math.floor(w / 2 / unit / step) + 1):
+            x = round(w / 2 + k * step * unit)
+            painter.setPen(color("faint", 0.6 if k == 0 else 0.25))
+            painter.drawLine(x, 0, x, h - edge)
+            painter.setPen(color("muted"))
+            if 2 * edge < x < w - edge:
+                place = QRectF(x - 30, h - edge, 60, edge)
+                painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{k * step:g}")
+        for k in range(math.ceil(-h / 2 / unit / step), math.floor(h / 2 / unit / step) + 1):
+            y = round(h / 2 - k * step * unit)
+            painter.setPen(color("faint", 0.6 if k == 0 else 0.25))
+            painter.drawLine(2 * edge, y, w, y)
+            painter.setPen(color("muted"))
+            if edge < y < h - edge:
+                place = QRectF(0, y - 10, 1.6 * edge, 20)
+                align = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                painter.drawText(place, align, f"{k * step:g}")

@@ -1,0 +1,191 @@
+"""The centre of the window: a reverse process on its stage, what of it is shown, and the timeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QFont, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
+
+from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
+from ddpm_studio.app.playback import Player
+from ddpm_studio.app.theme import GRID, MARGIN, tabular
+from ddpm_studio.app.timeline import Timeline
+from ddpm_studio.app.widgets import Caption, ElidedLabel, Segmented
+from ddpm_studio.diffusion.tape import Tape
+
+NARROW = 640  # px: below this the caption of the header is left out
+
+
+class ReverseView(QWidget):
+    """Owns the Player. ``poll`` it from the frame clock."""
+
+    weights_chosen = Signal(str)  # "raw" or "ema"
+    show_chosen = Signal(str)  # "x", "x0" or "eps"
+    level_changed = Signal(int, object)  # t and Frame, when another frame is shown
+    save_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("reverse_view")
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.player = Player(self)
+        self.pictures = PictureCanvas()
+        self.points = PointCanvas()
+        self.timeline = Timeline(self.player)
+        self._shown: object = None
+        self._lay_out()
+        self.show_choice.chosen.connect(self._on_show)
+        self.weights_choice.chosen.connect(self.weights_chosen)
+        self.timeline.save_requested.connect(self.save_requested)
+        self.player.frame_changed.connect(self._on_frame)
+        self.player.tape_changed.connect(self._on_tape)
+
+    def _lay_out(self) -> None:
+        self.title = QLabel(self.tr("Reverse process"))
+        self.title.setFont(tabular(self.title.font(), 1.1, QFont.Weight.DemiBold))
+        self.show_choice = Segmented([("x", "x_t"), ("x0", "x̂_0"), ("eps", "ε̂")], self.tr("What is shown"))
+        self.show_choice.setObjectName("show_choice")
+        tips = {
+            "x": self.tr("The state x_t: what is left to denoise"),
+            "x0": self.tr("The network's estimate of the finished picture at this t"),
+            "eps": self.tr("The network's estimate of the noise at this t"),
+        }
+        self.show_choice.set_tooltips(tips)
+        self.weights_choice = Segmented([("raw", "raw"), ("ema", "EMA")], self.tr("Weights"))
+        self.weights_choice.setObjectName("weights_choice")
+        self.weights_choice.set_value("ema")
+        tips = {
+            "raw": self.tr("Sample with the weights as they are now"),
+            "ema": self.tr("Sample with their moving average, which is calmer"),
+        }
+        self.weights_choice.set_tooltips(tips)
+        self.caption = _elided("caption", Qt.AlignmentFlag.AlignRight)
+        header = QHBoxLayout()
+        header.setSpacing(MARGIN)
+        for widget in (self.title, self.show_choice, self.weights_choice):
+            header.addWidget(widget)
+        header.addWidget(self.caption, 1)
+
+        self.stage = QStackedWidget()
+        self.stage.setObjectName("stage")
+        self.stage.addWidget(self.pictures)
+        self.stage.addWidget(self.points)
+        self.stage.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.clock_slot = QHBoxLayout()  # for the vertical clock of training time
+        self.clock_slot.setContentsMargins(0, 0, 0, 0)
+        middle = QHBoxLayout()
+        middle.setSpacing(MARGIN)
+        middle.addLayout(self.clock_slot)
+        middle.addWidget(self.stage, 1)
+
+        self.line = _elided("stage_line", Qt.AlignmentFlag.AlignLeft)
+        self.note = _elided("stage_note", Qt.AlignmentFlag.AlignRight)
+        below = QHBoxLayout()
+        below.addWidget(self.line, 1)
+        below.addWidget(self.note, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+        column.setSpacing(GRID)
+        column.addLayout(header)
+        column.addLayout(middle, 1)
+        column.addLayout(below)
+        column.addWidget(self.timeline)
+
+    # -- what it is given
+
+    def set_tape(self, tape: Tape | None) -> None:
+        """Show it, or, if the user has parked the bar, as soon as it has come as far."""
+        self.player.set_tape(tape)
+
+    @Slot()
+    def poll(self) -> None:
+        self.player.poll()
+
+    def set_data_points(self, points: NDArray[Any] | None) -> None:
+        """The data (M, 2) drawn faintly behind the particles."""
+        self.points.set_data(points)
+        self.timeline.strip.set_range(self.points.view_range)
+
+    def set_caption(self, text: str) -> None:
+        """Muted text at the right of the header, e.g. "same 36 noises, seed 0"."""
+        self.caption.set_text(text)
+
+    def set_hint(self, text: str) -> None:
+        """What the empty stage says."""
+        for canvas in (self.pictures, self.points):
+            canvas.set_hint(text)
+
+    def set_note(self, text: str) -> None:
+        """Say below the stage what plays, e.g. that it is a recording; empty: nothing."""
+        self.note.set_text(text)
+
+    def set_weights(self, weights: str) -> None:
+        """Show which weights are in use, "raw" or "ema", without asking for them."""
+        self.weights_choice.set_value(weights)
+
+    @property
+    def show_what(self) -> str:
+        return self.show_choice.value()
+
+    @property
+    def canvas(self) -> FrameCanvas:
+        """The canvas of the tape's kind."""
+        tape = self.player.tape
+        return self.points if tape is not None and tape.kind == "points" else self.pictures
+
+    # -- what happens
+
+    @Slot()
+    def _on_tape(self) -> None:
+        self.pictures.set_chosen(-1)
+        self.stage.setCurrentWidget(self.canvas)
+
+    @Slot()
+    def _on_frame(self) -> None:
+        frame, tape = self.player.frame, self.player.tape
+        self.canvas.set_frame(frame, self.show_what)
+        if frame is self._shown:
+            return
+        self._shown = frame
+        self.line.set_text(self._describe(tape, frame.t) if tape and frame else "")
+        if frame is not None:
+            self.level_changed.emit(frame.t, frame)
+
+    def _describe(self, tape: Tape, t: int) -> str:
+        """E.g. "step 1,284 · DDIM, 12 steps · EMA weights · t = 170"."""
+        parts = []
+        if tape.training_step is not None:
+            parts.append(self.tr("step {step}").format(step=f"{tape.training_step:,}"))
+        if tape.sampler:
+            parts.append(tape.sampler)
+        parts.append(self.tr("EMA weights") if tape.weights == "ema" else self.tr("raw weights"))
+        parts.append(f"t = {t:,}")
+        return " · ".join(parts)
+
+    @Slot(str)
+    def _on_show(self, show: str) -> None:
+        self.timeline.strip.set_show(show)
+        self.canvas.set_frame(self.player.frame, show)
+        self.show_chosen.emit(show)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if not self.timeline.handle_key(event):
+            super().keyPressEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.caption.setVisible(self.width() >= NARROW)
+
+
+def _elided(name: str, align: Qt.AlignmentFlag) -> ElidedLabel:
+    """One muted line that gives way."""
+    label = ElidedLabel()
+    label.setObjectName(name)
+    label.setFont(Caption().font())
+    label.setForegroundRole(label.palette().ColorRole.PlaceholderText)
+    label.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return label

@@ -1,0 +1,262 @@
+"""The bar under the stage: thumbnails of a tape, the slider of diffusion time, and the transport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal, Slot
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QFont,
+    QKeyEvent,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from ddpm_studio.app.frame_strip import RING, FrameStrip, LevelSlider
+from ddpm_studio.app.painting import draw_box, draw_focus
+from ddpm_studio.app.playback import SPEEDS, Player
+from ddpm_studio.app.theme import CONTROL_HEIGHT, GRID, MARGIN, color, tabular, theme
+from ddpm_studio.app.widgets import Card, MathLabel, Value, icon_button
+
+NARROW = 600  # px: below this the words beside t are left out
+
+
+class TextButton(QToolButton):
+    """A flat button of muted text, as wide as the widest text it will show."""
+
+    def __init__(self, text: str, tooltip: str, reserve: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._reserve = reserve
+        self.setText(text)
+        self.setToolTip(tooltip)
+        self.setAccessibleName(tooltip)
+        self.setFont(tabular(self.font()))
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        theme().changed.connect(self.update)
+
+    def sizeHint(self) -> QSize:
+        metrics = self.fontMetrics()
+        wide = max(metrics.horizontalAdvance(text) for text in (self.text(), self._reserve))
+        return QSize(wide + 2 * GRID, CONTROL_HEIGHT)
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        lit = self.isEnabled() and (self.underMouse() or self.isDown())
+        if lit:
+            draw_box(painter, QRectF(self.rect()), color("raised"), color("hairline"))
+        painter.setPen(color("text" if lit else "muted" if self.isEnabled() else "faint"))
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self.text())
+        draw_focus(painter, self)
+
+
+class Timeline(Card):
+    """Shows and moves a Player. Keys: Space, ←/→, Home/End, +/- for speed, L for loop."""
+
+    save_requested = Signal()
+
+    def __init__(self, player: Player, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("timeline")
+        self._player = player
+        self.strip = FrameStrip(player)
+        self.slider = LevelSlider()
+        self.level = Value("", reserve=" t = 8,888 ")
+        self.level.setObjectName("level")
+        self.level.setAccessibleName(self.tr("Noise level shown"))
+        self.level.setFont(tabular(self.level.font(), weight=QFont.Weight.DemiBold))
+        self.level.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._ends = MathLabel(self.tr("x_T noise")), MathLabel(self.tr("picture x_0"))
+        for label in self._ends:
+            label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        self.speed = TextButton("1×", self.tr("Speed of play (+ and -)"), reserve="0.25×")
+        self.speed.setObjectName("speed")
+        self.speed.setMenu(self._speed_menu())
+        self.save = TextButton(self.tr("Save as…"), self.tr("Save as a picture, GIF or video"))
+        self.save.setObjectName("save_tape")
+        self.save.clicked.connect(self.save_requested)
+        self._actions = self._own_actions()
+        self._buttons = {name: icon_button(action) for name, action in self._actions.items()}
+        self._lay_out()
+        for name, action in self._actions.items():
+            self._connect(name, action)
+
+        self.strip.frame_picked.connect(player.set_position)
+        self.slider.valueChanged.connect(self._on_slider)
+        player.frame_changed.connect(self._on_frame)
+        player.tape_changed.connect(self._on_tape)
+        player.state_changed.connect(self._on_state)
+        self._on_tape()
+        self._on_frame()
+        self._on_state()
+
+    # -- how it is put together
+
+    def _own_actions(self) -> dict[str, QAction]:
+        """In the order of the row."""
+        named = {
+            "playback.to_noise": ("skip-back", self.tr("To the noise x_T (Home)")),
+            "playback.step_back": ("step-back", self.tr("One frame towards the noise (←)")),
+            "playback.play": ("play", self.tr("Play or pause (Space)")),
+            "playback.step_forward": ("step-forward", self.tr("One frame towards the picture (→)")),
+            "playback.to_image": ("skip-forward", self.tr("To the picture x_0, and follow new ones (End)")),
+            "playback.loop": ("repeat", self.tr("Play again and again (L)")),
+        }
+        actions = {}
+        for name, (icon_name, tip) in named.items():
+            actions[name] = action = QAction(tip, self)
+            action.setObjectName(name)
+            action.setProperty("icon_name", icon_name)
+            action.setToolTip(tip)
+            action.setCheckable(name == "playback.loop")
+        return actions
+
+    def bind_actions(self, actions: Mapping[str, QAction]) -> None:
+        """Let the buttons stand for these actions (ids ``playback.…``) instead of our own."""
+        for name in self._actions.keys() & actions.keys():
+            own, action = self._actions[name], actions[name]
+            if action.property("icon_name") is None:
+                action.setProperty("icon_name", own.property("icon_name"))
+            button = self._buttons[name]
+            button.removeAction(own)
+            button.setDefaultAction(action)
+            self._actions[name] = action
+            self._connect(name, action)
+            own.deleteLater()
+        self._on_state()
+
+    def _connect(self, name: str, action: QAction) -> None:
+        button, player = self._buttons[name], self._player
+        button.setObjectName(name)
+        button.setAccessibleName(action.toolTip())
+        if name == "playback.loop":
+            action.setCheckable(True)
+            action.toggled.connect(player.set_loop)
+            return
+        does = {
+            "playback.to_noise": player.to_noise,
+            "playback.step_back": player.step_back,
+            "playback.play": player.toggle,
+            "playback.step_forward": player.step_forward,
+            "playback.to_image": player.to_image,
+        }
+        action.triggered.connect(does[name])
+
+    def _speed_menu(self) -> QMenu:
+        menu = QMenu(self)
+        self._speeds = QActionGroup(menu)
+        for value in SPEEDS:
+            entry = self._speeds.addAction(f"{value:g}×")
+            entry.setCheckable(True)
+            entry.setData(value)
+            menu.addAction(entry)
+        self._speeds.triggered.connect(self._on_speed)
+        return menu
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(0)
+        for button in self._buttons.values():
+            row.addWidget(button)
+        row.addWidget(self.speed)
+        row.addStretch(1)
+        row.addWidget(self._ends[0])
+        row.addSpacing(GRID)
+        row.addWidget(self.level)
+        row.addSpacing(GRID)
+        row.addWidget(self._ends[1])
+        row.addStretch(1)
+        row.addWidget(self.save)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(MARGIN, MARGIN - RING, MARGIN, GRID // 2)
+        column.setSpacing(GRID // 2)
+        column.addWidget(self.strip)
+        column.addWidget(self.slider)
+        column.addLayout(row)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        for label in self._ends:
+            label.setVisible(self.width() >= NARROW)
+
+    # -- the player moves
+
+    @Slot()
+    def _on_tape(self) -> None:
+        self.strip.redraw()
+        self.save.setEnabled(self._player.count > 0)
+
+    @Slot()
+    def _on_frame(self) -> None:
+        player, frame = self._player, self._player.frame
+        with QSignalBlocker(self.slider):  # only a person's move goes to the player
+            self.slider.setRange(0, max(0, player.total - 1))
+            self.slider.setValue(player.position)
+        self.slider.setEnabled(player.total > 1)
+        self.slider.set_arrived(player.count - 1)
+        text = f"t = {frame.t:,}" if frame else "t = –"
+        if text != self.level.text():
+            self.level.setText(text)
+            self.slider.setAccessibleDescription(text)
+        self.save.setEnabled(player.count > 0)
+        self.strip.refresh()
+
+    @Slot()
+    def _on_state(self) -> None:
+        player = self._player
+        play = self._actions["playback.play"]
+        play.setProperty("icon_name", "pause" if player.playing else "play")
+        self._buttons["playback.play"].update()
+        self._actions["playback.loop"].setChecked(player.loop)
+        self.speed.setText(f"{player.speed:g}×")
+        for entry in self._speeds.actions():
+            entry.setChecked(entry.data() == player.speed)
+
+    # -- the person moves
+
+    @Slot(int)
+    def _on_slider(self, value: int) -> None:
+        self._player.set_position(value)
+        self._on_frame()  # back to the newest frame if that one has not arrived
+
+    @Slot(QAction)
+    def _on_speed(self, entry: QAction) -> None:
+        self._player.set_speed(entry.data())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if not self.handle_key(event):
+            super().keyPressEvent(event)
+
+    def handle_key(self, event: QKeyEvent) -> bool:
+        """Do what the key means here; False if it means nothing."""
+        player, key = self._player, event.key()
+        if event.modifiers() & ~(Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.KeypadModifier):
+            return False
+        if key == Qt.Key.Key_Space:
+            player.toggle()
+        elif key == Qt.Key.Key_Left:
+            player.step_back()
+        elif key == Qt.Key.Key_Right:
+            player.step_forward()
+        elif key == Qt.Key.Key_Home:
+            player.to_noise()
+        elif key == Qt.Key.Key_End:
+            player.to_image()
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            player.set_speed(player.speed * 2)
+        elif key == Qt.Key.Key_Minus:
+            player.set_speed(player.speed / 2)
+        elif key == Qt.Key.Key_L:
+            player.set_loop(not player.loop)
+        else:
+            return False
+        return True
