@@ -13,9 +13,7 @@ from ddpm_studio.app.theme import color, tabular, theme
 class Card(QFrame):
     """A flat panel with a hairline border; ``accent_bar`` marks its left edge."""
 
-    def __init__(
-        self, parent: QWidget | None = None, *, role: str = "panel", accent_bar: bool = False
-    ) -> None:
+    def __init__(self, parent: QWidget | None = None, *, role: str = "panel", accent_bar: bool = False) -> None:
         super().__init__(parent)
         self._role = role
         self._accent_bar = accent_bar
@@ -81,9 +79,7 @@ class MathLabel(QLabel):
     """One line with subscripts, in smaller type if it would not fit."""
 
     def sizeHint(self) -> QSize:
-        return QSize(
-            round(math_width(self.text(), self.font())) + 2, round(self.fontMetrics().height() * 1.25)
-        )
+        return QSize(round(math_width(self.text(), self.font())) + 2, round(self.fontMetrics().height() * 1.25))
 
     def minimumSizeHint(self) -> QSize:
         return QSize(0, self.sizeHint().height())

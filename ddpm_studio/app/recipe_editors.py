@@ -23,6 +23,7 @@ NUMBER_WIDTH = 84  # px
 WIDEST_CHOICE = 156  # px
 TYPING_PAUSE = 150  # ms after which a valid value is taken
 DOUBT_PAUSE = 600  # ms more before a half-typed value is called wrong
+_ANY_OTHER = object()  # equals no value, so that the next one is shown
 
 # -- values as text ---------------------------------------------------------------------------------------
 
@@ -104,6 +105,7 @@ class LineEditor(QLineEdit):
 
     edited = Signal(object)
     unreadable = Signal(str)
+    reverted = Signal()  # Escape: back to the last valid value
 
     def __init__(self, field: Field, may_be: Callable[[Any], bool], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -177,9 +179,11 @@ class LineEditor(QLineEdit):
         if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.commit()
             self.selectAll()
-        elif key == Qt.Key.Key_Escape and self.text() != write(self._value):
-            self._show_value()
-            self.edited.emit(self._value)
+        elif key == Qt.Key.Key_Escape and (self._mark == "bad" or self.text() != write(self._value)):
+            self._pause.stop()
+            self._doubted = False
+            self._value = _ANY_OTHER
+            self.reverted.emit()
         elif key in (Qt.Key.Key_Up, Qt.Key.Key_Down) and isinstance(self._value, int | float):
             self.commit()
             value = stepped(self._field, self._value, 1 if key == Qt.Key.Key_Up else -1)

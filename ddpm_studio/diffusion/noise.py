@@ -49,15 +49,15 @@ def _finalize(x: Tensor) -> Tensor:
     return x ^ _shift33(x)
 
 
-def gaussian(
-    seeds: Sequence[int], move: int, shape: Sequence[int], *, device: torch.device | str = "cpu"
-) -> Tensor:
+def gaussian(seeds: Sequence[int], move: int, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
     """Standard normal noise, float32 (len(seeds), *shape).
 
     ``move`` counts the draws of one process (0 is x_T). Row i depends on (seeds[i], move) alone.
     """
     size = math.prod(shape)
-    keys = torch.tensor([mix(seed, move) for seed in seeds], dtype=torch.int64, device=device)
+    keys = torch.tensor([_signed(seed) for seed in seeds], dtype=torch.int64, device=device)
+    keys = _finalize(_finalize(keys + _signed(_GOLDEN)) + _signed(_GOLDEN + move))
+    keys = (keys >> 1) & (_MASK >> 1)  # mix(seed, move) of all seeds at once
     half = (size + 1) // 2
     counter = torch.arange(half, dtype=torch.int64, device=device) * _signed(_GOLDEN)
     bits = _finalize(keys[:, None] + counter)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddpm_studio.diffusion.denoiser import DenoiserLike
+from ddpm_studio.diffusion.denoiser import DenoiserLike, Prediction
 from ddpm_studio.diffusion.noise import gaussian
 from ddpm_studio.diffusion.samplers import Move, Past, Sampler
 from ddpm_studio.diffusion.schedule import NoiseSchedule
@@ -73,7 +73,12 @@ def reverse_process(
     if grid[0] > table.steps or grid[-1] < 0:
         raise ValueError(f"the grid runs from {grid[0]} to {grid[-1]}, outside the schedule's 0 … {table.steps}")
 
-    draws = 0
+    draws = nfe = 0
+
+    def predict(x: Tensor, t: int, label: Tensor | None) -> Prediction:
+        nonlocal nfe
+        nfe += 1
+        return denoiser(x, t, label)
 
     def noise() -> Tensor:
         nonlocal draws
@@ -84,12 +89,11 @@ def reverse_process(
         x = gaussian(seeds, 0, shape, device=device)
         x = x * float(table.sigma[grid[0]])
     past: deque[Past] = deque(maxlen=max(sampler.memory, 0))
-    total, nfe = len(grid) - 1, 0
+    total = len(grid) - 1
     yield ReverseStep(0, total, grid[0], grid[0], x, None, None, nfe)
     for index, (t, u) in enumerate(zip(grid, grid[1:], strict=False), start=1):
-        prediction = denoiser(x, t, label)
-        move = Move(table, x, t, u, prediction, tuple(past), noise, denoiser, label)
+        prediction = predict(x, t, label)
+        move = Move(table, x, t, u, prediction, tuple(past), noise, predict, label)
         x = sampler.step(move)
-        nfe += sampler.calls
         past.append(Past(t, prediction))
         yield ReverseStep(index, total, u, t, x, prediction.x0, prediction.eps, nfe)

@@ -51,7 +51,7 @@ class Move:
 
 
 class Sampler(Protocol):
-    """One rule. ``memory``: how many earlier predictions it reads; ``calls``: network calls in a step."""
+    """One rule. ``memory``: how many earlier predictions it reads; ``calls``: network calls in a step at most."""
 
     memory: ClassVar[int]
     calls: ClassVar[int]
@@ -110,25 +110,28 @@ class DDIM:
 
 @dataclass(frozen=True)
 class Euler:
-    """Euler for the probability-flow ODE d(x/a)/d(s/a) = eps (EDM, algorithm 1 without line 6-8).
+    """Euler for the probability-flow ODE d(x/a)/d(s/a) = eps (EDM, algorithm 1 without lines 6-8).
 
-    Written in (x, eps) alone, it is the same map as DDIM with eta = 0, and so also right where a = 0.
+    x_u/a' = x/a + (s'/a' - s/a) eps is the straight line through (x0, eps): DDIM with eta = 0. Written in x0
+    it has no 1/a, which is infinite at the top of a flow and costs four digits at that of a cosine schedule.
     """
 
     memory: ClassVar[int] = 0
     calls: ClassVar[int] = 1
 
     def step(self, move: Move) -> Tensor:
-        a, s, a_u, s_u = move.levels
-        if a == 0:  # s/a is infinite: the same line through (x0, eps)
-            return a_u * move.prediction.x0 + s_u * move.prediction.eps
-        # x_u/a' = x/a + (s'/a' - s/a) eps
-        return (a_u / a) * move.x + (s_u - a_u * s / a) * move.prediction.eps
+        _, _, a_u, s_u = move.levels
+        return a_u * move.prediction.x0 + s_u * move.prediction.eps
 
 
 @dataclass(frozen=True)
 class Heun:
-    """Heun's method for the same ODE (EDM, algorithm 1): Euler, then the mean of both slopes."""
+    """Heun's method for the same ODE (EDM, algorithm 1): Euler, then the mean of both slopes.
+
+    The algorithm leaves the time variable free. Ours is the angle phi = atan(s/a) with x = n z, n = |(a, s)|:
+    z = cos(phi) x0 + sin(phi) eps, dz/dphi = cos(phi) eps - sin(phi) x0. It is bounded at both ends, where
+    time = s/a takes one step of 20,000 at the top of a cosine schedule and leaves the data far behind.
+    """
 
     memory: ClassVar[int] = 0
     calls: ClassVar[int] = 2
@@ -136,10 +139,14 @@ class Heun:
     def step(self, move: Move) -> Tensor:
         a, s, a_u, s_u = move.levels
         euler = Euler().step(move)
-        if s_u == 0 or a == 0:  # no slope at the clean level; no finite slope where a = 0
+        if s_u == 0:  # the denoiser has no slope at the clean level
             return euler
-        slope = (move.prediction.eps + move.denoiser(euler, move.u, move.label).eps) / 2
-        return (a_u / a) * move.x + (s_u - a_u * s / a) * slope
+        n, n_u = math.hypot(a, s), math.hypot(a_u, s_u)
+        x0, eps = move.prediction
+        x0_u, eps_u = move.denoiser(euler, move.u, move.label)
+        slope = (a * eps - s * x0) / n + (a_u * eps_u - s_u * x0_u) / n_u
+        angle = math.atan2(s_u, a_u) - math.atan2(s, a)
+        return n_u * (move.x / n + angle / 2 * slope)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ class NoiseSchedule:
         if alpha.ndim != 1 or alpha.shape != sigma.shape or len(alpha) < 2:
             raise ValueError(f"a schedule needs two tables of one length ≥ 2; got {alpha.shape} and {sigma.shape}")
         if alpha[0] != 1 or sigma[0] != 0:
-            raise ValueError(f"level 0 must be clean: alpha[0] is {alpha[0]:g} (not 1), sigma[0] is {sigma[0]:g} (not 0)")
+            raise ValueError(
+                f"level 0 must be clean: alpha[0] is {alpha[0]:g} (not 1), sigma[0] is {sigma[0]:g} (not 0)"
+            )
         for t in range(1, len(alpha)):
             if not (0 <= alpha[t] <= 1 and np.isfinite(sigma[t]) and sigma[t] > 0):
                 raise ValueError(f"level {t}: alpha {alpha[t]:g} must lie in 0 … 1 and sigma {sigma[t]:g} be above 0")

@@ -7,10 +7,12 @@ recorded: ``frames`` is only ever appended to, so another thread may read ``tape
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +50,6 @@ class Tape:
         total: frames that a complete tape holds, so that a timeline can show how far it is.
         training_step: of the weights; None if unknown.
         weights: "ema" or "raw".
-        alpha, sigma: at each frame's level, filled with the frames (for captions and axes).
     """
 
     kind: Literal["pictures", "points"]
@@ -79,7 +80,8 @@ class Tape:
     def save(self, path: Path) -> None:
         """Write a compressed .npz; the start's missing estimates are left out."""
         about = {k: v for k, v in asdict_shallow(self).items() if k != "frames"}
-        np.savez_compressed(path, about=np.array(json.dumps(about)), **self.arrays())
+        with path.open("wb") as file:  # given a name, numpy would append .npz to it
+            np.savez_compressed(file, about=np.array(json.dumps(about)), **self.arrays())
 
     def arrays(self) -> dict[str, Items]:
         """The frames as stacked arrays: index, t, x, and x0 and eps of all frames that have them."""
@@ -87,7 +89,7 @@ class Tape:
         arrays = {
             "index": np.array([f.index for f in self.frames]),
             "t": np.array([f.t for f in self.frames]),
-            "x": np.stack([f.x for f in self.frames]),
+            "x": np.array([f.x for f in self.frames]),
         }
         if later:
             arrays["x0"] = np.stack([f.view("x0") for f in later])
@@ -98,14 +100,18 @@ class Tape:
     def from_arrays(cls, about: dict[str, Any], arrays: dict[str, Items]) -> Tape:
         """The inverse of ``arrays``."""
         index, levels, x = arrays["index"], arrays["t"], arrays["x"]
-        lead = len(x) - len(arrays["x0"]) if "x0" in arrays else len(x)  # frames without estimates come first
+        x0, eps = arrays.get("x0", x[:0]), arrays.get("eps", x[:0])
+        lead = len(x) - len(x0)  # frames without estimates come first
+        alike = x.shape[1:] == x0.shape[1:] == eps.shape[1:]
+        if not (len(index) == len(levels) == len(x) and len(x0) == len(eps) <= len(x) and alike):
+            raise ValueError("its arrays do not belong together")
         frames = [
             Frame(
                 int(index[i]),
                 int(levels[i]),
                 x[i],
-                arrays["x0"][i - lead] if i >= lead else None,
-                arrays["eps"][i - lead] if i >= lead else None,
+                x0[i - lead] if i >= lead else None,
+                eps[i - lead] if i >= lead else None,
             )
             for i in range(len(x))
         ]
@@ -122,8 +128,9 @@ class Tape:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return cls.from_arrays(json.loads(str(arrays.pop("about"))), arrays)
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise ValueError(f"{path} is not a recorded tape: {error}") from error
+        except (OSError, EOFError, BadZipFile, zlib.error, LookupError, ValueError, TypeError) as error:
+            why = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise ValueError(f"{path} is not a recorded tape: {why}") from error
 
 
 def asdict_shallow(tape: Tape) -> dict[str, Any]:

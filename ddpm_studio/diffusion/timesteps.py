@@ -30,16 +30,14 @@ def timestep_grid(schedule: NoiseSchedule, steps: int, spacing: str = "uniform",
     elif spacing == "quadratic":
         levels = T * (1 - u) ** 2
     elif spacing in ("karras", "log-snr"):
-        levels = np.append(_levels_by_noise(schedule, u[: steps + 1], spacing, rho, steps), 0)
+        levels = np.append(_levels_by_noise(schedule, steps, spacing, rho), 0)
     else:
         raise ValueError(f"no spacing is called {spacing!r}; there are {', '.join(SPACINGS)}")
     falling = sorted({round(float(level)) for level in levels}, reverse=True)
     return [int(level) for level in falling]
 
 
-def _levels_by_noise(
-    schedule: NoiseSchedule, u: NDArray[np.float64], spacing: str, rho: float, steps: int
-) -> NDArray[np.float64]:
+def _levels_by_noise(schedule: NoiseSchedule, steps: int, spacing: str, rho: float) -> NDArray[np.float64]:
     """``steps`` levels from T to 1, evenly spaced in log(σ/α) or in (σ/α)^(1/rho)."""
     # A flow has alpha[T] = 0, infinite σ/α: the top level stands apart and the rest is spaced below it.
     with np.errstate(divide="ignore"):

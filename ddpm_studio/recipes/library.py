@@ -45,7 +45,7 @@ def read(path: Path) -> Recipe:
         RecipeError: if the file cannot be read, is not TOML, or is not a recipe.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad may write a byte order mark
     except OSError as error:
         raise RecipeError({"": f"{path} cannot be read: {error.strerror}"}) from None
     except UnicodeDecodeError:

@@ -54,9 +54,7 @@ class Data(Section):
     ] = "-1..1"
     flip: Annotated[
         bool,
-        Setting(
-            "Mirror", "Shows each picture left-right mirrored half of the time. Wrong for letters and digits."
-        ),
+        Setting("Mirror", "Shows each picture left-right mirrored half of the time. Wrong for letters and digits."),
     ] = False
 
 
@@ -104,9 +102,7 @@ class _Betas(_Schedule):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.beta_end < self.beta_start:
-            raise ValueError(
-                f"β last is {self.beta_end:g}, below β first ({self.beta_start:g}); make it larger"
-            )
+            raise ValueError(f"β last is {self.beta_end:g}, below β first ({self.beta_start:g}); make it larger")
         return self
 
 
@@ -157,24 +153,18 @@ class Geometric(_Schedule):
     sigma_min: Annotated[
         float,
         Rule(gt=0),
-        Setting(
-            "σ first", "Standard deviation of the weakest noise.", level="tweak", equation="σ_1", step=0.001
-        ),
+        Setting("σ first", "Standard deviation of the weakest noise.", level="tweak", equation="σ_1", step=0.001),
     ] = 0.01
     sigma_max: Annotated[
         float,
         Rule(gt=0),
-        Setting(
-            "σ last", "Standard deviation of the strongest noise.", level="tweak", equation="σ_T", step=1.0
-        ),
+        Setting("σ last", "Standard deviation of the strongest noise.", level="tweak", equation="σ_T", step=1.0),
     ] = 50.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.sigma_max <= self.sigma_min:
-            raise ValueError(
-                f"σ last is {self.sigma_max:g}, not above σ first ({self.sigma_min:g}); make it larger"
-            )
+            raise ValueError(f"σ last is {self.sigma_max:g}, not above σ first ({self.sigma_min:g}); make it larger")
         return self
 
 
@@ -200,9 +190,7 @@ class CompactUNet(Section):
         Rule(min_length=1, max_length=5),
         Setting("Channels", "Width of each level, from fine to coarse; multiples of 16.", level="tweak"),
     ] = (32, 64)
-    blocks: Annotated[
-        int, Rule(ge=1, le=4), Setting("Blocks per level", "Residual blocks at each level.")
-    ] = 1
+    blocks: Annotated[int, Rule(ge=1, le=4), Setting("Blocks per level", "Residual blocks at each level.")] = 1
     patch: Annotated[
         int,
         Rule(ge=1, le=4),
@@ -214,9 +202,7 @@ class CompactUNet(Section):
     ] = 2
     attention: Annotated[
         bool,
-        Setting(
-            "Attention", "Self-attention at the coarsest level: distant pixels see each other.", level="tweak"
-        ),
+        Setting("Attention", "Self-attention at the coarsest level: distant pixels see each other.", level="tweak"),
     ] = False
     class_label: Annotated[
         bool, Setting("Class label", "Tell the network which class each picture belongs to.", level="tweak")
@@ -235,9 +221,7 @@ class PointMLP(Section):
     """A small multi-layer perceptron for points in the plane."""
 
     kind: Literal["point-mlp"] = "point-mlp"
-    width: Annotated[
-        int, Rule(ge=8, le=1024), Setting("Width", "Neurons per layer.", level="tweak", step=32)
-    ] = 128
+    width: Annotated[int, Rule(ge=8, le=1024), Setting("Width", "Neurons per layer.", level="tweak", step=32)] = 128
     depth: Annotated[int, Rule(ge=1, le=8), Setting("Depth", "Residual layers.", level="tweak")] = 3
 
 
@@ -328,9 +312,7 @@ class Training(Section):
     learning_rate: Annotated[
         float,
         Rule(gt=0, le=1),
-        Setting(
-            "Learning rate", "Size of each learning step, after warm-up.", level="watch", live=True, step=1e-4
-        ),
+        Setting("Learning rate", "Size of each learning step, after warm-up.", level="watch", live=True, step=1e-4),
     ] = 1e-3
     warmup: Annotated[
         int,
@@ -344,18 +326,12 @@ class Training(Section):
     weight_decay: Annotated[
         float, Rule(ge=0, le=1), Setting("Weight decay", "AdamW's pull of the weights to 0.", step=0.01)
     ] = 0.0
-    beta1: Annotated[
-        float, Rule(ge=0, lt=1), Setting("Adam β1", "Memory of the mean gradient.", step=0.01)
-    ] = 0.9
-    beta2: Annotated[
-        float, Rule(ge=0, lt=1), Setting("Adam β2", "Memory of the squared gradient.", step=0.001)
-    ] = 0.999
+    beta1: Annotated[float, Rule(ge=0, lt=1), Setting("Adam β1", "Memory of the mean gradient.", step=0.01)] = 0.9
+    beta2: Annotated[float, Rule(ge=0, lt=1), Setting("Adam β2", "Memory of the squared gradient.", step=0.001)] = 0.999
     clip_norm: Annotated[
         float | None,
         Rule(gt=0),
-        Setting(
-            "Clip gradient", "Longer gradients are shortened to this norm; empty: never.", live=True, step=0.1
-        ),
+        Setting("Clip gradient", "Longer gradients are shortened to this norm; empty: never.", live=True, step=0.1),
     ] = 1.0
     ema_decay: Annotated[
         float,
@@ -371,9 +347,7 @@ class Training(Section):
     ] = 0.995
     stratified: Annotated[
         bool,
-        Setting(
-            "Spread levels", "Spreads the noise levels of a batch evenly, which makes the loss smoother."
-        ),
+        Setting("Spread levels", "Spreads the noise levels of a batch evenly, which makes the loss smoother."),
     ] = True
     autosave: Annotated[
         float,
@@ -426,9 +400,7 @@ class DDIM(_Sampler):
     eta: Annotated[
         float,
         Rule(ge=0, le=1),
-        Setting(
-            "η", "0 adds no noise, 1 adds as much as DDPM.", level="tweak", equation="η", live=True, step=0.1
-        ),
+        Setting("η", "0 adds no noise, 1 adds as much as DDPM.", level="tweak", equation="η", live=True, step=0.1),
     ] = 0.0
 
 
@@ -470,9 +442,9 @@ class Preview(Section):
         Rule(ge=1, le=4096),
         Setting("Preview items", "Pictures (or particles) in a preview, always from the same noise."),
     ] = 36
-    steps: Annotated[
-        int, Rule(ge=1, le=1000), Setting("Preview steps", "Denoising steps of a preview.", live=True)
-    ] = 12
+    steps: Annotated[int, Rule(ge=1, le=1000), Setting("Preview steps", "Denoising steps of a preview.", live=True)] = (
+        12
+    )
 
 
 class Compute(Section):
@@ -606,9 +578,8 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
             {path: f"there is no section called {section!r}; the sections are {', '.join(SECTION_TITLES)}"}
         )
     target = values[section] if section else values
-    if name == "kind" and section in SECTION_TITLES:
-        kinds = kinds_of(section)
-        if value not in kinds:
+    if name == "kind" and section and (kinds := kinds_of(section)):
+        if value not in list(kinds):
             raise RecipeError({path: f"{value!r} is none of {', '.join(kinds)}"})
         kept = {k: v for k, v in target.items() if k in kinds[value].model_fields}
         values[section] = kept | {"kind": value}
@@ -629,11 +600,9 @@ def _sentences(error: ValidationError) -> dict[str, str]:
             path, text = text.split(": ", 1)
         if item["type"] == "extra_forbidden":
             text = "there is no such setting"
-        elif item["type"] == "union_tag_invalid":
-            path, text = (
-                f"{parts[0]}.kind",
-                f"{item['ctx']['tag']!r} is none of {', '.join(kinds_of(parts[0]))}",
-            )
+        elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            given = f"{item['ctx']['tag']!r} is none" if "tag" in item["ctx"] else "say which"
+            path, text = f"{parts[0]}.kind", f"{given} of {', '.join(kinds_of(parts[0]))}"
         elif item["type"] != "value_error":
             given = item.get("input")
             text = f"{text[0].lower()}{text[1:]}, but it is {given!r}"

@@ -6,6 +6,7 @@ is written down once. No torch and no Qt here: this is the ground floor.
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Setting:
 class Section(BaseModel):
     """A frozen group of settings; unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -110,5 +111,6 @@ def _bounds(info: FieldInfo) -> tuple[float | None, float | None, float | None]:
         if isinstance(rule, Gt):
             above = rule.gt
         if isinstance(rule, Lt):
-            high = rule.lt
+            limit: Any = rule.lt
+            high = limit - 1 if info.annotation is int else math.nextafter(limit, -math.inf)
     return low, high, above

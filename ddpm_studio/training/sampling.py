@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from ddpm_studio.training.events import Event, TapeFinished, TapeGrew, TapeStart
 def make_sampler(settings: Any) -> Sampler:
     """The rule for a recipe's sampler section."""
     cls = SAMPLERS[settings.kind]
-    knobs = {name: getattr(settings, name) for name in cls.__dataclass_fields__}
+    knobs = {knob.name: getattr(settings, knob.name) for knob in fields(cls)}
     sampler: Sampler = cls(**knobs)
     return sampler
 

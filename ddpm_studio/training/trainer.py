@@ -155,7 +155,7 @@ def _step(session: Session) -> tuple[float, float]:
     loss.backward()  # type: ignore[no-untyped-call]
     limit = settings.clip_norm if settings.clip_norm is not None else math.inf
     norm = torch.nn.utils.clip_grad_norm_(session.network.parameters(), limit)
-    values = float(loss), float(norm)
+    values = loss.item(), norm.item()
     session.step += 1
     session.images_seen += len(x0)
     if all(map(math.isfinite, values)):

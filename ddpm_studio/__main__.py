@@ -1,0 +1,25 @@
+"""``python -m ddpm_studio``: a command if one is named, else the window."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Decide between the command line and the window without importing either's heavy parts."""
+    from multiprocessing import freeze_support
+
+    freeze_support()
+    arguments = sys.argv[1:]
+    commands = ("recipes", "train", "sample", "info", "evaluate", "export", "bench")
+    if arguments and (arguments[0] in commands or arguments[0] in ("--version", "--help", "-h")):
+        from ddpm_studio.cli import main as command_line
+
+        return command_line(arguments)
+    from ddpm_studio.app.main import main as window
+
+    return window(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""RunController: the state machine between the window and the engine thread. It owns thread and worker."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from PySide6.QtCore import QObject, Qt, QThread, Signal, Slot
+
+from ddpm_studio.app.jobs import Channels, Job, OpenDataJob, OpenRunJob, SampleJob, TrainJob
+from ddpm_studio.app.worker import EngineWorker
+from ddpm_studio.recipes import Recipe
+from ddpm_studio.store import Run
+from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, Request, SampleRequest, SaveRequest
+from ddpm_studio.training.events import Paused, Resumed, Started
+
+
+class State(StrEnum):
+    """What the engine does, as the window sees it. Every button follows from this and from nothing else."""
+
+    IDLE = "idle"
+    STARTING = "starting"  # a training was asked for; its first step is still to come
+    TRAINING = "training"
+    PAUSED = "paused"
+    SAMPLING = "sampling"  # from a saved run
+    LOADING = "loading"  # a run or a data set
+    STOPPING = "stopping"
+
+
+class RunController(QObject):
+    """Lives in the window's thread.
+
+    Signals: ``state_changed(State)``; ``reported(object)`` an event of the engine; ``failed(sentence,
+    details)``; ``ready`` once torch is loaded; ``idle`` when a job has ended and no other follows.
+    """
+
+    state_changed = Signal(object)
+    reported = Signal(object)
+    failed = Signal(str, str)
+    ready = Signal()
+    idle = Signal()
+    _warm = Signal()
+    _go = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.state = State.IDLE
+        self.is_ready = False
+        self.channels = Channels()
+        self._job: Job | None = None
+        self._next: Job | None = None
+        # Neither thread nor worker has a parent: a parent in another thread would delete them under way.
+        self._thread = QThread()
+        self._thread.setObjectName("engine")
+        self._thread.setStackSize(16 << 20)  # macOS gives 512 KB, too little for BLAS
+        self._worker = EngineWorker()
+        self._worker.moveToThread(self._thread)
+        queued = Qt.ConnectionType.QueuedConnection
+        self._warm.connect(self._worker.warm_up, queued)
+        self._go.connect(self._worker.run, queued)
+        self._worker.warmed_up.connect(self._on_warmed_up, queued)
+        self._worker.reported.connect(self._on_reported, queued)
+        self._worker.failed.connect(self._on_failed, queued)
+        self._worker.finished.connect(self._on_finished, queued)
+        self._thread.finished.connect(self._worker.deleteLater)
+        self._thread.start()
+
+    # -- commands
+
+    def warm_up(self) -> None:
+        """Load torch; after the first paint."""
+        self._warm.emit()
+
+    def train(self, run: Run, until: int | None = None, channels: Channels | None = None) -> None:
+        """Train a new run, or go on with one whose curves ``channels`` already hold."""
+        self._begin(TrainJob(run, Control(), channels or Channels(), until), State.STARTING)
+
+    def sample(self, run: Run, request: SampleRequest) -> None:
+        """Sample: between two steps of the training in hand, else from the run's last checkpoint."""
+        if self.training:
+            self.ask(request)
+        else:
+            self._begin(SampleJob(run, Control(), self.channels, request), State.SAMPLING)
+
+    def open_run(self, run: Run) -> None:
+        self._begin(OpenRunJob(run, Control(), Channels()), State.LOADING)
+
+    def open_data(self, recipe: Recipe) -> None:
+        """Load a recipe's data to look at them; waits its turn, and gives way to anything else."""
+        job = OpenDataJob(recipe, Control(), self.channels)
+        if self._job is None:
+            self._begin(job, State.LOADING)
+        elif self.state is State.LOADING:
+            self._next = job
+
+    def pause(self, on: bool) -> None:
+        if self.training:
+            assert self._job is not None
+            self._job.control.pause(on)
+
+    def stop(self) -> None:
+        """End the job in hand after its step; what was learnt is kept."""
+        if self._job is not None and self.state is not State.STOPPING:
+            self._job.control.stop()
+            self._set(State.STOPPING)
+
+    def save(self) -> None:
+        self.ask(SaveRequest())
+
+    def change(self, setting: str, value: Any) -> None:
+        """Change a live setting of the training in hand."""
+        self.ask(ChangeRequest(setting, value))
+
+    def preview(self, weights: str) -> None:
+        """Show a preview of these weights now, and of these from now on."""
+        self.ask(PreviewRequest(weights))
+
+    def ask(self, request: Request) -> None:
+        if self.training and self._job is not None:
+            self._job.control.ask(request)
+
+    @property
+    def training(self) -> bool:
+        """Whether a training is in hand, running or paused."""
+        return self.state in (State.STARTING, State.TRAINING, State.PAUSED)
+
+    @property
+    def busy(self) -> bool:
+        return self.state is not State.IDLE
+
+    @property
+    def run(self) -> Run | None:
+        """The run of the job in hand."""
+        return getattr(self._job, "run", None)
+
+    def shutdown(self, timeout_ms: int = 15_000) -> bool:
+        """The last stage of quitting: it waits for the thread."""
+        if self._job is not None:
+            self._job.control.stop()
+        self._thread.quit()
+        return self._thread.wait(timeout_ms)
+
+    # -- the engine's answers
+
+    def _begin(self, job: Job, state: State) -> None:
+        if self._job is not None:
+            if self.state is not State.LOADING:
+                raise RuntimeError(f"the engine is {self.state}; nothing else can begin")
+            self._next = job  # a data set being loaded to look at gives way
+            return
+        self._job, self.channels = job, job.channels
+        self._set(state)
+        self._go.emit(job)
+
+    def _set(self, state: State) -> None:
+        if state is not self.state:
+            self.state = state
+            self.state_changed.emit(state)
+
+    @Slot()
+    def _on_warmed_up(self) -> None:
+        self.is_ready = True
+        self.ready.emit()
+
+    @Slot(object)
+    def _on_reported(self, event: object) -> None:
+        if self.state is not State.STOPPING:
+            if isinstance(event, Started | Resumed):
+                self._set(State.TRAINING)
+            elif isinstance(event, Paused):
+                self._set(State.PAUSED)
+        self.reported.emit(event)
+
+    @Slot(str, str)
+    def _on_failed(self, sentence: str, details: str) -> None:
+        self.failed.emit(sentence, details)
+
+    @Slot()
+    def _on_finished(self) -> None:
+        self._job, following, self._next = None, self._next, None
+        if following is not None:
+            state = {TrainJob: State.STARTING, SampleJob: State.SAMPLING}.get(type(following), State.LOADING)
+            self._begin(following, state)
+        else:
+            self._set(State.IDLE)
+            self.idle.emit()

@@ -1,0 +1,154 @@
+"""What the engine thread can be asked to do: each job makes the generator that the worker drives.
+
+Torch is imported when a job begins, in the engine thread, never before. No Qt here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddpm_studio.app.channels import LatestValue, MetricLog
+from ddpm_studio.data import Dataset, open_dataset
+from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.recipes import Recipe
+from ddpm_studio.store import METRICS, EventRow, ProbeRow, Run
+from ddpm_studio.training.control import Control, SampleRequest
+from ddpm_studio.training.events import Probed, RolledBack, StepDone, TapeGrew, TapeStarted
+
+
+@dataclass
+class Channels:
+    """Metrics and tapes on their way from the engine thread to the window; one set for each run on screen."""
+
+    batch: MetricLog = field(default_factory=lambda: MetricLog("step", "loss", "lr", "grad_norm", "images_per_second"))
+    probe: MetricLog = field(default_factory=lambda: MetricLog("step", "train", "held_out", capacity=1 << 10))
+    levels: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
+    tape: LatestValue[Tape] = field(default_factory=LatestValue)
+
+    def deliver(self, event: Any) -> bool:
+        """Put an event into its channel; False for a state change, which must go as a signal."""
+        match event:
+            case StepDone():
+                self.batch.append(
+                    event.step, event.loss, event.learning_rate, event.grad_norm, event.images_per_second
+                )
+            case Probed():
+                self.add_probe(event.step, event.train, event.held_out, event.levels, event.train_by_level)
+            case TapeStarted():
+                self.tape.put(event.tape)
+            case TapeGrew():
+                pass  # the window reads the growing tape on its own clock
+            case RolledBack():
+                self.batch.truncate_after(event.step)
+                self.probe.truncate_after(event.step)
+                return False
+            case _:
+                return False
+        return True
+
+    def add_probe(self, step: int, train: float, held_out: float, levels: Any, by_level: Any) -> None:
+        self.probe.append(step, train, held_out)
+        self.levels.append((step, levels, by_level))
+
+    def fill(self, metrics: NDArray[np.float64], probes: list[ProbeRow]) -> None:
+        """The curves of a run that was opened from disk."""
+        columns = [METRICS.index(name) for name in ("step", "loss", "learning_rate", "grad_norm", "images_per_second")]
+        self.batch.extend(metrics[:, columns])
+        for row in probes:
+            self.add_probe(row.step, row.train, row.held_out, row.levels, row.train_by_level)
+
+
+@dataclass(frozen=True)
+class RunOpened:
+    """A run from disk is ready to be shown."""
+
+    run: Run
+    recipe: Recipe
+    metrics: NDArray[np.float64]
+    probes: list[ProbeRow]
+    events: list[EventRow]
+    tape: Tape | None
+    dataset: Dataset | None
+
+
+@dataclass(frozen=True)
+class DataOpened:
+    """The data set of a recipe is in memory."""
+
+    source: str
+    dataset: Dataset
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train a run from where it stands."""
+
+    run: Run
+    control: Control
+    channels: Channels
+    until: int | None = None
+
+    def events(self) -> Iterator[Any]:
+        from ddpm_studio.engine import run_training
+
+        yield from run_training(self.run, self.control, until=self.until)
+
+
+@dataclass(frozen=True)
+class SampleJob:
+    """Sample from the last checkpoint of a run."""
+
+    run: Run
+    control: Control
+    channels: Channels
+    request: SampleRequest
+
+    def events(self) -> Iterator[Any]:
+        from ddpm_studio.engine import run_sampling
+
+        yield from run_sampling(self.run, self.control, self.request)
+
+
+@dataclass(frozen=True)
+class OpenRunJob:
+    """Read a run from disk; needs no torch."""
+
+    run: Run
+    control: Control
+    channels: Channels
+
+    def events(self) -> Iterator[Any]:
+        recipe = self.run.current_recipe()
+        with self.run.record() as record:
+            opened = (record.metrics(), record.probes(), record.events(), record.last_tape())
+        self.channels.fill(*opened[:2])
+        yield RunOpened(self.run, recipe, *opened, _dataset(recipe))
+
+
+@dataclass(frozen=True)
+class OpenDataJob:
+    """Load a data set to look at it."""
+
+    recipe: Recipe
+    control: Control
+    channels: Channels
+
+    def events(self) -> Iterator[Any]:
+        data = self.recipe.data
+        yield DataOpened(data.source, open_dataset(data.source, height=data.height, width=data.width))
+
+
+Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob
+
+
+def _dataset(recipe: Recipe) -> Dataset | None:
+    """The recipe's data if they are still there: an old run can be watched without them."""
+    try:
+        return open_dataset(recipe.data.source, height=recipe.data.height, width=recipe.data.width)
+    except ValueError:
+        return None

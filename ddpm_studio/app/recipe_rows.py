@@ -1,0 +1,357 @@
+"""What the recipe form is made of: rows (label, editor, unit), read-only facts, and the equation card."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt, Signal, Slot
+from PySide6.QtGui import QAction, QContextMenuEvent, QFont, QGuiApplication, QPalette
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QStackedWidget, QVBoxLayout, QWidget
+
+from ddpm_studio.app.recipe_editors import (
+    NUMBER_WIDTH,
+    ChoiceEditor,
+    Editor,
+    LineEditor,
+    SourceEditor,
+    SwitchEditor,
+    say,
+)
+from ddpm_studio.app.theme import MARGIN, tabular
+from ddpm_studio.app.widgets import (
+    DENSE_HEIGHT,
+    Caption,
+    Card,
+    ElidedLabel,
+    Heading,
+    MathLabel,
+    ToolButton,
+    Value,
+)
+from ddpm_studio.recipes import Field
+
+UNIT_WIDTH = 32  # px
+_CORE_EQUATION = "x_t = α_t x_0 + σ_t ε"
+_DIGITS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def _choice_text(text: str) -> str:
+    """Plain text for a combo box, which cannot paint subscripts: x_0 becomes x₀."""
+    return re.sub(r"_(\d)", lambda match: match[1].translate(_DIGITS), say(text))
+
+
+def make_editor(
+    path: str, field: Field, may_be: Callable[[Any], bool], tips: dict[str, str], sets: dict[str, str]
+) -> Editor:
+    """The editor that suits a field; ``tips`` explain its choices, ``sets`` are the built-in data sets."""
+    if path == "data.source":
+        return SourceEditor(sets)
+    if field.kind == "bool":
+        return SwitchEditor()
+    if field.kind == "choice":
+        texts = field.setting.choices or {}
+        editor = ChoiceEditor()
+        editor.set_choices([(v, _choice_text(texts.get(v, v)), say(tips.get(v, ""))) for v in field.choices])
+        return editor
+    return LineEditor(field, may_be)
+
+
+class FieldRow(QWidget):
+    """One setting: label, editor, unit; a sentence below while the value cannot be."""
+
+    edited = Signal(str, object)  # path, value
+    unreadable = Signal(str, str)  # path, sentence
+    reverted = Signal(str)
+    reset_asked = Signal(str)
+    in_hand = Signal(str)  # the pointer or the keyboard came here
+
+    def __init__(self, path: str, field: Field, editor: Editor, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.path = path
+        self.field = field
+        self.editor = editor
+        self.changed_from = ""  # text of the baseline's value, where this one differs
+        self._locked = False
+        label = say(field.setting.label)
+        unit = say(field.setting.unit)
+        self.label = ElidedLabel(label)
+        self.label.setBuddy(editor)
+        editor.setObjectName(path)
+        editor.setAccessibleName(f"{label} ({unit})" if unit else label)
+        editor.setAccessibleDescription(say(field.setting.tip))
+        self._reset = ToolButton("undo-2", self.tr("Reset"), size=24)
+        self._reset.setObjectName(f"{path}.reset")
+        self._reset.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the keyboard has the context menu
+        self._reset.clicked.connect(self._on_reset)
+        self._slot = QStackedWidget()
+        self._slot.setFixedSize(UNIT_WIDTH, DENSE_HEIGHT)
+        self._slot.addWidget(Caption(unit))
+        self._slot.addWidget(self._reset)
+        self.note = Caption()
+        self.note.setWordWrap(True)
+        self.note.setForegroundRole(QPalette.ColorRole.BrightText)  # the palette's "bad"
+        self.note.hide()
+
+        line = QHBoxLayout()
+        line.setSpacing(6)
+        line.addWidget(self.label, 1)
+        line.addWidget(editor)
+        line.addWidget(self._slot)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 1, 0, 1)
+        column.setSpacing(2)
+        column.addLayout(line)
+        column.addWidget(self.note)
+
+        editor.edited.connect(self._on_edited)
+        if isinstance(editor, LineEditor):
+            editor.unreadable.connect(self._on_unreadable)
+            editor.reverted.connect(self._on_reverted)
+        editor.installEventFilter(self)
+        self._explain()
+
+    def show_state(self, problem: str, changed_from: str) -> None:
+        """Mark the row as wrong (with a sentence), as changed from a value, or as neither."""
+        self.changed_from = changed_from
+        self.editor.set_mark("bad" if problem else "changed" if changed_from else "")
+        self.note.setText(f"{problem[:1].upper()}{problem[1:]}." if problem else "")
+        self.note.setVisible(bool(problem))
+        self._reset.setToolTip(self.tr("Reset to {}").format(changed_from))
+        self._show_reset()
+
+    def lock(self, locked: bool) -> None:
+        """A running run does not let this setting change."""
+        if locked != self._locked:
+            self._locked = locked
+            self.editor.setEnabled(not locked)
+            self._explain()
+            self._show_reset()
+
+    def _explain(self) -> None:
+        setting = self.field.setting
+        lines = [html.escape(say(setting.tip))]
+        if setting.equation:
+            equation = re.sub(r"_(\w)", r"<sub>\1</sub>", html.escape(setting.equation))
+            lines.append(f"<i>{equation}</i>")
+        if self._locked:
+            lines.append(f"<b>{html.escape(self.tr('Stop the run to change this'))}</b>")
+        lines.append(f"<small>{self.path}</small>")
+        tip = "".join(f"<p>{line}</p>" for line in lines)
+        self.setToolTip(tip)
+        self.editor.setToolTip(tip)
+
+    def _show_reset(self) -> None:
+        wanted = bool(self.changed_from) and not self._locked
+        wanted = wanted and (self.underMouse() or self.editor.hasFocus())
+        self._slot.setCurrentIndex(int(wanted))
+
+    @Slot(object)
+    def _on_edited(self, value: Any) -> None:
+        self.edited.emit(self.path, value)
+
+    @Slot(str)
+    def _on_unreadable(self, sentence: str) -> None:
+        self.unreadable.emit(self.path, sentence)
+
+    @Slot()
+    def _on_reverted(self) -> None:
+        self.reverted.emit(self.path)
+
+    @Slot()
+    def _on_reset(self) -> None:
+        self.reset_asked.emit(self.path)
+
+    @Slot()
+    def _on_copy_name(self) -> None:
+        QGuiApplication.clipboard().setText(self.path)
+
+    def _open_menu(self, at: QPoint) -> None:
+        editor: QWidget = self.editor
+        menu = editor.createStandardContextMenu() if isinstance(editor, QLineEdit) else QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        first = menu.actions()[0] if menu.actions() else None
+        reset = QAction(self._reset.toolTip() if self.changed_from else self.tr("Reset"), menu)
+        reset.setEnabled(bool(self.changed_from) and not self._locked)
+        reset.triggered.connect(self._on_reset)
+        copy = QAction(self.tr("Copy the name {}").format(self.path), menu)
+        copy.triggered.connect(self._on_copy_name)
+        for action in (reset, copy):
+            menu.insertAction(first, action)  # type: ignore[arg-type]  # None appends
+        if first is not None:
+            menu.insertSeparator(first)
+        menu.popup(at)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        self._open_menu(event.globalPos())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self.editor:
+            if event.type() == QEvent.Type.FocusIn:
+                self.in_hand.emit(self.path)
+            if event.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
+                self._show_reset()
+            if event.type() == QEvent.Type.ContextMenu and isinstance(event, QContextMenuEvent):
+                self._open_menu(event.globalPos())
+                return True
+        return super().eventFilter(watched, event)
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Enter:
+            self.in_hand.emit(self.path)
+        handled = super().event(event)
+        if event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):
+            self._show_reset()
+        return handled
+
+
+class FactRow(QWidget):
+    """Something the recipe leads to, which nobody can type: the size of the data, the parameters."""
+
+    def __init__(self, label: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.label = QLabel(label)
+        self.value = Value()
+        self.value.setContentsMargins(0, 0, 8, 0)
+        self.value.setMinimumWidth(NUMBER_WIDTH)
+        self.unit = Caption()
+        self.unit.setFixedWidth(UNIT_WIDTH)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(0, 1, 0, 1)
+        line.setSpacing(6)
+        line.addWidget(self.label, 1)
+        line.addWidget(self.value)
+        line.addWidget(self.unit)
+        self.setFixedHeight(DENSE_HEIGHT + 2)
+
+    def show_fact(self, value: str, unit: str) -> None:
+        self.value.set_text(value)
+        self.value.setAccessibleName(f"{self.label.text()} {value} {unit}".strip())
+        if unit != self.unit.text():
+            self.unit.setText(unit)
+
+
+class SectionBox(QWidget):
+    """One section of the recipe: a heading, its rows, and facts about it."""
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.title = title
+        self.heading = Heading(say(title))
+        self.rows: dict[str, FieldRow] = {}
+        self._facts: dict[str, FactRow] = {}
+        self._row_column = QVBoxLayout()
+        self._fact_column = QVBoxLayout()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 16)
+        column.setSpacing(0)
+        column.addWidget(self.heading)
+        column.addSpacing(5)
+        column.addLayout(self._row_column)
+        column.addLayout(self._fact_column)
+        self._row_column.setSpacing(0)
+        self._fact_column.setSpacing(0)
+
+    def set_rows(self, rows: dict[str, FieldRow]) -> None:
+        """Show these rows in this order; rows that are not among them go."""
+        for path, row in self.rows.items():
+            if rows.get(path) is not row:
+                row.hide()
+                row.deleteLater()
+        self.rows = rows
+        for i, row in enumerate(rows.values()):
+            self._row_column.insertWidget(i, row)
+
+    def set_facts(self, facts: Sequence[tuple[str, str, str]]) -> None:
+        """Show (label, value, unit) rows; rows with the same label are kept."""
+        wanted = {label for label, _, _ in facts}
+        for label in [label for label in self._facts if label not in wanted]:
+            gone = self._facts.pop(label)
+            gone.hide()
+            gone.deleteLater()
+        for label, value, unit in facts:
+            if label not in self._facts:
+                self._facts[label] = FactRow(label)
+                self._fact_column.addWidget(self._facts[label])
+            self._facts[label].show_fact(value, unit)
+
+    def facts(self) -> list[tuple[str, str, str]]:
+        return [(label, row.value.text(), row.unit.text()) for label, row in self._facts.items()]
+
+    def show_up_to(self, visible: Callable[[FieldRow], bool]) -> None:
+        """Show the rows that pass, and the section if anything is left of it."""
+        for row in self.rows.values():
+            row.setVisible(visible(row))
+        self.setVisible(bool(self._facts) or any(visible(row) for row in self.rows.values()))
+
+
+class EquationCard(Card):
+    """The equation of the field in hand, with live numbers, and what the field is for. Its height never changes."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent, role="raised", accent_bar=True)
+        self._numbers = ""
+        self._level = ""
+        self._with_numbers = True
+        self.equation = MathLabel()
+        serif = QFont(["STIX Two Text", "Cambria", "Georgia", "DejaVu Serif", "serif"])
+        serif.setStyleHint(QFont.StyleHint.Serif)
+        serif.setPointSizeF(self.font().pointSizeF() * 1.35)
+        serif.setItalic(True)
+        self._serif = serif
+        self.where = Caption()
+        self.numbers = MathLabel()
+        self.numbers.setFont(tabular(self.font(), 0.92))
+        self.numbers.setForegroundRole(QPalette.ColorRole.Link)
+        self.tip = Caption()
+        self.tip.setWordWrap(True)
+        self.tip.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.tip.setFixedHeight(4 * self.tip.fontMetrics().lineSpacing())
+        line = QHBoxLayout()
+        line.setSpacing(6)
+        line.addWidget(self.where)
+        line.addWidget(self.numbers, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(MARGIN + 2, 8, 8, 8)
+        column.setSpacing(4)
+        column.addWidget(self.equation)
+        column.addLayout(line)
+        column.addWidget(self.tip)
+        self.equation.setFixedHeight(round(self.equation.fontMetrics().height() * 1.7))
+        self.where.setFixedHeight(self.where.sizeHint().height())
+        self.show_core()
+
+    def show_core(self) -> None:
+        """The line that all of diffusion rests on."""
+        self._show(_CORE_EQUATION, True, self.tr("A noisy picture is part picture, part noise. t says how much."), True)
+
+    def show_field(self, path: str, field: Field) -> None:
+        setting = field.setting
+        if path.startswith(("schedule.", "prediction.")):
+            self._show(_CORE_EQUATION, True, say(setting.tip), True)
+        elif setting.equation:
+            self._show(setting.equation, True, say(setting.tip), False)
+        else:
+            self._show(say(setting.label), False, say(setting.tip), False)
+
+    def set_level(self, t: int, alpha: float, sigma: float) -> None:
+        """The noise level that the numbers are for."""
+        self._level = self.tr("at t = {}:").format(t)
+        self._numbers = f"{alpha:.3f} x_0 + {sigma:.3f} ε"
+        self._show_numbers()
+
+    def _show(self, headline: str, is_equation: bool, tip: str, with_numbers: bool) -> None:
+        font = QFont(self._serif if is_equation else self.font())
+        if not is_equation:
+            font.setWeight(QFont.Weight.DemiBold)
+        self.equation.setFont(font)
+        self.equation.setText(headline)
+        self.tip.setText(tip)
+        self._with_numbers = with_numbers
+        self._show_numbers()
+
+    def _show_numbers(self) -> None:
+        self.where.setText(self._level if self._with_numbers else "")
+        self.numbers.setText(self._numbers if self._with_numbers else "")

@@ -1,0 +1,66 @@
+"""EngineWorker: lives in the engine thread and drives generators. It never touches a widget."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import traceback
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from ddpm_studio.app.jobs import Job
+
+log = logging.getLogger(__name__)
+
+SWITCH_INTERVAL = 0.001  # seconds; while a job runs the window gets the interpreter back this soon
+
+
+class EngineWorker(QObject):
+    """Runs one job at a time.
+
+    Signals (all queued to the controller): ``reported`` a state change; ``failed`` one sentence and the
+    details; ``finished`` after every job, failed or not; ``warmed_up`` once torch is there.
+    """
+
+    reported = Signal(object)
+    failed = Signal(str, str)
+    finished = Signal()
+    warmed_up = Signal()
+
+    @Slot()
+    def warm_up(self) -> None:
+        """Import torch here, in the thread that will use it (its thread pools belong to it)."""
+        if hasattr(os, "setpriority"):  # Linux: below the window's thread, before torch makes its own threads
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+        try:
+            import ddpm_studio.engine  # noqa: F401
+        except BaseException as error:
+            self.failed.emit(f"PyTorch cannot be loaded: {error}", traceback.format_exc())
+        self.warmed_up.emit()
+
+    @Slot(object)
+    def run(self, job: Job) -> None:
+        """Drive a job to its end; its events go to their channels."""
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        try:
+            for event in job.events():
+                if not job.channels.deliver(event):
+                    self.reported.emit(event)
+        except BaseException as error:  # MemoryError and SystemExit too: the thread must live on
+            # A text, not the traceback object: that would keep every tensor of the failed job alive.
+            self.failed.emit(_sentence(error), traceback.format_exc())
+        finally:
+            sys.setswitchinterval(interval)
+            self.finished.emit()
+
+
+def _sentence(error: BaseException) -> str:
+    """One sentence for the user."""
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "There is not enough memory for this: choose a smaller batch or a smaller network"
+    if type(error).__module__.startswith("ddpm_studio"):
+        return str(error)  # ours: written for the user
+    return f"Something unexpected happened: {type(error).__name__}: {error}"
