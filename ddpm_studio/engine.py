@@ -34,9 +34,7 @@ def dataset_of(recipe: Recipe) -> Dataset:
     return open_dataset(recipe.data.source, height=recipe.data.height, width=recipe.data.width)
 
 
-def open_session(
-    run: Run, *, step: int | None = None, device: str | None = None, resume: bool = True
-) -> Session:
+def open_session(run: Run, *, step: int | None = None, device: str | None = None, resume: bool = True) -> Session:
     """Build a run's session; with ``resume`` from its last checkpoint (or the one at ``step``).
 
     ``device`` overrides the recipe's.
@@ -83,26 +81,34 @@ def run_training(
 
 
 def run_sampling(
-    run: Run, control: Control, request: SampleRequest, *, step: int | None = None, device: str | None = None
+    run: Run,
+    control: Control,
+    request: SampleRequest,
+    *,
+    step: int | None = None,
+    device: str | None = None,
+    keep: bool = True,
+    every_state: bool = False,
 ) -> Iterator[Event]:
-    """Sample from a saved run (its last checkpoint, or the one at ``step``), recorded in the run.
+    """Sample from a saved run (its last checkpoint, or the one at ``step``).
+
+    ``keep`` records the tape in the run; ``every_state`` leaves no state of a long process out of it.
 
     Raises:
         RunError: if the run has no checkpoint yet.
     """
     yield Waiting("Loading the network")
     if not run.checkpoints():
-        raise RunError(
-            f"{run.path} has no checkpoint yet, so there is nothing to sample from: train it first"
-        )
+        raise RunError(f"{run.path} has no checkpoint yet, so there is nothing to sample from: train it first")
     session = open_session(run, step=step, device=device)
     settings = request.sampler or session.recipe.sampler
-    with run.record(write=True) as record:
-        for event in sample(
-            session, control, settings, request.count, request.seed, request.weights, "sample"
-        ):
-            _keep(run, record, session, event)
-            yield event
+    for event in sample(
+        session, control, settings, request.count, request.seed, request.weights, "sample", every_state=every_state
+    ):
+        if keep and isinstance(event, TapeFinished):
+            with run.record(write=True) as record:
+                _keep(run, record, session, event)
+        yield event
 
 
 def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
@@ -153,6 +159,4 @@ def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
                 {"plan": event.plan, "why": session.plan.reason, "until": event.steps},
             )
         case Finished():
-            record.add_event(
-                event.step, "stopped" if event.stopped else "finished", {"seconds": event.seconds}
-            )
+            record.add_event(event.step, "stopped" if event.stopped else "finished", {"seconds": event.seconds})

@@ -56,9 +56,7 @@ def make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
     classes = 0
     if settings.class_label:
         classes = len(dataset.classes)
-        _require(
-            classes > 1, "network.class_label", f"{dataset.name} has no class labels; turn class label off"
-        )
+        _require(classes > 1, "network.class_label", f"{dataset.name} has no class labels; turn class label off")
     return CompactUNet(
         dataset.shape[0],
         settings.channels,
@@ -70,9 +68,7 @@ def make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
     )
 
 
-def make_denoiser(
-    recipe: Recipe, schedule: NoiseSchedule, network: Any, *, kind: str, clip: bool
-) -> Denoiser:
+def make_denoiser(recipe: Recipe, schedule: NoiseSchedule, network: Any, *, kind: str, clip: bool) -> Denoiser:
     """A denoiser as the recipe describes it; ``clip`` False leaves the recipe's clipping out."""
     low_high = VALUE_RANGES[recipe.data.value_range]
     return Denoiser(
@@ -198,9 +194,7 @@ class Session:
         return self._denoiser(self._raw, clip=clip)
 
     def _denoiser(self, network: nn.Module, *, clip: bool) -> Denoiser:
-        return make_denoiser(
-            self.recipe, self.schedule, self.plan.call(network), kind=self.dataset.kind, clip=clip
-        )
+        return make_denoiser(self.recipe, self.schedule, self.plan.call(network), kind=self.dataset.kind, clip=clip)
 
     # -- the state as tensors (for checkpoints and roll-back)
 
@@ -230,17 +224,11 @@ class Session:
             self.network.load_state_dict(_under(tensors, "network."))
             self.ema.load_state_dict(_under(tensors, "ema."))
         except RuntimeError as error:
-            raise ValueError(
-                "the saved weights belong to another network than the recipe describes"
-            ) from error
+            raise ValueError("the saved weights belong to another network than the recipe describes") from error
         slots = _under(tensors, "optimizer.")
         state: dict[int, dict[str, Tensor]] = {}
         for index, (name, _) in enumerate(self.network.named_parameters()):
-            mine = {
-                key.rpartition(".")[2]: value
-                for key, value in slots.items()
-                if key.rpartition(".")[0] == name
-            }
+            mine = {key.rpartition(".")[2]: value for key, value in slots.items() if key.rpartition(".")[0] == name}
             if mine:
                 state[index] = {slot: value.clone() for slot, value in mine.items()}
         whole = self.optimizer.state_dict()

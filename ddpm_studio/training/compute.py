@@ -82,18 +82,14 @@ def prepare_thread(threads: int | None) -> int:
     """
     torch.set_flush_denormal(True)
     wanted = (
-        threads or len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else threads or os.cpu_count() or 1
+        threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
     )
     if torch.get_num_threads() != wanted:
         torch.set_num_threads(wanted)
     return wanted
 
 
-def choose_plan(
-    recipe: Recipe, network: nn.Module, shape: Sequence[int], precision: str | None = None
-) -> ComputePlan:
+def choose_plan(recipe: Recipe, network: nn.Module, shape: Sequence[int], precision: str | None = None) -> ComputePlan:
     """Choose a plan for training ``network`` on items of ``shape``.
 
     ``precision`` fixes it (a resumed run keeps the one it was trained with); otherwise the recipe's wish
@@ -107,9 +103,7 @@ def choose_plan(
     layout = len(shape) == 3  # pictures
     wish = precision or recipe.compute.precision
     if wish != "auto":
-        return ComputePlan(
-            device, wish, layout, threads, "as asked" if precision is None else "as this run began"
-        )
+        return ComputePlan(device, wish, layout, threads, "as asked" if precision is None else "as this run began")
     if not layout:
         return ComputePlan(device, "float32", False, threads, "points are too small to gain from bfloat16")
     plans = [ComputePlan(device, p, layout, threads) for p in ("float32", "bfloat16")]

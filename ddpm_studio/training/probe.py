@@ -33,8 +33,7 @@ class Probe:
     def __init__(self, session: Session) -> None:
         per_bin = PER_BIN if session.dataset.kind == "pictures" else 64
         self._sets = [
-            _choose(items, session, per_bin, salt)
-            for salt, items in enumerate((session.items, session.held_out))
+            _choose(items, session, per_bin, salt) for salt, items in enumerate((session.items, session.held_out))
         ]
         edges = np.linspace(0, session.schedule.steps, BINS + 1)
         self.levels = (edges[1:] + edges[:-1]) / 2

@@ -47,10 +47,11 @@ def record(
     value_range: tuple[float, float],
     control: Control,
     purpose: str,
+    every_state: bool = False,
     classes: int = 0,
     device: torch.device | str = "cpu",
 ) -> Iterator[Event]:
-    """Run one reverse process and keep its states on ``tape``, at most 120 of them.
+    """Run one reverse process and keep its states on ``tape``, at most 120 of them unless ``every_state``.
 
     ``settings`` is a sampler section of a recipe. Stops between two moves when ``control`` says so. With
     ``classes`` items are asked for class 0, 1, 2, … in turn.
@@ -59,7 +60,7 @@ def record(
     schedule = denoiser.schedule
     grid = timestep_grid(schedule, min(settings.steps, schedule.steps), settings.spacing)
     sampler = make_sampler(settings)
-    kept = set(kept_indices(len(grid) - 1))
+    kept = set(range(len(grid)) if every_state else kept_indices(len(grid) - 1))
     tape.total = len(kept)
     label = torch.arange(count, device=device) % classes if classes else None
     yield TapeStarted(tape, purpose)
@@ -77,14 +78,10 @@ def record(
     yield TapeFinished(tape, purpose, time.perf_counter() - start)
 
 
-def to_frame(
-    step: ReverseStep, schedule: NoiseSchedule, kind: str, value_range: tuple[float, float]
-) -> Frame:
+def to_frame(step: ReverseStep, schedule: NoiseSchedule, kind: str, value_range: tuple[float, float]) -> Frame:
     """A state as it is shown. Each array is new, so frames can be kept while the process goes on."""
     if kind == "points":
-        x, x0, eps = (
-            None if v is None else v.float().cpu().numpy().copy() for v in (step.x, step.x0, step.eps)
-        )
+        x, x0, eps = (None if v is None else v.float().cpu().numpy().copy() for v in (step.x, step.x0, step.eps))
     else:
         # A variance-exploding state is shown divided by its growing spread; elsewhere this divides by 1.
         alpha, sigma = float(schedule.alpha[step.t]), float(schedule.sigma[step.t])

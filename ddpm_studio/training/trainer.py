@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -34,7 +35,7 @@ from ddpm_studio.training.events import (
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
-from ddpm_studio.training.sampling import record
+from ddpm_studio.training.sampling import make_sampler, record
 
 BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
 ROLL_BACKS = 4  # before giving up
@@ -263,10 +264,20 @@ class _Watch:
 
 
 def sample(
-    session: Session, control: Control, settings: object, count: int, seed: int, weights: str, purpose: str
+    session: Session,
+    control: Control,
+    settings: Any,
+    count: int,
+    seed: int,
+    weights: str,
+    purpose: str,
+    *,
+    every_state: bool = False,
 ) -> Iterator[Event]:
-    """Sample with the session's weights of this moment, recorded on a new tape."""
-    sampler: object = settings
+    """Sample with the session's weights of this moment, recorded on a new tape.
+
+    ``settings`` is a sampler section of a recipe; ``weights`` is "ema" or "raw".
+    """
     tape = Tape(
         kind=session.dataset.kind,
         steps=session.schedule.steps,
@@ -274,20 +285,21 @@ def sample(
         title=session.recipe.title,
         training_step=session.step,
         weights="raw" if weights == "raw" else "ema",
-        sampler=getattr(settings, "kind", ""),
+        sampler=settings.kind,
         seed=seed,
     )
     # Clipping x0 inside a multistep rule spoils what it extrapolates from.
-    clip = getattr(settings, "kind", "") != "dpmpp-2m"
+    clip = make_sampler(settings).memory == 0
     yield from record(
         session.sampling_denoiser(weights, clip=clip),
-        sampler,
+        settings,
         tape,
         session.shape,
         count=count,
         value_range=VALUE_RANGES[session.recipe.data.value_range],
         control=control,
         purpose=purpose,
+        every_state=every_state,
         classes=session.classes,
         device=session.plan.device,
     )

@@ -1,0 +1,381 @@
+"""The command line: the same engine without a window.
+
+Results go to stdout (one JSON object with ``--json``), progress and messages to stderr. Exit status: 0
+done, 1 failed with a one-line reason, 2 wrong usage, 130 interrupted (after saving).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ddpm_studio import __version__
+from ddpm_studio.recipes import Recipe, RecipeError, built_in, coerce, find, kinds_of
+from ddpm_studio.store import CheckpointError, RecordError, Run, RunError
+from ddpm_studio.training.control import Control, SampleRequest
+from ddpm_studio.training.events import (
+    CheckpointDue,
+    Event,
+    Finished,
+    Probed,
+    RolledBack,
+    Started,
+    StepDone,
+    StepSkipped,
+    TapeFinished,
+    TapeGrew,
+    TapeStarted,
+    Waiting,
+)
+
+app = typer.Typer(
+    help="DDPM Studio: train a small diffusion model and watch it learn. Without a command it opens the window.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True, highlight=False)
+
+INTERRUPTED = 130
+
+RecipeArgument = Annotated[str, typer.Argument(help="A built-in recipe or a TOML file.")]
+RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="ddpm-studio", standalone_mode=False)
+        return int(result or 0)
+    except typer.Exit as leave:
+        return int(leave.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as error:
+        if hasattr(error, "format_message"):  # wrong usage, in typer's own words
+            console.print(f"ddpm-studio: {error.format_message()}", style="red", markup=False)
+            return 2
+        if not _is_ours(error):
+            raise
+        console.print(f"ddpm-studio: {error}", style="red", markup=False, soft_wrap=True)
+        return 2 if isinstance(error, RecipeError) and not error.problems.keys() - {""} else 1
+
+
+def _is_ours(error: Exception) -> bool:
+    """Errors whose text is one sentence for the user."""
+    return isinstance(error, RecipeError | RunError | RecordError | CheckpointError) or (
+        type(error).__module__.startswith("ddpm_studio")
+    )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"ddpm-studio {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))  # noqa: T201
+
+
+# -- recipes -----------------------------------------------------------------------------------------------
+
+
+@app.command("recipes")
+def recipes_command(as_json: JsonOption = False) -> None:
+    """List the built-in recipes."""
+    if as_json:
+        _print_json({name: recipe.model_dump(mode="json") for name, recipe in built_in().items()})
+        return
+    width = max(map(len, built_in()))
+    for name, recipe in built_in().items():
+        print(f"{name:<{width}}  {recipe.about}")  # noqa: T201
+
+
+# -- train -------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    recipe: RecipeArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; by default a new one in the user's runs.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop at this training step.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
+    device: DeviceOption = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all chance.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Train RECIPE. Ctrl-C saves and says how to go on."""
+    if resume:
+        if out is None:
+            raise typer.BadParameter("--resume needs --out RUN: the run to go on with")
+        if set_ or seed is not None:
+            raise typer.BadParameter("a resumed run keeps its recipe: leave out --set and --seed")
+        run = Run.open(out)
+    else:
+        wanted = _recipe(recipe, set_ or [], seed, device)
+        if steps is not None:
+            wanted = wanted.with_settings({"training.steps": steps})
+        run = Run.create(wanted, out)
+    console.print(f"Run: {run.path}", markup=False, soft_wrap=True)
+    from ddpm_studio.engine import run_training
+
+    control = Control()
+    with _interruptible(control) as interrupted:
+        events = run_training(run, control, device=device, until=steps, seconds=seconds)
+        last = _show_training(events)
+    if interrupted:
+        console.print(
+            f"Stopped and saved at step {last}. To go on: ddpm-studio train {recipe} --out {run.path} --resume",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED)
+
+
+def _recipe(source: str, changes: list[str], seed: int | None, device: str | None) -> Recipe:
+    recipe = find(source)
+    settings: dict[str, Any] = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--set {change} has no '='; write --set training.batch=32")
+        settings[key.strip()] = coerce(value.strip())
+    if seed is not None:
+        settings["seed"] = seed
+    if device is not None:
+        settings["compute.device"] = device
+    return recipe.with_settings(settings) if settings else recipe
+
+
+def _show_training(events: Iterator[Event]) -> int:
+    """Draw progress until the events end; returns the last step."""
+    step = 0
+    probe = ""
+    with Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=console,
+    ) as bar:
+        task = bar.add_task("Training", total=None, text="")
+        for event in events:
+            match event:
+                case Waiting():
+                    bar.update(task, text=event.text)
+                case Started():
+                    step = event.resumed_at
+                    bar.console.print(f"{event.parameters:,} parameters; {event.plan}", markup=False)
+                    bar.update(task, total=event.steps, completed=step)
+                case StepDone():
+                    step = event.step
+                    text = f"loss {event.loss:.4f}{probe} {event.images_per_second:,.0f} img/s"
+                    bar.update(task, completed=step, text=text)
+                case Probed():
+                    probe = f" probe {event.train:.4f}"
+                case StepSkipped():
+                    bar.console.print(f"Step {event.step} skipped: {event.reason}.", markup=False)
+                case RolledBack():
+                    bar.console.print(
+                        f"Back to step {event.step} with the learning rate × {event.rate_scale:g}: {event.reason}.",
+                        markup=False,
+                    )
+                case CheckpointDue():
+                    bar.update(task, text="saving")
+                case Finished():
+                    step = event.step
+                    bar.update(task, completed=step, text=f"{'stopped' if event.stopped else 'done'}{probe}")
+    return step
+
+
+class _interruptible:  # noqa: N801  reads as a with-statement
+    """Within: the first Ctrl-C (or SIGTERM) asks the engine to stop after its step; a second one ends at once."""
+
+    def __init__(self, control: Control) -> None:
+        self._control, self._asked = control, False
+
+    def __enter__(self) -> _interruptible:
+        self._old = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for which, handler in self._old.items():
+            signal.signal(which, handler)
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def _on_signal(self, which: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        self._control.stop()
+        console.print("\nFinishing the step and saving… (Ctrl-C again ends at once)")
+
+
+# -- sample ------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def sample(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="FILE.png (grid), .gif, .mp4, .webm (the process) or .npy")] = Path(
+        "samples.png"
+    ),
+    count: Annotated[int, typer.Option("-n", min=1, max=65536, help="How many.")] = 64,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, euler, heun or dpmpp-2m.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
+    eta: Annotated[float | None, typer.Option(min=0, max=1, help="DDIM's η.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Item i depends on the seed and i alone.")] = None,
+    trace: Annotated[bool, typer.Option("--trace", help=".npy: every step, x_T first.")] = False,
+    device: DeviceOption = None,
+) -> None:
+    """Sample from RUN's last checkpoint."""
+    from ddpm_studio.export.samples import ENDINGS, SampleFile
+
+    if out.suffix.lower() not in ENDINGS:
+        raise typer.BadParameter(f"{out.name} must end in one of {', '.join(ENDINGS)}")
+    if trace and out.suffix.lower() != ".npy":
+        raise typer.BadParameter("--trace writes an array: choose a file that ends in .npy")
+    opened = Run.open(run)
+    recipe = opened.current_recipe()
+    changes: dict[str, Any] = {}
+    if sampler is not None:
+        changes["sampler.kind"] = sampler
+    if steps is not None:
+        changes["sampler.steps"] = steps
+    if eta is not None:
+        if (sampler or recipe.sampler.kind) != "ddim":
+            raise typer.BadParameter("--eta belongs to DDIM: add --sampler ddim")
+        changes["sampler.eta"] = eta
+    if sampler is not None and sampler not in kinds_of("sampler"):
+        raise typer.BadParameter(f"{sampler} is none of {', '.join(kinds_of('sampler'))}")
+    settings = recipe.with_settings(changes).sampler
+    request = SampleRequest(count, recipe.seed if seed is None else seed, "ema", settings)
+    from ddpm_studio.engine import run_sampling
+
+    control = Control()
+    file = SampleFile(out, trace=trace)
+    with _interruptible(control) as interrupted:
+        events = run_sampling(opened, control, request, device=device, keep=False, every_state=file.every_state)
+        tape = _show_sampling(events)
+    if interrupted or tape is None or not tape.complete:
+        console.print("Stopped; nothing was written.")
+        raise typer.Exit(INTERRUPTED)
+    file.write(tape)
+    console.print(f"Wrote {out}", markup=False, soft_wrap=True)
+
+
+def _show_sampling(events: Iterator[Event]) -> Any:
+    tape = None
+    columns = (
+        TextColumn("[bold]Sampling"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=None)
+        for event in events:
+            match event:
+                case TapeStarted():
+                    bar.update(task, total=event.tape.total)
+                case TapeGrew():
+                    bar.update(task, completed=len(event.tape.frames))
+                case TapeFinished():
+                    tape = event.tape
+    return tape
+
+
+# -- info --------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def info(
+    what: Annotated[
+        str, typer.Argument(metavar="RUN|RECIPE", help="A run's folder, a built-in recipe or a TOML file.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Describe a run or a recipe."""
+    path = Path(what)
+    if path.is_dir():
+        facts = _run_facts(Run.open(path))
+    else:
+        recipe = find(what)
+        facts = {"recipe": recipe.model_dump(mode="json"), "parameters": _parameters(recipe)}
+    if as_json:
+        _print_json(facts)
+        return
+    recipe_values = facts.pop("recipe")
+    print(recipe_values["title"])  # noqa: T201
+    for name, value in facts.items():
+        shown = (
+            ", ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else value
+        )
+        print(f"  {name.replace('_', ' ')}: {shown}")  # noqa: T201
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    recipe = run.current_recipe()
+    with run.record() as record:
+        last, probe = record.last_metrics(), record.last_probe()
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "parameters": _parameters(recipe),
+        "step": int(last.get("step", 0)),
+        "images_seen": int(last.get("images_seen", 0)),
+        "checkpoints": [c.step for c in run.checkpoints()],
+        "loss": last.get("loss"),
+        "probe_loss": probe.train if probe else None,
+        "held_out_loss": probe.held_out if probe else None,
+    }
+
+
+def _parameters(recipe: Recipe) -> int:
+    from ddpm_studio.engine import dataset_of
+    from ddpm_studio.training.build import make_network
+
+    return sum(p.numel() for p in make_network(recipe, dataset_of(recipe)).parameters())
+
+
+for _later, _what in {"evaluate": "measuring samples", "export": "exporting a run", "bench": "benchmarks"}.items():
+
+    def _missing(what: str = _what) -> None:
+        raise RunError(f"{what} is not part of this version yet")
+
+    app.command(_later, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+        _missing
+    )

@@ -1,0 +1,59 @@
+"""Pictures of a tape's frames: grids, and points drawn as a picture. numpy and Pillow only."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from ddpm_studio.diffusion.tape import Frame, Tape
+
+GAP = 2  # pixels of a grid, before scaling
+POINT_SIDE = 512  # px of a picture of points
+POINT_RANGE = 2.5  # standardised points lie within
+
+
+def frame_image(tape: Tape, frame: Frame, show: str = "x", caption: str = "") -> Image.Image:
+    """One frame as an RGB picture, scaled by a whole number to about 512 px, with an optional caption below."""
+    items = frame.view(show)
+    picture = _points_image(items) if tape.kind == "points" else _grid_image(items)
+    if not caption:
+        return picture
+    font = ImageFont.load_default(size=16)
+    # Even sides: video codecs need them.
+    height = picture.height + 28
+    framed = Image.new("RGB", (picture.width, height + height % 2), "black")
+    framed.paste(picture, (0, 0))
+    ImageDraw.Draw(framed).text((8, picture.height + 4), caption, fill="white", font=font)
+    return framed
+
+
+def _grid_image(items: NDArray[Any]) -> Image.Image:
+    """uint8 (N, H, W, C) → a grid, black gaps."""
+    count, height, width, channels = items.shape
+    columns = math.ceil(math.sqrt(count * height / width))
+    rows = -(-count // columns)
+    grid = np.zeros((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), np.uint8)
+    for i, item in enumerate(items):
+        top, left = GAP + i // columns * (height + GAP), GAP + i % columns * (width + GAP)
+        grid[top : top + height, left : left + width] = item
+    picture = Image.fromarray(grid[..., 0] if channels == 1 else grid).convert("RGB")
+    scale = max(1, round(512 / max(picture.size)))
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    return picture.crop((0, 0, picture.width - picture.width % 2, picture.height - picture.height % 2))
+
+
+def _points_image(points: NDArray[Any]) -> Image.Image:
+    """float32 (N, 2) → soft white points on black, x to the right and y up."""
+    side = POINT_SIDE
+    spread = 1.05 * max(POINT_RANGE, float(np.quantile(np.abs(points), 0.99)))  # x_T of a wide schedule
+    place = ((points * [1, -1] / spread + 1) / 2 * (side - 1)).round().astype(int)
+    inside = ((place >= 1) & (place < side - 1)).all(axis=1)
+    density = np.zeros((side, side))
+    for dx, dy, weight in [(0, 0, 1.0), (1, 0, 0.5), (-1, 0, 0.5), (0, 1, 0.5), (0, -1, 0.5)]:
+        np.add.at(density, (place[inside, 1] + dy, place[inside, 0] + dx), weight)
+    grey = (255 * (1 - np.exp(-density))).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
