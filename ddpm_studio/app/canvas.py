@@ -85,11 +85,11 @@ def grid_tiles(width: int, height: int, count: int, item: tuple[int, int], gap: 
     for c in range(1, count + 1):
         r = math.ceil(count / c)
         scale = min((width - (c - 1) * gap) / (c * wide), (height - (r - 1) * gap) / (r * high))
-        if scale * (count / (r * c)) ** 0.5 > score:  # empty places count against it
-            best, columns, rows, score = scale, c, r, scale * (count / (r * c)) ** 0.5
-    # Whole multiples are crispest; between them pixels differ by one, which costs less than much lost room.
-    if whole and best >= 1 and math.floor(best) >= 0.8 * best:
-        best = math.floor(best)
+        # Whole multiples are crispest; between them pixels differ by one, which costs less than much lost room.
+        if whole and scale >= 1 and math.floor(scale) >= 0.8 * scale:
+            scale = math.floor(scale)
+        if scale * count / (r * c) > score:  # empty places count against it
+            best, columns, rows, score = scale, c, r, scale * count / (r * c)
     w, h = max(1, math.floor(wide * best)), max(1, math.floor(high * best))
     left = (width - columns * w - (columns - 1) * gap) // 2
     top = (height - rows * h - (rows - 1) * gap) // 2

@@ -15,7 +15,7 @@ from ddpm_studio.diffusion.tape import Frame
 TILE = 56  # px, thumbnails
 MOST_TILES = 12
 RING = 2  # px, outline of a thumbnail
-HANDLE = 6.0  # px, radius
+HANDLE = 7.0  # px, radius
 
 
 class FrameStrip(QWidget):

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QFont, QKeyEvent, QResizeEvent
+from PySide6.QtGui import QFont, QKeyEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
@@ -31,6 +31,8 @@ class ReverseView(QWidget):
         super().__init__(parent)
         self.setObjectName("reverse_view")
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.setBackgroundRole(QPalette.ColorRole.Shadow)  # the colour behind everything
+        self.setAutoFillBackground(True)
         self.player = Player(self)
         self.pictures = PictureCanvas()
         self.points = PointCanvas()
@@ -45,6 +47,7 @@ class ReverseView(QWidget):
 
     def _lay_out(self) -> None:
         self.title = QLabel(self.tr("Reverse process"))
+        self.title.setForegroundRole(QPalette.ColorRole.WindowText)
         self.title.setFont(tabular(self.title.font(), 1.1, QFont.Weight.DemiBold))
         self.show_choice = Segmented([("x", "x_t"), ("x0", "x̂_0"), ("eps", "ε̂")], self.tr("What is shown"))
         self.show_choice.setObjectName("show_choice")
@@ -68,6 +71,7 @@ class ReverseView(QWidget):
         for widget in (self.title, self.show_choice, self.weights_choice):
             header.addWidget(widget)
         header.addWidget(self.caption, 1)
+        header.addStretch()  # takes the room of the caption where that is left out
 
         self.stage = QStackedWidget()
         self.stage.setObjectName("stage")
@@ -85,7 +89,8 @@ class ReverseView(QWidget):
         self.note = _elided("stage_note", Qt.AlignmentFlag.AlignRight)
         below = QHBoxLayout()
         below.addWidget(self.line, 1)
-        below.addWidget(self.note, 1)
+        below.addWidget(self.note)
+        self.note.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         column.setSpacing(GRID)
@@ -121,6 +126,7 @@ class ReverseView(QWidget):
     def set_note(self, text: str) -> None:
         """Say below the stage what plays, e.g. that it is a recording; empty: nothing."""
         self.note.set_text(text)
+        self.note.setVisible(bool(text))
 
     def set_weights(self, weights: str) -> None:
         """Show which weights are in use, "raw" or "ema", without asking for them."""
@@ -150,19 +156,18 @@ class ReverseView(QWidget):
         if frame is self._shown:
             return
         self._shown = frame
-        self.line.set_text(self._describe(tape, frame.t) if tape and frame else "")
+        self.line.set_text(self._describe(tape) if tape and frame else "")
         if frame is not None:
             self.level_changed.emit(frame.t, frame)
 
-    def _describe(self, tape: Tape, t: int) -> str:
-        """E.g. "step 1,284 · DDIM, 12 steps · EMA weights · t = 170"."""
+    def _describe(self, tape: Tape) -> str:
+        """E.g. "step 1,284 · DDIM, 12 steps · EMA weights"."""
         parts = []
         if tape.training_step is not None:
             parts.append(self.tr("step {step}").format(step=f"{tape.training_step:,}"))
         if tape.sampler:
             parts.append(tape.sampler)
         parts.append(self.tr("EMA weights") if tape.weights == "ema" else self.tr("raw weights"))
-        parts.append(f"t = {t:,}")
         return " · ".join(parts)
 
     @Slot(str)
@@ -185,7 +190,7 @@ def _elided(name: str, align: Qt.AlignmentFlag) -> ElidedLabel:
     label = ElidedLabel()
     label.setObjectName(name)
     label.setFont(Caption().font())
-    label.setForegroundRole(label.palette().ColorRole.PlaceholderText)
+    label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
     label.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
     return label

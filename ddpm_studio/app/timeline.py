@@ -73,6 +73,7 @@ class Timeline(Card):
         self.level.setObjectName("level")
         self.level.setAccessibleName(self.tr("Noise level shown"))
         self.level.setFont(tabular(self.level.font(), weight=QFont.Weight.DemiBold))
+        self.level.setForegroundRole(QPalette.ColorRole.WindowText)
         self.level.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._ends = MathLabel(self.tr("x_T noise")), MathLabel(self.tr("picture x_0"))
         for label in self._ends:
@@ -164,6 +165,7 @@ class Timeline(Card):
     def _lay_out(self) -> None:
         row = QHBoxLayout()
         row.setSpacing(0)
+        row.addSpacing(-GRID // 2)  # so that the icon, not its button, lines up with the strip
         for button in self._buttons.values():
             row.addWidget(button)
         row.addWidget(self.speed)
@@ -175,6 +177,7 @@ class Timeline(Card):
         row.addWidget(self._ends[1])
         row.addStretch(1)
         row.addWidget(self.save)
+        row.addSpacing(-GRID // 2)
         column = QVBoxLayout(self)
         column.setContentsMargins(MARGIN, MARGIN - RING, MARGIN, GRID // 2)
         column.setSpacing(GRID // 2)
