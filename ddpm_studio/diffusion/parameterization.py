@@ -6,14 +6,14 @@ turns any output into (x0, eps).
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Parameterization(StrEnum):
+class Parameterization(Enum):
     """The five targets; alpha and sigma may be floats or tensors that broadcast against x."""
 
     EPSILON = "epsilon"  # the noise (DDPM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -68,7 +69,7 @@ def reverse_process(
     # The decorator form of no_grad switches gradients off only while this generator runs: a consumer
     # between two yields has its own setting back.
     table: NoiseSchedule = schedule if schedule is not None else denoiser.schedule  # type: ignore[attr-defined]
-    if len(grid) < 2 or any(t <= u for t, u in zip(grid, grid[1:], strict=False)):
+    if len(grid) < 2 or any(t <= u for t, u in pairwise(grid)):
         raise ValueError(f"the levels of a grid must fall; got {list(grid)[:6]}…")
     if grid[0] > table.steps or grid[-1] < 0:
         raise ValueError(f"the grid runs from {grid[0]} to {grid[-1]}, outside the schedule's 0 … {table.steps}")
@@ -83,7 +84,7 @@ def reverse_process(
     def noise() -> Tensor:
         nonlocal draws
         draws += 1
-        return gaussian(seeds, draws, shape, device=device).to(x)  # type: ignore[arg-type]
+        return gaussian(seeds, draws, shape, device=device).to(x)
 
     if x is None:
         x = gaussian(seeds, 0, shape, device=device)
@@ -91,7 +92,7 @@ def reverse_process(
     past: deque[Past] = deque(maxlen=max(sampler.memory, 0))
     total = len(grid) - 1
     yield ReverseStep(0, total, grid[0], grid[0], x, None, None, nfe)
-    for index, (t, u) in enumerate(zip(grid, grid[1:], strict=False), start=1):
+    for index, (t, u) in enumerate(pairwise(grid), start=1):
         prediction = predict(x, t, label)
         move = Move(table, x, t, u, prediction, tuple(past), noise, predict, label)
         x = sampler.step(move)

@@ -81,7 +81,8 @@ class Tape:
         """Write a compressed .npz; the start's missing estimates are left out."""
         about = {k: v for k, v in asdict_shallow(self).items() if k != "frames"}
         with path.open("wb") as file:  # given a name, numpy would append .npz to it
-            np.savez_compressed(file, about=np.array(json.dumps(about)), **self.arrays())
+            arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **self.arrays()}
+            np.savez_compressed(file, **arrays)
 
     def arrays(self) -> dict[str, Items]:
         """The frames as stacked arrays: index, t, x, and x0 and eps of all frames that have them."""

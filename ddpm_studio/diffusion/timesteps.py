@@ -49,6 +49,6 @@ def _levels_by_noise(schedule: NoiseSchedule, steps: int, spacing: str, rho: flo
         wished = (high + u * (low - high)) ** rho
     else:
         wished = np.exp(np.log(finite[-1]) + u * (np.log(finite[0]) - np.log(finite[-1])))
-    levels = np.interp(np.log(wished), np.log(finite), np.arange(1, len(finite) + 1))
+    levels: NDArray[np.float64] = np.interp(np.log(wished), np.log(finite), np.arange(1, len(finite) + 1))
     levels[0] = schedule.steps
     return levels

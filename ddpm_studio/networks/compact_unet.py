@@ -8,6 +8,7 @@ CPU. Any height and width: the picture is padded inside to what the halvings nee
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,11 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(channels // _GROUP, channels)
 
 
+def _zero(layer: nn.Conv2d) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class ResidualBlock(nn.Module):
     """norm, SiLU, conv, norm scaled and shifted by the condition, SiLU, conv; plus a shortcut."""
 
@@ -31,8 +37,7 @@ class ResidualBlock(nn.Module):
         self.film = nn.Linear(condition, 2 * channels)
         self.norm2, self.conv2 = _norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
         self.shortcut = nn.Identity() if channels_in == channels else nn.Conv2d(channels_in, channels, 1)
-        nn.init.zeros_(self.conv2.weight)  # a block starts as its shortcut
-        nn.init.zeros_(self.conv2.bias)
+        _zero(self.conv2)  # a block starts as its shortcut
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
@@ -50,8 +55,7 @@ class Attention(nn.Module):
         self.heads = max(channels // 32, 1)
         self.norm, self.qkv = _norm(channels), nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        _zero(self.out)
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, height, width = x.shape
@@ -97,24 +101,25 @@ class CompactUNet(nn.Module):
         folded = picture_channels * patch**2
         self.enter = nn.Conv2d(folded, channels[0], 3, padding=1)
 
-        self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
+        down: list[nn.ModuleList] = []
+        up: list[nn.ModuleList] = []
+        self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         here = channels[0]
         for level, wide in enumerate(channels):
             self.shrink.append(nn.Identity() if level == 0 else nn.Conv2d(here, wide, 3, stride=2, padding=1))
-            self.down.append(nn.ModuleList(ResidualBlock(wide, wide, width) for _ in range(blocks)))
+            down.append(nn.ModuleList(ResidualBlock(wide, wide, width) for _ in range(blocks)))
             here = wide
         self.middle1 = ResidualBlock(here, here, width)
         self.attention = Attention(here) if attention else nn.Identity()
         self.middle2 = ResidualBlock(here, here, width) if attention else None
-        self.up, self.grow = nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(len(channels))):
             wide = channels[level]
-            self.up.append(nn.ModuleList(ResidualBlock(2 * wide, wide, width) for _ in range(blocks)))
+            up.append(nn.ModuleList(ResidualBlock(2 * wide, wide, width) for _ in range(blocks)))
             self.grow.append(nn.Conv2d(wide, channels[level - 1], 3, padding=1) if level else nn.Identity())
+        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
         self.leave_norm = _norm(channels[0])
         self.leave = nn.Conv2d(channels[0], folded, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        _zero(self.leave)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         height, width = x.shape[-2:]
@@ -124,14 +129,14 @@ class CompactUNet(nn.Module):
         skips: list[Tensor] = []
         for shrink, level in zip(self.shrink, self.down, strict=True):
             h = shrink(h)
-            for block in level:  # type: ignore[union-attr]
+            for block in cast(nn.ModuleList, level):
                 h = block(h, condition)
                 skips.append(h)
         h = self.attention(self.middle1(h, condition))
         if self.middle2 is not None:
             h = self.middle2(h, condition)
         for level, grow in zip(self.up, self.grow, strict=True):
-            for block in level:  # type: ignore[union-attr]
+            for block in cast(nn.ModuleList, level):
                 h = block(torch.cat((h, skips.pop()), dim=1), condition)
             if not isinstance(grow, nn.Identity):
                 h = grow(F.interpolate(h, scale_factor=2.0, mode="nearest"))

@@ -28,9 +28,7 @@ class Condition(nn.Module):
     def __init__(self, width: int, time_scale: float, classes: int = 0) -> None:
         super().__init__()
         self.features, self.time_scale, self.classes = 64, time_scale, classes
-        self.mlp = nn.Sequential(
-            nn.Linear(self.features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
-        )
+        self.mlp = nn.Sequential(nn.Linear(self.features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.label = nn.Embedding(classes + 1, width) if classes else None
 
     def forward(self, time: Tensor, label: Tensor | None) -> Tensor:

@@ -10,9 +10,7 @@ from ddpm_studio.networks.embeddings import Condition
 class PointMLP(nn.Module):
     """x (N, D) → (N, D). Each layer is scaled and shifted by the noise level (FiLM, arXiv 1709.07871)."""
 
-    def __init__(
-        self, dimensions: int = 2, width: int = 128, depth: int = 3, time_scale: float = 1.0
-    ) -> None:
+    def __init__(self, dimensions: int = 2, width: int = 128, depth: int = 3, time_scale: float = 1.0) -> None:
         super().__init__()
         self.condition = Condition(width, time_scale)
         self.enter = nn.Linear(dimensions, width)

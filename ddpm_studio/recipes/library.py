@@ -33,7 +33,8 @@ def find(source: str | Path) -> Recipe:
         return read(path)
     raise RecipeError(
         {
-            "": f"there is no built-in recipe and no file called {str(source)!r}; the built-in ones are {', '.join(built_in())}"
+            "": f"there is no built-in recipe and no file called {str(source)!r}; "
+            f"the built-in ones are {', '.join(built_in())}"
         }
     )
 

@@ -235,7 +235,7 @@ class Prediction(Section):
         Literal["epsilon", "x0", "v", "score", "velocity"],
         Setting(
             "Predicts",
-            "What the network's output means. All five say the same thing at one level; they weigh the levels differently.",
+            "What the network's output means. At one level all five say the same; they weigh the levels differently.",
             level="tweak",
             equation="x_t = α_t x_0 + σ_t ε",
             choices={
@@ -338,7 +338,7 @@ class Training(Section):
         Rule(ge=0, lt=1),
         Setting(
             "EMA decay",
-            "Samples come from a moving average of the weights. It warms up, so early samples are not those of untrained weights.",
+            "Samples come from a moving average of the weights, which warms up so that early ones are not ignored.",
             level="tweak",
             equation="min(decay, (1 + n)/(10 + n))",
             live=True,
@@ -502,8 +502,8 @@ class Recipe(Section):
     def _parts_fit(self) -> Self:
         if self.schedule.kind == "flow" and self.prediction.predicts in ("epsilon", "score"):
             raise ValueError(
-                f"prediction.predicts: at t = T a flow keeps nothing of the picture, so {self.prediction.predicts} cannot "
-                "be turned into a picture; predict velocity, v or x0"
+                f"prediction.predicts: at t = T a flow keeps nothing of the picture, so {self.prediction.predicts} "
+                "cannot be turned into a picture; predict velocity, v or x0"
             )
         if self.sampler.steps > self.schedule.steps:
             raise ValueError(
@@ -540,7 +540,7 @@ class Recipe(Section):
         return type(self).parse(values)
 
     def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
-        """Settings in which two recipes differ, as ``{"training.batch": (mine, theirs)}``; names and texts do not count."""
+        """Settings in which two recipes differ, as ``{"training.batch": (mine, theirs)}``; texts do not count."""
         mine, theirs = _flat(self), _flat(other)
         return {
             path: (mine.get(path), theirs.get(path))
@@ -552,7 +552,7 @@ class Recipe(Section):
 def kinds_of(section: str) -> dict[str, type[Section]]:
     """The classes that a section with a ``kind`` can have, by kind: ``kinds_of("sampler")["ddim"]``."""
     info = Recipe.model_fields[section]
-    members = [a for a in get_args(info.annotation) if isinstance(a, type)] or [info.annotation]
+    members: tuple[Any, ...] = get_args(info.annotation) or (info.annotation,)
     return {cls.model_fields["kind"].default: cls for cls in members if "kind" in cls.model_fields}
 
 

@@ -44,9 +44,7 @@ class Checkpoint:
             values = tomllib.loads(self.about_file.read_text(encoding="utf-8"))
             return values["state"], Recipe.parse(values["recipe"])
         except (OSError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecipeError) as error:
-            raise CheckpointError(
-                f"{self.about_file} is damaged ({error}); open an earlier checkpoint"
-            ) from None
+            raise CheckpointError(f"{self.about_file} is damaged ({error}); open an earlier checkpoint") from None
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors, on the CPU.
@@ -60,9 +58,7 @@ class Checkpoint:
         try:
             return load_file(self.tensors_file)
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{self.tensors_file} is damaged ({error}); open an earlier checkpoint"
-            ) from None
+            raise CheckpointError(f"{self.tensors_file} is damaged ({error}); open an earlier checkpoint") from None
 
 
 def checkpoints_in(folder: Path) -> list[Checkpoint]:
@@ -71,9 +67,7 @@ def checkpoints_in(folder: Path) -> list[Checkpoint]:
     return sorted((c for c in found if c.about_file.is_file()), key=lambda c: c.step)
 
 
-def save_checkpoint(
-    folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any], recipe: Recipe
-) -> Checkpoint:
+def save_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any], recipe: Recipe) -> Checkpoint:
     """Write a checkpoint; it comes into being with the rename of its second file. Then thin out old ones.
 
     Raises:

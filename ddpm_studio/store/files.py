@@ -21,4 +21,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """``write_atomically`` for UTF-8 text."""
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n") and None)
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+    write_atomically(path, write)

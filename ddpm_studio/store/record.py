@@ -76,9 +76,7 @@ class Record:
             else:
                 if not path.is_file():
                     raise RecordError(f"{path} is missing, so this run has no curves")
-                self._db = sqlite3.connect(
-                    f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None
-                )
+                self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
                 self._db.execute("select count(*) from sqlite_master").fetchone()
         except sqlite3.Error as error:
             raise RecordError(f"{path} cannot be opened as a record: {error}") from None

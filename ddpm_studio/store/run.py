@@ -63,9 +63,7 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             write_text(path / "recipe.toml", dumps(recipe))
         except OSError as error:
-            raise RunError(
-                f"{path} cannot be made: {error.strerror or error}; choose another folder"
-            ) from None
+            raise RunError(f"{path} cannot be made: {error.strerror or error}; choose another folder") from None
         run = cls(path.resolve())
         run.record(write=True).close()
         return run
@@ -126,9 +124,7 @@ def list_runs(folder: Path | None = None) -> list[RunSummary]:
     folder = folder or runs_folder()
     if not folder.is_dir():
         return []
-    runs = [
-        Run(p) for p in folder.iterdir() if (p / "recipe.toml").is_file() and (p / "record.sqlite").is_file()
-    ]
+    runs = [Run(p) for p in folder.iterdir() if (p / "recipe.toml").is_file() and (p / "record.sqlite").is_file()]
     return sorted((summarize(run) for run in runs), key=lambda s: s.changed, reverse=True)
 
 

@@ -1,1 +1,1 @@
-"""Learning: the loop, the compute plan, EMA, probe. Import the modules you need: some need torch, events and control do not."""
+"""Learning: the loop, the compute plan, EMA, probe. ``events`` and ``control`` need no torch, the rest does."""

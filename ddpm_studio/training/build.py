@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -170,7 +169,7 @@ class Session:
     _raw: nn.Module | None = field(default=None, repr=False)
 
     @property
-    def shape(self) -> Sequence[int]:
+    def shape(self) -> tuple[int, ...]:
         return self.dataset.shape
 
     @property

@@ -19,7 +19,6 @@ from ddpm_studio.diffusion.samplers import SAMPLERS, Sampler
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, Tape, kept_indices
 from ddpm_studio.diffusion.timesteps import timestep_grid
-from ddpm_studio.recipes import Section
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import Event, TapeFinished, TapeGrew, TapeStarted
 
@@ -39,7 +38,7 @@ def item_seeds(seed: int, count: int) -> list[int]:
 
 def record(
     denoiser: Denoiser,
-    settings: Section | Any,
+    settings: Any,
     tape: Tape,
     shape: Sequence[int],
     *,

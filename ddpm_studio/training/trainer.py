@@ -16,7 +16,8 @@ import torch
 
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.recipes import Recipe, kinds_of
+from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes.recipe import DDIM
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import VALUE_RANGES, Session, snapshot
 from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, SampleRequest, SaveRequest
@@ -84,7 +85,7 @@ def train(
 
     while session.step < last_step and not control.stopping:
         yield from watch.answer(trained)
-        if control.stopping:
+        if _stopped(control):
             break
         start = clock()
         loss, grad_norm = _step(session)
@@ -167,6 +168,11 @@ def _step(session: Session) -> tuple[float, float]:
     return values
 
 
+def _stopped(control: Control) -> bool:
+    """Asked for anew: another thread may have said stop since the last look."""
+    return control.stopping
+
+
 class _Rate:
     """Images per second, averaged over about the last second."""
 
@@ -207,7 +213,7 @@ class _Watch:
             yield from self.preview(0.0)
 
     def preview(self, trained: float) -> Iterator[Event]:
-        settings = kinds_of("sampler")["ddim"](steps=self.session.recipe.preview.steps)
+        settings = DDIM(steps=self.session.recipe.preview.steps)
         start = time.perf_counter()
         yield from sample(
             self.session,
