@@ -6,7 +6,7 @@ All have ``set_value``, ``set_mark`` and the signal ``edited``; reading and writ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from ddpm_studio.app.widgets import DENSE_HEIGHT, NoWheel
 from ddpm_studio.recipes import Field
 
 NUMBER_WIDTH = 84  # px
+LIST_WIDTH = 120  # px
 WIDEST_CHOICE = 156  # px
 TYPING_PAUSE = 150  # ms after which a valid value is taken
 DOUBT_PAUSE = 600  # ms more before a half-typed value is called wrong
-_ANY_OTHER = object()  # equals no value, so that the next one is shown
+_NOTHING = object()  # equals no value
 
 # -- values as text ---------------------------------------------------------------------------------------
 
@@ -101,25 +102,29 @@ def _draw_editor(painter: QPainter, widget: QWidget, mark: str) -> None:
 
 
 class LineEditor(QLineEdit):
-    """A number, a list of numbers or an optional one, as text. Takes a value while it is typed once it is valid."""
+    """A number, a list of numbers or an optional one, as text.
 
-    edited = Signal(object)
+    While a person types, a value is ``offered``: whoever listens takes it by calling ``set_value`` with it.
+    One that is not taken counts as half-typed; after a longer pause, Enter or leaving, it is ``edited``.
+    """
+
+    offered = Signal(object)  # take it if it fits
+    edited = Signal(object)  # take it or say what is wrong with it
     unreadable = Signal(str)
     reverted = Signal()  # Escape: back to the last valid value
 
-    def __init__(self, field: Field, may_be: Callable[[Any], bool], parent: QWidget | None = None) -> None:
+    def __init__(self, field: Field, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._field = field
-        self._may_be = may_be
         self._value: Any = None
+        self._typed: Any = _NOTHING  # offered and not yet taken
         self._mark = ""
         self._doubted = False
         self._pause = QTimer(self, singleShot=True)
         self._pause.timeout.connect(self._on_pause)
         self.setFrame(False)
         self.setFont(tabular(self.font()))
-        self.setFixedHeight(DENSE_HEIGHT)
-        self.setFixedWidth(NUMBER_WIDTH)
+        self.setFixedSize(LIST_WIDTH if field.kind == "ints" else NUMBER_WIDTH, DENSE_HEIGHT)
         self.setTextMargins(6, 0, 6, 0)
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.setPlaceholderText(self.tr("auto") if field.default is None else self.tr("none"))
@@ -129,9 +134,11 @@ class LineEditor(QLineEdit):
         self.textEdited.connect(self._on_typed)
 
     def set_value(self, value: Any) -> None:
-        """Show a value; text that already says the same is left as it was typed."""
-        if value != self._value or not self.hasFocus():
-            self._value = value
+        """Show a value; where the person is at work, text that already says the same stays as it was typed."""
+        stands = self.hasFocus() and value in (self._typed, self._value)
+        self._typed = _NOTHING
+        self._value = value
+        if not stands:
             self._show_value()
 
     def set_mark(self, mark: str) -> None:
@@ -152,50 +159,54 @@ class LineEditor(QLineEdit):
 
     @Slot()
     def _on_pause(self) -> None:
-        sentence, value = "", None
+        sentence = ""
         try:
-            value = read(self._field, self.text())
+            self._typed = read(self._field, self.text())
         except ValueError as error:
             sentence = str(error)
-        if not self._doubted and (sentence or not self._may_be(value)):
-            self._doubted = True  # perhaps half-typed: wait a little longer before saying so
-            self._pause.start(DOUBT_PAUSE)
+        if self._doubted:
+            self._doubted = False
+            if sentence:
+                self.unreadable.emit(sentence)
+            else:
+                self.edited.emit(self._typed)
             return
-        self._doubted = False
-        if sentence:
-            self.unreadable.emit(sentence)
-        else:
-            self._value = value
-            self.edited.emit(value)
+        if not sentence:
+            self.offered.emit(self._typed)
+        if sentence or self._typed is not _NOTHING:
+            self._doubted = True
+            self._pause.start(DOUBT_PAUSE)
 
-    def _show_value(self) -> None:
+    def _forget_typing(self) -> None:
         self._pause.stop()
         self._doubted = False
+        self._typed = _NOTHING
+
+    def _show_value(self) -> None:
+        self._forget_typing()
         if self.text() != write(self._value):
             self.setText(write(self._value))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = event.key()
         if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.commit()
+            self._finish()
             self.selectAll()
         elif key == Qt.Key.Key_Escape and (self._mark == "bad" or self.text() != write(self._value)):
-            self._pause.stop()
-            self._doubted = False
-            self._value = _ANY_OTHER
+            self._forget_typing()
+            self._value = _NOTHING  # so that the next one is shown
             self.reverted.emit()
         elif key in (Qt.Key.Key_Up, Qt.Key.Key_Down) and isinstance(self._value, int | float):
             self.commit()
-            value = stepped(self._field, self._value, 1 if key == Qt.Key.Key_Up else -1)
-            if value != self._value and self._may_be(value):
-                self._value = value
-                self._show_value()
-                self.edited.emit(value)
+            self.offered.emit(stepped(self._field, self._value, 1 if key == Qt.Key.Key_Up else -1))
         else:
             super().keyPressEvent(event)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
+        self._finish()
+
+    def _finish(self) -> None:
         self.commit()
         if self._mark != "bad":
             self._show_value()
@@ -300,7 +311,7 @@ class SwitchEditor(QCheckBox):
         super().__init__(parent)
         self._mark = ""
         self.setFixedSize(36, DENSE_HEIGHT)
-        self.clicked.connect(self.edited)
+        self.clicked.connect(self._on_clicked)
 
     def set_value(self, value: Any) -> None:
         self.setChecked(bool(value))
@@ -308,6 +319,10 @@ class SwitchEditor(QCheckBox):
     def set_mark(self, mark: str) -> None:
         self._mark = mark
         self.update()
+
+    @Slot(bool)
+    def _on_clicked(self, on: bool) -> None:
+        self.edited.emit(on)
 
     def hitButton(self, pos: Any) -> bool:
         return self.rect().contains(pos)

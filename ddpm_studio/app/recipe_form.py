@@ -6,7 +6,7 @@ valid is taken at once; one that does not marks its row and waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from PySide6.QtCore import QEvent, Signal, Slot
@@ -31,7 +31,11 @@ from ddpm_studio.recipes import (
 )
 
 _CHANCE = ""  # the section of the settings that stand at the top level of a recipe
-_KIND_LABELS = {"schedule": "Shape", "network": "Kind", "sampler": "Sampler"}
+_KIND_SETTINGS = {  # label and tip
+    "schedule": ("Shape", "How the noise grows on the way from the picture (t = 0) to pure noise (t = T)."),
+    "network": ("Kind", "The network that is trained. U-Nets are for pictures, perceptrons for points."),
+    "sampler": ("Sampler", "The rule by which one denoising step goes from one noise level to the next."),
+}
 _KIND_TITLES = {
     "flow": "rectified flow",
     "geometric": "exploding σ",
@@ -53,9 +57,10 @@ _KIND_TITLES = {
 def _kind_field(section: str, kinds: dict[str, type[Section]]) -> Field:
     """The choice of a section's kind as a field. It may change while running if all its settings may."""
     live = all(field.setting.live for cls in kinds.values() for field in fields_of(cls))
+    label, tip = _KIND_SETTINGS[section]
     setting = Setting(
-        label=_KIND_LABELS.get(section, "Kind"),
-        tip="; ".join((cls.__doc__ or "").strip() for cls in kinds.values()),
+        label=label,
+        tip=tip,
         level="tweak",
         live=live,
         choices={kind: _KIND_TITLES.get(kind, kind.replace("_", " ").replace("-", " ")) for kind in kinds},
@@ -93,7 +98,7 @@ class RecipeForm(QWidget):
         column.setSpacing(0)
         for box in self._boxes.values():
             column.addWidget(box)
-        column.addStretch()
+        column.addStretch(1)
         head = QVBoxLayout()
         head.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN + 4)
         head.addWidget(self._detail)
@@ -164,6 +169,11 @@ class RecipeForm(QWidget):
     # -- edits
 
     @Slot(str, object)
+    def _on_offered(self, path: str, value: Any) -> None:
+        if self._with({path: value}) or self._with(self._wanted | {path: value}):
+            self._on_edited(path, value)
+
+    @Slot(str, object)
     def _on_edited(self, path: str, value: Any) -> None:
         self._unread.pop(path, None)
         section, _, name = path.rpartition(".")
@@ -212,9 +222,6 @@ class RecipeForm(QWidget):
             return self._recipe.with_settings(changes)
         except RecipeError:
             return None
-
-    def _may_be(self, path: str) -> Callable[[Any], bool]:
-        return lambda value: bool(self._with({path: value}) or self._with(self._wanted | {path: value}))
 
     def _placed(self) -> dict[str, str]:
         """What is wrong with the waiting edits, each sentence at a row that can be seen."""
@@ -289,7 +296,8 @@ class RecipeForm(QWidget):
         if field.name == "kind":
             section = path.partition(".")[0]
             tips = {kind: (cls.__doc__ or "").strip() for kind, cls in kinds_of(section).items()}
-        row = FieldRow(path, field, make_editor(path, field, self._may_be(path), tips, self._data_sets))
+        row = FieldRow(path, field, make_editor(path, field, tips, self._data_sets))
+        row.offered.connect(self._on_offered)
         row.edited.connect(self._on_edited)
         row.unreadable.connect(self._on_unreadable)
         row.reverted.connect(self._on_reverted)
@@ -306,11 +314,11 @@ class RecipeForm(QWidget):
 
     def _chain_tabs(self) -> None:
         editors = [row.editor for row in self._rows().values()]
-        for one, other in zip(editors, editors[1:], strict=False):
+        for one, other in pairwise(editors):
             QWidget.setTabOrder(one, other)
 
     def _filter(self, problems: dict[str, str] | None = None) -> None:
-        shown = LEVELS[: LEVELS.index(self._detail.value()) + 1]  # type: ignore[arg-type]
+        shown = LEVELS[: LEVELS.index(self._detail.value()) + 1]
         wrong = self._problems if problems is None else problems
         for box in self._boxes.values():
             box.show_up_to(lambda row: row.field.setting.level in shown or row.path in wrong)

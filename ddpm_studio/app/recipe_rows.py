@@ -43,9 +43,7 @@ def _choice_text(text: str) -> str:
     return re.sub(r"_(\d)", lambda match: match[1].translate(_DIGITS), say(text))
 
 
-def make_editor(
-    path: str, field: Field, may_be: Callable[[Any], bool], tips: dict[str, str], sets: dict[str, str]
-) -> Editor:
+def make_editor(path: str, field: Field, tips: dict[str, str], sets: dict[str, str]) -> Editor:
     """The editor that suits a field; ``tips`` explain its choices, ``sets`` are the built-in data sets."""
     if path == "data.source":
         return SourceEditor(sets)
@@ -56,12 +54,13 @@ def make_editor(
         editor = ChoiceEditor()
         editor.set_choices([(v, _choice_text(texts.get(v, v)), say(tips.get(v, ""))) for v in field.choices])
         return editor
-    return LineEditor(field, may_be)
+    return LineEditor(field)
 
 
 class FieldRow(QWidget):
     """One setting: label, editor, unit; a sentence below while the value cannot be."""
 
+    offered = Signal(str, object)  # path, value: take it if it fits
     edited = Signal(str, object)  # path, value
     unreadable = Signal(str, str)  # path, sentence
     reverted = Signal(str)
@@ -101,13 +100,14 @@ class FieldRow(QWidget):
         line.addWidget(editor)
         line.addWidget(self._slot)
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, 1, 0, 1)
+        column.setContentsMargins(0, 2, 0, 2)
         column.setSpacing(2)
         column.addLayout(line)
         column.addWidget(self.note)
 
         editor.edited.connect(self._on_edited)
         if isinstance(editor, LineEditor):
+            editor.offered.connect(self._on_offered)
             editor.unreadable.connect(self._on_unreadable)
             editor.reverted.connect(self._on_reverted)
         editor.installEventFilter(self)
@@ -149,6 +149,10 @@ class FieldRow(QWidget):
         self._slot.setCurrentIndex(int(wanted))
 
     @Slot(object)
+    def _on_offered(self, value: Any) -> None:
+        self.offered.emit(self.path, value)
+
+    @Slot(object)
     def _on_edited(self, value: Any) -> None:
         self.edited.emit(self.path, value)
 
@@ -188,14 +192,14 @@ class FieldRow(QWidget):
         self._open_menu(event.globalPos())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if watched is self.editor:
-            if event.type() == QEvent.Type.FocusIn:
-                self.in_hand.emit(self.path)
-            if event.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
-                self._show_reset()
-            if event.type() == QEvent.Type.ContextMenu and isinstance(event, QContextMenuEvent):
-                self._open_menu(event.globalPos())
-                return True
+        kind = event.type()
+        if kind == QEvent.Type.FocusIn:
+            self.in_hand.emit(self.path)
+        if kind in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
+            self._show_reset()
+        if kind == QEvent.Type.ContextMenu and isinstance(event, QContextMenuEvent):
+            self._open_menu(event.globalPos())
+            return True
         return super().eventFilter(watched, event)
 
     def event(self, event: QEvent) -> bool:
@@ -219,12 +223,12 @@ class FactRow(QWidget):
         self.unit = Caption()
         self.unit.setFixedWidth(UNIT_WIDTH)
         line = QHBoxLayout(self)
-        line.setContentsMargins(0, 1, 0, 1)
+        line.setContentsMargins(0, 2, 0, 2)
         line.setSpacing(6)
         line.addWidget(self.label, 1)
         line.addWidget(self.value)
         line.addWidget(self.unit)
-        self.setFixedHeight(DENSE_HEIGHT + 2)
+        self.setFixedHeight(DENSE_HEIGHT + 4)
 
     def show_fact(self, value: str, unit: str) -> None:
         self.value.set_text(value)
@@ -248,7 +252,7 @@ class SectionBox(QWidget):
         column.setContentsMargins(0, 0, 0, 16)
         column.setSpacing(0)
         column.addWidget(self.heading)
-        column.addSpacing(5)
+        column.addSpacing(4)
         column.addLayout(self._row_column)
         column.addLayout(self._fact_column)
         self._row_column.setSpacing(0)
@@ -308,7 +312,6 @@ class EquationCard(Card):
         self.tip = Caption()
         self.tip.setWordWrap(True)
         self.tip.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.tip.setFixedHeight(4 * self.tip.fontMetrics().lineSpacing())
         line = QHBoxLayout()
         line.setSpacing(6)
         line.addWidget(self.where)
@@ -318,9 +321,9 @@ class EquationCard(Card):
         column.setSpacing(4)
         column.addWidget(self.equation)
         column.addLayout(line)
-        column.addWidget(self.tip)
-        self.equation.setFixedHeight(round(self.equation.fontMetrics().height() * 1.7))
-        self.where.setFixedHeight(self.where.sizeHint().height())
+        column.addWidget(self.tip, 1)
+        self.equation.setFixedHeight(28)
+        self.setFixedHeight(28 + 5 * self.tip.fontMetrics().lineSpacing() + 24)
         self.show_core()
 
     def show_core(self) -> None:
@@ -353,5 +356,6 @@ class EquationCard(Card):
         self._show_numbers()
 
     def _show_numbers(self) -> None:
-        self.where.setText(self._level if self._with_numbers else "")
-        self.numbers.setText(self._numbers if self._with_numbers else "")
+        for label, text in ((self.where, self._level), (self.numbers, self._numbers)):
+            label.setText(text)
+            label.setVisible(self._with_numbers and bool(text))

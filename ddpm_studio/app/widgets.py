@@ -175,26 +175,28 @@ def icon_button(what: QAction | str, tooltip: str = "", parent: QWidget | None =
 
 
 class _Segment(QAbstractButton):
-    """One of the joined buttons of a Segmented."""
+    """One of the joined buttons of a Segmented. It keeps no reference to it: Python's collector would trip."""
 
-    def __init__(self, text: str, parent: Segmented) -> None:
+    moved = Signal(int)  # arrow key to the left (-1) or right (+1)
+
+    def __init__(self, text: str, height: int, parent: QWidget) -> None:
         super().__init__(parent)
-        self._row = parent
+        self.setFixedHeight(height)
         self.setText(text)
         self.setCheckable(True)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the row is one stop of the Tab key: its chosen button
         self.setAttribute(Qt.WidgetAttribute.WA_Hover)
         self.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
 
     def sizeHint(self) -> QSize:
-        return QSize(round(math_width(self.text(), self.font())) + 24, self._row.maximumHeight())
+        return QSize(round(math_width(self.text(), self.font())) + 24, self.maximumHeight())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
         if step is None:
             super().keyPressEvent(event)
         else:
-            self._row.move_choice(step)
+            self.moved.emit(step)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -237,12 +239,14 @@ class Segmented(QWidget):
         self._group = QButtonGroup(self)
         self._buttons: dict[str, _Segment] = {}
         for key, text in items:
-            button = _Segment(text, self)
+            button = _Segment(text, height, self)
             button.setObjectName(key)
             button.setAccessibleName(text)
+            button.moved.connect(self._on_moved)
             self._group.addButton(button)
             self._buttons[key] = button
             row.addWidget(button)
+        self._group.buttonToggled.connect(self._on_toggled)
         self._group.buttons()[0].setChecked(True)
         self._group.buttonClicked.connect(self._on_clicked)
         theme().changed.connect(self.update)
@@ -266,15 +270,20 @@ class Segmented(QWidget):
     def set_item_enabled(self, key: str, enabled: bool) -> None:
         self._buttons[key].setEnabled(enabled)
 
-    def move_choice(self, step: int) -> None:
+    @Slot(int)
+    def _on_moved(self, step: int) -> None:
         """Choose the next enabled item to the left (-1) or right (+1), if there is one."""
         buttons = list(self._buttons.values())
         at = buttons.index(self._buttons[self.value()]) + step
         while 0 <= at < len(buttons) and not buttons[at].isEnabled():
             at += step
         if 0 <= at < len(buttons):
-            buttons[at].setFocus(Qt.FocusReason.TabFocusReason)
             buttons[at].click()
+            buttons[at].setFocus(Qt.FocusReason.TabFocusReason)
+
+    @Slot(QAbstractButton, bool)
+    def _on_toggled(self, button: QAbstractButton, on: bool) -> None:
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus if on else Qt.FocusPolicy.NoFocus)
 
     @Slot(QAbstractButton)
     def _on_clicked(self, button: QAbstractButton) -> None:
