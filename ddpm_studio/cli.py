@@ -366,9 +366,9 @@ def _run_facts(run: Run) -> dict[str, Any]:
 
 def _parameters(recipe: Recipe) -> int:
     from ddpm_studio.engine import dataset_of
-    from ddpm_studio.training.build import make_network
+    from ddpm_studio.training.build import count_parameters
 
-    return sum(p.numel() for p in make_network(recipe, dataset_of(recipe)).parameters())
+    return count_parameters(recipe, dataset_of(recipe))
 
 
 for _later, _what in {"evaluate": "measuring samples", "export": "exporting a run", "bench": "benchmarks"}.items():

@@ -98,10 +98,10 @@ class RunController(QObject):
             assert self._job is not None
             self._job.control.pause(on)
 
-    def stop(self) -> None:
-        """End the job in hand after its step; what was learnt is kept."""
+    def stop(self, *, keep: bool = True) -> None:
+        """End the job in hand after its step; what was learnt is saved, unless ``keep`` is False."""
         if self._job is not None and self.state is not State.STOPPING:
-            self._job.control.stop()
+            self._job.control.stop(keep=keep)
             self._set(State.STOPPING)
 
     def save(self) -> None:

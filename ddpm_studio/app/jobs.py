@@ -34,9 +34,7 @@ class Channels:
         """Put an event into its channel; False for a state change, which must go as a signal."""
         match event:
             case StepDone():
-                self.batch.append(
-                    event.step, event.loss, event.learning_rate, event.grad_norm, event.images_per_second
-                )
+                self.batch.append(event.step, event.loss, event.learning_rate, event.grad_norm, event.images_per_second)
             case Probed():
                 self.add_probe(event.step, event.train, event.held_out, event.levels, event.train_by_level)
             case TapeStarted():
@@ -82,6 +80,7 @@ class DataOpened:
 
     source: str
     dataset: Dataset
+    parameters: int | None = None  # of the recipe's network on these data
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,11 @@ class OpenDataJob:
 
     def events(self) -> Iterator[Any]:
         data = self.recipe.data
-        yield DataOpened(data.source, open_dataset(data.source, height=data.height, width=data.width))
+        dataset = open_dataset(data.source, height=data.height, width=data.width)
+        yield DataOpened(data.source, dataset)
+        from ddpm_studio.training.build import count_parameters
+
+        yield DataOpened(data.source, dataset, count_parameters(self.recipe, dataset))
 
 
 Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob

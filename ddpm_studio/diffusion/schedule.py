@@ -127,6 +127,12 @@ class NoiseSchedule:
     # -- how it is built
 
     @classmethod
+    def named(cls, kind: str, **settings: Any) -> NoiseSchedule:
+        """The schedule that a recipe's section describes: ``named("cosine", steps=1000)``."""
+        build: NoiseSchedule = getattr(cls, kind)(**settings)
+        return build
+
+    @classmethod
     def from_betas(cls, betas: Float64) -> NoiseSchedule:
         """Variance preserving: ᾱ_t = ∏ (1 - β_s), alpha = √ᾱ, sigma = √(1 - ᾱ) (DDPM eq. 4)."""
         betas = np.asarray(betas, dtype=np.float64)

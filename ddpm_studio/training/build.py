@@ -23,14 +23,6 @@ from ddpm_studio.training.ema import ema_copy
 VALUE_RANGES = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0)}
 
 
-def make_schedule(recipe: Recipe) -> NoiseSchedule:
-    """The recipe's noise schedule."""
-    settings = recipe.schedule.model_dump()
-    build = getattr(NoiseSchedule, settings.pop("kind"))
-    schedule: NoiseSchedule = build(**settings)
-    return schedule
-
-
 def make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
     """The recipe's network for this data, with weights drawn from the recipe's seed.
 
@@ -65,6 +57,12 @@ def make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
         classes,
         scale,
     )
+
+
+def count_parameters(recipe: Recipe, dataset: Dataset) -> int:
+    """How many parameters the recipe's network has on these data; no memory is taken for them."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in make_network(recipe, dataset).parameters())
 
 
 def make_denoiser(recipe: Recipe, schedule: NoiseSchedule, network: Any, *, kind: str, clip: bool) -> Denoiser:
@@ -258,7 +256,7 @@ def build(recipe: Recipe, dataset: Dataset, *, precision: str | None = None) -> 
     return Session(
         recipe=recipe,
         dataset=dataset,
-        schedule=make_schedule(recipe),
+        schedule=NoiseSchedule.named(**recipe.schedule.model_dump()),
         plan=plan,
         network=network.train(),
         ema=ema_copy(network),

@@ -50,10 +50,12 @@ class Control:
     def __init__(self) -> None:
         self._stop, self._run = Event(), Event()
         self._run.set()
+        self.keep = True
         self._requests: deque[Request] = deque()
 
-    def stop(self) -> None:
-        """End after the step in hand. Also ends a pause."""
+    def stop(self, *, keep: bool = True) -> None:
+        """End after the step in hand. Also ends a pause. Without ``keep`` nothing is saved any more."""
+        self.keep = self.keep and keep
         self._stop.set()
         self._run.set()
 

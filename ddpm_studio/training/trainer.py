@@ -131,7 +131,8 @@ def train(
     stopped = session.step < last_step
     if not stopped:
         yield from watch.last_look()
-    yield CheckpointDue(session.step, "stopped" if stopped else "finished")
+    if control.keep:
+        yield CheckpointDue(session.step, "stopped" if stopped else "finished")
     yield Finished(session.step, session.images_seen, stopped, clock() - begun)
 
 

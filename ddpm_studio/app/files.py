@@ -1,0 +1,157 @@
+"""What the window does with files: open, save as, rename, trash; and the questions it asks."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QFile, QObject, QUrl, Signal, Slot
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from ddpm_studio import __version__
+from ddpm_studio.app.errors import show_error
+from ddpm_studio.export.samples import ExportError, SampleFile
+from ddpm_studio.paths import runs_folder, user_folder
+from ddpm_studio.recipes import dumps
+from ddpm_studio.store.files import write_text
+
+if TYPE_CHECKING:
+    from ddpm_studio.app.main_window import MainWindow
+
+log = logging.getLogger(__name__)
+
+
+class FileActions(QObject):
+    """The file actions of one window. All dialogs are asked here and nowhere else."""
+
+    runs_changed = Signal()
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self._window = window
+
+    def _save_name(self, title: str, name: str, kinds: str) -> Path | None:
+        chosen, _ = QFileDialog.getSaveFileName(self._window, title, str(Path.home() / name), kinds)
+        return Path(chosen) if chosen else None
+
+    @Slot()
+    def on_open_run(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self._window, self.tr("Open run"), str(runs_folder()))
+        if folder:
+            self._window.open_run(Path(folder))
+
+    @Slot()
+    def on_open_pictures(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self._window, self.tr("Learn a folder of pictures"), str(Path.home()))
+        if folder:
+            self._window.open_path(Path(folder))
+
+    @Slot()
+    def on_open_recipe(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self._window, self.tr("Open recipe"), str(Path.home()), self.tr("Recipes (*.toml)")
+        )
+        if chosen:
+            self._window.open_path(Path(chosen))
+
+    @Slot()
+    def on_save_recipe(self) -> None:
+        recipe = self._window.recipe
+        path = self._save_name(self.tr("Save recipe as"), f"{recipe.name}.toml", self.tr("Recipes (*.toml)"))
+        if path is not None:
+            try:
+                write_text(path, dumps(recipe))
+            except OSError as error:
+                self._cannot(path, error)
+
+    @Slot()
+    def on_save_run_as(self) -> None:
+        run = self._window.run
+        if run is None:
+            return
+        path = self._save_name(self.tr("Save run as"), run.name, "")
+        if path is not None:
+            try:
+                shutil.copytree(run.path, path)  # refuses a folder that is there
+            except OSError as error:
+                self._cannot(path, error)
+
+    @Slot()
+    def on_save_tape(self) -> None:
+        """Save the process on screen; the file's ending says how."""
+        tape = self._window.view.player.tape
+        if tape is None or not tape.frames:
+            return
+        kinds = self.tr("GIF (*.gif);;Picture (*.png);;Video (*.webm *.mp4);;Array (*.npy)")
+        path = self._save_name(self.tr("Save pictures as"), "denoising.gif", kinds)
+        if path is not None:
+            try:
+                SampleFile(path if path.suffix else path.with_suffix(".gif")).write(tape)
+            except (ExportError, KeyError) as error:
+                show_error(self._window, str(error), "")
+
+    @Slot(object)
+    def on_show_folder(self, path: Path) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
+
+    @Slot(object, str)
+    def on_rename(self, path: Path, name: str) -> None:
+        target = path.with_name(name)
+        try:
+            if target.exists():
+                raise FileExistsError(None, self.tr("there is already a run with this name"))
+            path.rename(target)
+        except OSError as error:
+            self._cannot(target, error)
+        self.runs_changed.emit()
+
+    @Slot(object)
+    def on_trash(self, path: Path) -> None:
+        """To the system's trash, never deleted outright; the list has asked already."""
+        if not QFile.moveToTrash(str(path)):
+            show_error(
+                self._window, self.tr("{0} cannot be moved to the trash; delete it in a file manager").format(path), ""
+            )
+        self.runs_changed.emit()
+
+    @Slot()
+    def on_about(self) -> None:
+        box = QMessageBox(self._window)
+        box.setObjectName("about")
+        box.setWindowTitle(self.tr("About DDPM Studio"))
+        box.setText(
+            self.tr(
+                "<b>DDPM Studio {0}</b><br>Train a small diffusion model and watch it learn.<br><br>"
+                "MIT licence. Fashion-MNIST (MIT), DiceBear pixel art (CC0), Datasaurus dino (MIT), "
+                "Lucide icons (ISC), Inter (OFL).<br><br>Runs and settings: {1}"
+            ).format(__version__, user_folder())
+        )
+        box.open()
+
+    def _cannot(self, path: Path, error: OSError) -> None:
+        show_error(self._window, self.tr("{0} cannot be written: {1}").format(path, error.strerror or error), "")
+
+
+class QuitQuestion(QMessageBox):
+    """Asked when the window is closed while a training goes on."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("quit_question")
+        self.setWindowTitle(self.tr("Quit"))
+        self.setText(self.tr("A training is still running."))
+        role = QMessageBox.ButtonRole
+        self._save = self.addButton(self.tr("Save and quit"), role.AcceptRole)
+        self._keep = self.addButton(self.tr("Keep training"), role.RejectRole)
+        self._discard = self.addButton(self.tr("Quit without saving"), role.DestructiveRole)
+        self.setDefaultButton(self._save)
+        self.setEscapeButton(self._keep)
+
+    @property
+    def answer(self) -> str:
+        """ "save", "keep" or "discard"."""
+        clicked = self.clickedButton()
+        return "save" if clicked is self._save else "discard" if clicked is self._discard else "keep"

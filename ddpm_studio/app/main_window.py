@@ -1,0 +1,671 @@
+"""The main window. It only wires: panels to the controller, and the controller's events to the panels."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QByteArray, Qt, QTimer, Slot
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QToolBar, QVBoxLayout, QWidget
+
+from ddpm_studio.app.actions import ACTIONS, MENUS, make_actions, set_icons
+from ddpm_studio.app.controller import RunController, State
+from ddpm_studio.app.errors import Banner, show_error
+from ddpm_studio.app.files import FileActions, QuitQuestion
+from ddpm_studio.app.heartbeat import Heartbeat
+from ddpm_studio.app.jobs import DataOpened, RunOpened
+from ddpm_studio.app.log_panel import LogPanel
+from ddpm_studio.app.recipe_form import RecipeForm
+from ddpm_studio.app.reverse_view import ReverseView
+from ddpm_studio.app.runs_panel import RunRow, RunsPanel
+from ddpm_studio.app.settings import WindowSettings
+from ddpm_studio.app.status import StatusBar, time_left
+from ddpm_studio.app.theme import theme
+from ddpm_studio.app.top_bar import TopBar
+from ddpm_studio.data import BUILT_IN, Dataset
+from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
+from ddpm_studio.paths import resource
+from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, read
+from ddpm_studio.store import Run, RunError, list_runs
+from ddpm_studio.training.control import SampleRequest
+from ddpm_studio.training.events import (
+    CheckpointDue,
+    Finished,
+    RolledBack,
+    SettingChanged,
+    Started,
+    StepSkipped,
+    TapeFinished,
+    Waiting,
+)
+
+if TYPE_CHECKING:
+    from ddpm_studio.app.data_panel import DataPanel
+    from ddpm_studio.app.learning_plots import LearningPlots
+
+log = logging.getLogger(__name__)
+
+FIRST_TAPE = ("tapes", "first.npz")
+SAMPLE_COUNT = {"pictures": 64, "points": 2000}
+
+
+class MainWindow(QMainWindow):
+    """Centre: the reverse process. Left: the recipe. Right: learning and data, runs and log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("main_window")
+        self.setWindowTitle("DDPM Studio")
+        self.setMinimumSize(1024, 640)
+        self.resize(1280, 800)
+        self.setAcceptDrops(True)
+        self.settings = WindowSettings()
+        self.heartbeat = Heartbeat(self)
+        self.controller = RunController(self)
+        self.files = FileActions(self)
+        self.actions_by_id = make_actions(self, self.files)
+        self.run: Run | None = None
+        self.recipe = built_in()["fashion-mnist"]
+        self.dataset: Dataset | None = None
+        self.plots: LearningPlots | None = None
+        self.data_panel: DataPanel | None = None
+        self._default_layout: QByteArray | None = None
+        self._plan, self._steps, self._has_checkpoint, self._probes_shown = "", 0, False, 0
+        self._quitting = False
+
+        self._build()
+        self._wire()
+        self._apply_theme_choice(self.settings.text("theme", "system"))
+        self.form.set_level_of_detail(self.settings.text("level", "watch"))
+        self._choose(self.recipe)
+
+    # -- building
+
+    def _build(self) -> None:
+        for action in self.actions_by_id.values():
+            self.addAction(action)
+        self.top_bar = TopBar(self.actions_by_id, self._menu())
+        bar = QToolBar(self.tr("Run"), self)
+        bar.setObjectName("toolbar")
+        bar.setMovable(False)
+        bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        bar.addWidget(self.top_bar)
+        self.addToolBar(bar)
+
+        self.banner = Banner()
+        self.view = ReverseView()
+        self.view.timeline.bind_actions(
+            {name: action for name, action in self.actions_by_id.items() if name.startswith("playback.")}
+        )
+        centre = QWidget()
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.banner)
+        column.addWidget(self.view, 1)
+        self.setCentralWidget(centre)
+
+        self.form = RecipeForm({name: entry.title for name, entry in BUILT_IN.items()})
+        self.runs_panel, self.log_panel = RunsPanel(), LogPanel()
+        self.learning_holder, self.data_holder = QWidget(), QWidget()  # filled after the first paint
+        left, right = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
+        self.docks = {
+            "recipe": self._dock("recipe", self.tr("Recipe"), self.form, left),
+            "learning": self._dock("learning", self.tr("Learning"), self.learning_holder, right),
+            "data": self._dock("data", self.tr("Data"), self.data_holder, right),
+            "runs": self._dock("runs", self.tr("Runs"), self.runs_panel, right),
+            "log": self._dock("log", self.tr("Log"), self.log_panel, right),
+        }
+        self.tabifyDockWidget(self.docks["learning"], self.docks["data"])
+        self.tabifyDockWidget(self.docks["runs"], self.docks["log"])
+        self.docks["learning"].raise_()
+        self.docks["runs"].raise_()
+        self.status = StatusBar(self.heartbeat)
+        self.setStatusBar(self.status)
+
+    def _dock(self, name: str, title: str, content: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
+        dock = QDockWidget(title, self)
+        dock.setObjectName(f"dock.{name}")
+        dock.setWidget(content)
+        self.addDockWidget(area, dock)
+        return dock
+
+    def _menu(self) -> QMenu:
+        menu = QMenu(self)
+        for title in MENUS:
+            sub = menu.addMenu(title)
+            for spec in ACTIONS:
+                if spec.menu == title:
+                    sub.addAction(self.actions_by_id[spec.id])
+            if title == "Run":
+                self._recent_menu = sub.addMenu(self.tr("Open recent"))
+                self._recent_menu.aboutToShow.connect(self._on_recents_wanted)
+                self._recent_menu.triggered.connect(self._on_recent)
+            if title == "View":
+                self._panel_menu = sub.addMenu(self.tr("Panels"))
+                self._panel_menu.aboutToShow.connect(self._on_panels_wanted)
+        return menu
+
+    def _wire(self) -> None:
+        controller = self.controller
+        controller.state_changed.connect(self._on_state)
+        controller.reported.connect(self._on_reported)
+        controller.failed.connect(self._on_failed)
+        controller.ready.connect(self._on_ready)
+        controller.idle.connect(self._on_idle)
+        self.top_bar.recipe_chosen.connect(self._on_recipe_chosen)
+        self.form.recipe_changed.connect(self._on_recipe_changed)
+        self.form.problems_changed.connect(self._on_problems)
+        self.form.level_changed.connect(self._on_level_of_detail)
+        self.view.weights_chosen.connect(self._on_weights)
+        self.view.level_changed.connect(self._on_level)
+        self.view.save_requested.connect(self.files.on_save_tape)
+        self.runs_panel.run_opened.connect(self._on_run_chosen)
+        self.runs_panel.folder_shown.connect(self.files.on_show_folder)
+        self.runs_panel.rename_requested.connect(self.files.on_rename)
+        self.runs_panel.trash_requested.connect(self.files.on_trash)
+        self.files.runs_changed.connect(self._list_runs)
+        theme().changed.connect(self._on_theme)
+        self._clocks = [
+            self._clock(33, self._on_frame_clock),
+            self._clock(100, self._on_plot_clock),
+            self._clock(250, self._on_text_clock),
+            self._clock(1000, self._on_slow_clock),
+        ]
+        self._data_clock = QTimer(self)
+        self._data_clock.setSingleShot(True)
+        self._data_clock.setInterval(300)
+        self._data_clock.timeout.connect(self._on_data_wanted)
+
+    def _clock(self, period_ms: int, slot: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setInterval(period_ms)
+        timer.timeout.connect(slot)
+        timer.start()
+        return timer
+
+    # -- the first seconds
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._default_layout is None:
+            self.resizeDocks([self.docks["recipe"], self.docks["learning"]], [276, 312], Qt.Orientation.Horizontal)
+            self.resizeDocks([self.docks["learning"], self.docks["runs"]], [540, 160], Qt.Orientation.Vertical)
+            self._default_layout = self.saveState()
+            layout = self.settings.layout()
+            if layout is not None:
+                self.restoreGeometry(layout[0])
+                self.restoreState(layout[1])
+            self._play_first_tape()
+            QTimer.singleShot(0, self, self._on_first_paint)
+
+    def _play_first_tape(self) -> None:
+        """Something moves before torch is there: noise becoming pictures, recorded earlier."""
+        try:
+            tape = Tape.load(resource(*FIRST_TAPE))
+        except ValueError as error:
+            log.warning("%s", error)
+            return
+        self.view.set_tape(tape)
+        self.view.player.set_loop(True)
+        self.view.player.to_noise()
+        self.view.player.play()
+        self.view.set_note(
+            self.tr("A recording: noise becomes pictures. Drag the bar; then press Start to watch one learn.")
+        )
+
+    @Slot()
+    def _on_first_paint(self) -> None:
+        QTimer.singleShot(30, self, self._on_painted)
+
+    @Slot()
+    def _on_painted(self) -> None:
+        """What can wait until the window is on the screen: plots, data, the list of runs, and torch."""
+        from ddpm_studio.app.data_panel import DataPanel
+        from ddpm_studio.app.learning_plots import LearningPlots
+
+        self.plots, self.data_panel = LearningPlots(), DataPanel()
+        for holder, panel in ((self.learning_holder, self.plots), (self.data_holder, self.data_panel)):
+            column = QVBoxLayout(holder)
+            column.setContentsMargins(0, 0, 0, 0)
+            column.addWidget(panel)
+        self.data_panel.level_changed.connect(self._on_data_level)
+        self._show_channels()
+        self._show_recipe(self.recipe)
+        self._list_runs()
+        self.controller.warm_up()
+        self._data_clock.start()
+
+    @Slot()
+    def _on_ready(self) -> None:
+        self.status.message.set_text(self.tr("Ready. Start learns {0}.").format(self.recipe.title))
+
+    # -- recipe
+
+    @Slot(str)
+    def _on_recipe_chosen(self, name: str) -> None:
+        self._choose(find(name))
+
+    def _choose(self, recipe: Recipe) -> None:
+        """Make a recipe the one that Start uses, and the one that changes are marked against."""
+        self.recipe = recipe
+        self.form.set_recipe(recipe, recipe)
+        self._show_recipe(recipe)
+        self._data_clock.start()
+
+    @Slot(object)
+    def _on_recipe_changed(self, recipe: Recipe) -> None:
+        before, self.recipe = self.recipe, recipe
+        if self.controller.training:
+            for setting, (_, new) in before.differences(recipe).items():
+                self.controller.change(setting, new)
+        elif before.data != recipe.data or before.network != recipe.network:
+            self._data_clock.start()
+        self._show_recipe(recipe)
+
+    def _show_recipe(self, recipe: Recipe) -> None:
+        self.top_bar.set_recipe(recipe)
+        if self.plots is not None and self.data_panel is not None:
+            schedule = NoiseSchedule.named(**recipe.schedule.model_dump())
+            self.plots.set_schedule(schedule)
+            self.data_panel.set_schedule(schedule)
+            self.data_panel.set_value_range(recipe.data.value_range)
+
+    @Slot(dict)
+    def _on_problems(self, problems: dict[str, str]) -> None:
+        self.actions_by_id["run.start"].setEnabled(
+            not problems and self.controller.state in (State.IDLE, State.LOADING)
+        )
+        self.status.message.set_text(next(iter(problems.values()), ""))
+
+    @Slot()
+    def _on_data_wanted(self) -> None:
+        if not self.controller.training:
+            self.controller.open_data(self.recipe)
+
+    @Slot(str)
+    def _on_level_of_detail(self, level: str) -> None:
+        self.settings.set_text("level", level)
+
+    # -- run
+
+    @Slot()
+    def _on_start(self) -> None:
+        self.start(self.recipe)
+
+    def start(self, recipe: Recipe, folder: Path | None = None) -> None:
+        """Begin a new run."""
+        try:
+            self.run = Run.create(recipe, folder)
+        except RunError as error:
+            show_error(self, str(error), "")
+            return
+        self._has_checkpoint = False
+        self.view.set_note("")
+        self.view.set_tape(None)
+        self.view.set_hint(self.tr("Building the network…"))
+        self.controller.train(self.run)
+        self._show_channels()
+        self._remember_run()
+
+    @Slot()
+    def _on_resume(self) -> None:
+        if self.run is not None:
+            step = int(self.controller.channels.batch.last("step") or 0)
+            wanted = self.recipe.training.steps
+            # A finished run goes on for half as long again, unless more steps were asked for.
+            until = wanted if wanted > step else step + max(step // 2, 1)
+            self.controller.train(self.run, until, self.controller.channels)
+
+    @Slot()
+    def _on_pause(self) -> None:
+        self.controller.pause(self.controller.state is not State.PAUSED)
+
+    @Slot()
+    def _on_stop(self) -> None:
+        self.controller.stop()
+
+    @Slot()
+    def _on_save(self) -> None:
+        self.controller.save()
+
+    @Slot()
+    def _on_sample(self) -> None:
+        if self.run is None:
+            return
+        kind = "points" if self.recipe.network.kind == "point-mlp" else "pictures"
+        seed = self.recipe.seed
+        request = SampleRequest(SAMPLE_COUNT[kind], seed, self.view.weights, self.recipe.sampler)
+        self.controller.sample(self.run, request)
+
+    @Slot(str)
+    def _on_weights(self, weights: str) -> None:
+        self.controller.preview(weights)
+
+    def open_run(self, path: Path) -> None:
+        """Show a run from disk."""
+        try:
+            self.run = Run.open(path)
+        except RunError as error:
+            show_error(self, str(error), "")
+            return
+        self.controller.open_run(self.run)
+        self._remember_run()
+
+    def open_path(self, path: Path) -> None:
+        """A run, a recipe file, or a folder of pictures: whatever was dropped or named on the command line."""
+        try:
+            if path.is_file() and path.suffix == ".toml" and not (path.parent / "record.sqlite").exists():
+                self._choose(read(path))
+            elif path.is_dir() and not (path / "recipe.toml").exists():
+                self._choose(self._recipe_for_folder(path))
+            else:
+                self.open_run(path)
+        except RecipeError as error:
+            show_error(self, str(error), "")
+
+    def _recipe_for_folder(self, folder: Path) -> Recipe:
+        base = built_in()["pixel-faces"]
+        size = {"data.source": str(folder), "data.height": 32, "data.width": 32}
+        return base.with_settings({"name": folder.name, "title": folder.name, "about": str(folder), **size})
+
+    def _remember_run(self) -> None:
+        if self.run is not None:
+            self.settings.add_recent(self.run.path)
+            self._list_runs()
+
+    @Slot()
+    def _list_runs(self) -> None:
+        rows = [
+            RunRow(
+                s.run.path, s.title, s.step, s.changed, s.loss, self.run is not None and s.run.path == self.run.path, ""
+            )
+            for s in list_runs()
+        ]
+        self.runs_panel.set_rows(rows)
+
+    # -- what the engine says
+
+    @Slot(object)
+    def _on_state(self, state: State) -> None:
+        training = self.controller.training or state is State.STOPPING
+        self.form.set_running(training)
+        self.top_bar.set_state(state, can_resume=self._has_checkpoint, can_sample=self._has_checkpoint)
+        texts = {
+            State.PAUSED: self.tr("Paused"),
+            State.STOPPING: self.tr("Finishing the step and saving…"),
+            State.SAMPLING: self.tr("Sampling…"),
+        }
+        if state in texts:
+            self.status.message.set_text(texts[state])
+
+    @Slot(object)
+    def _on_reported(self, event: object) -> None:
+        match event:
+            case Waiting():
+                self.status.message.set_text(event.text + "…")
+            case Started():
+                self._plan, self._steps = event.plan, event.steps
+                self.form.set_facts(self._facts(parameters=event.parameters))
+                self.status.message.set_text(self.tr("Learning {0}").format(self.recipe.title))
+                self.view.set_hint(self.tr("The first preview comes in a moment."))
+            case CheckpointDue():
+                self._has_checkpoint = True
+                self.status.saved()
+            case SettingChanged():
+                text = f"{event.setting.partition('.')[2].replace('_', ' ')}: {event.old} → {event.new}"
+                log.info("step %d: %s", event.step, text)
+                if self.plots is not None:
+                    self.plots.add_flag(event.step, text)
+            case StepSkipped():
+                text = self.tr("Step {0:,} was skipped because {1}; {2:,} skipped in all.")
+                self.banner.show_notice(text.format(event.step, event.reason, event.total))
+            case RolledBack():
+                text = self.tr("Back to step {0:,} with the learning rate × {1:g}: {2}.")
+                self.banner.show_notice(text.format(event.step, event.rate_scale, event.reason))
+            case TapeFinished() if event.purpose == "sample":
+                self.status.message.set_text(self.tr("Sampled in {0:.1f} s").format(event.seconds))
+            case Finished():
+                done = (
+                    self.tr("Stopped at step {0:,}; everything is saved.")
+                    if event.stopped
+                    else self.tr("Done: {0:,} steps.")
+                )
+                self.status.message.set_text(done.format(event.step))
+            case RunOpened():
+                self._show_run(event)
+            case DataOpened():
+                self._show_data(event)
+
+    def _show_run(self, opened: RunOpened) -> None:
+        self._choose(opened.recipe)
+        self._data_clock.stop()
+        self._has_checkpoint = bool(opened.run.checkpoints())
+        self._show_channels()
+        started = [e.about for e in opened.events if e.kind == "started"]
+        self._plan = str(started[-1].get("plan", "")) if started else ""
+        self._steps = opened.recipe.training.steps
+        if opened.dataset is not None:
+            self._show_data(DataOpened(opened.recipe.data.source, opened.dataset))
+        if self.plots is not None:
+            for event in opened.events:
+                if event.kind == "setting_changed":
+                    about = event.about
+                    self.plots.add_flag(event.step, f"{about['setting']}: {about['old']} → {about['new']}")
+        self.view.set_note("")
+        self.view.set_hint(self.tr("This run has no pictures yet."))
+        self.view.set_tape(opened.tape)
+        self.view.player.to_image()
+        self.status.forget_saved()
+        self.status.message.set_text(self.tr("Opened {0}").format(opened.run.path))
+
+    def _show_data(self, opened: DataOpened) -> None:
+        if self.data_panel is not None:
+            self.data_panel.set_dataset(opened.dataset)
+        self.dataset = opened.dataset
+        self.form.set_facts(self._facts(parameters=opened.parameters))
+
+    def _facts(self, parameters: int | None = None) -> dict[str, list[tuple[str, str, str]]]:
+        facts: dict[str, list[tuple[str, str, str]]] = {}
+        dataset = self.dataset
+        if dataset is not None:
+            facts["data"] = [(self.tr("Items"), f"{len(dataset):,}", "")]
+            if dataset.kind == "pictures":
+                channels, height, width = dataset.shape
+                facts["data"].append((self.tr("Size"), f"{width} × {height}" + (" × 3" if channels == 3 else ""), "px"))
+        if parameters is not None:
+            facts["network"] = [(self.tr("Parameters"), f"{parameters / 1e6:.2f}", "M")]
+        return facts
+
+    @Slot(str, str)
+    def _on_failed(self, sentence: str, details: str) -> None:
+        log.error("%s", sentence)
+        show_error(self, sentence, details)
+
+    @Slot()
+    def _on_idle(self) -> None:
+        self._list_runs()
+        if self.run is not None:
+            self._has_checkpoint = bool(self.run.checkpoints())
+            self.top_bar.set_state(State.IDLE, can_resume=self._has_checkpoint, can_sample=self._has_checkpoint)
+        if self._quitting:
+            QTimer.singleShot(0, self, self.close)
+
+    # -- clocks
+
+    def _show_channels(self) -> None:
+        """Point the plots to the run on screen."""
+        if self.plots is not None:
+            channels = self.controller.channels
+            self.plots.clear()
+            self.plots.set_logs(channels.batch, channels.probe)
+            self._probes_shown = 0
+
+    @Slot()
+    def _on_frame_clock(self) -> None:
+        tape = self.controller.channels.tape.take()
+        if tape is not None:
+            if self.dataset is not None and self.dataset.kind == tape.kind == "points":
+                self.view.set_data_points(self.dataset.held_out)
+            self.view.set_note("")
+            self.view.set_weights(tape.weights)
+            self.view.set_tape(tape)
+        self.view.poll()
+
+    @Slot()
+    def _on_plot_clock(self) -> None:
+        if self.plots is None or self.isMinimized():
+            return
+        levels = self.controller.channels.levels
+        for step, t, losses in levels[self._probes_shown :]:
+            self.plots.add_probe(step, t, losses)
+        self._probes_shown = len(levels)
+        self.plots.refresh()
+
+    @Slot()
+    def _on_text_clock(self) -> None:
+        batch = self.controller.channels.batch
+        step, rate = batch.last("step"), batch.last("images_per_second")
+        if step is None or not self._steps:
+            self.top_bar.set_numbers()
+            return
+        live = self.controller.training
+        left = ""
+        if live and rate and len(batch) > 30:
+            left = time_left((self._steps - step) * self.recipe.training.batch / rate)
+        self.top_bar.set_numbers(
+            plan=self._plan,
+            rate=self.tr("{0:,.0f} img/s").format(rate or 0) if live else "",
+            step=self.tr("Step {0:,.0f} of {1:,}").format(step, max(self._steps, int(step))),
+            share=step / max(self._steps, step),
+            left=left,
+        )
+
+    @Slot()
+    def _on_slow_clock(self) -> None:
+        self.status.refresh()
+
+    @Slot(int, object)
+    def _on_level(self, t: int, frame: Frame | None) -> None:
+        schedule = NoiseSchedule.named(**self.recipe.schedule.model_dump()) if self.plots is not None else None
+        if schedule is not None and t <= schedule.steps:
+            self.form.set_level(t, float(schedule.alpha[t]), float(schedule.sigma[t]))
+            assert self.plots is not None
+            self.plots.set_level(t)
+
+    @Slot(int)
+    def _on_data_level(self, t: int) -> None:
+        self._on_level(t, None)
+
+    # -- theme and layout
+
+    @Slot()
+    def _on_theme(self) -> None:
+        set_icons(self.actions_by_id)
+
+    @Slot()
+    def _on_theme_system(self) -> None:
+        self._apply_theme_choice("system")
+
+    @Slot()
+    def _on_theme_light(self) -> None:
+        self._apply_theme_choice("light")
+
+    @Slot()
+    def _on_theme_dark(self) -> None:
+        self._apply_theme_choice("dark")
+
+    def _apply_theme_choice(self, choice: str) -> None:
+        self.settings.set_text("theme", choice)
+        theme().prefer(choice)
+        for name in ("system", "light", "dark"):
+            self.actions_by_id[f"view.theme_{name}"].setChecked(name == choice)
+
+    @Slot()
+    def _on_reset_layout(self) -> None:
+        self.settings.forget_layout()
+        if self._default_layout is not None:
+            self.restoreState(self._default_layout)
+        for dock in self.docks.values():
+            dock.show()
+        self.docks["learning"].raise_()
+        self.docks["runs"].raise_()
+
+    @Slot()
+    def _on_panels_wanted(self) -> None:
+        self._panel_menu.clear()
+        for dock in self.docks.values():
+            self._panel_menu.addAction(dock.toggleViewAction())
+
+    @Slot()
+    def _on_recents_wanted(self) -> None:
+        self._recent_menu.clear()
+        for path in self.settings.recents():
+            self._recent_menu.addAction(path.name).setData(path)
+
+    @Slot(QAction)
+    def _on_recent(self, action: QAction) -> None:
+        self.open_run(action.data())
+
+    @Slot(object)
+    def _on_run_chosen(self, path: Path) -> None:
+        self.open_run(path)
+
+    # -- dropping and closing
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls() and not self.controller.training:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        for url in event.mimeData().urls()[:1]:
+            self.open_path(Path(url.toLocalFile()))
+
+    @Slot()
+    def _on_quit(self) -> None:
+        self.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Quit in stages: ask, let the step finish and save, then end the thread and go."""
+        if self.controller.training and not self._quitting:
+            event.ignore()
+            self._ask_to_quit()
+            return
+        if self.controller.busy and self.controller.state is not State.LOADING:
+            event.ignore()  # the step in hand ends first; then idle closes again
+            self._quitting = True
+            self.controller.stop()
+            return
+        for clock in (*self._clocks, self._data_clock):
+            clock.stop()
+        self.heartbeat.stop()
+        if self._default_layout is not None:
+            self.settings.set_layout(self.saveGeometry(), self.saveState())
+        self.settings.sync()
+        self.controller.shutdown()
+        event.accept()
+
+    def _ask_to_quit(self) -> None:
+        if os.environ.get("DDPM_STUDIO_NO_DIALOGS"):
+            self.quit_after_saving()
+            return
+        self._quit_box = QuitQuestion(self)
+        self._quit_box.finished.connect(self._on_quit_answer)
+        self._quit_box.open()
+
+    @Slot()
+    def _on_quit_answer(self) -> None:
+        answer = self._quit_box.answer
+        if answer == "save":
+            self.quit_after_saving()
+        elif answer == "discard":
+            self._quitting = True
+            self.controller.stop(keep=False)
+
+    def quit_after_saving(self) -> None:
+        """Stop the training, keep everything, close when the engine is idle."""
+        self._quitting = True
+        self.controller.stop()

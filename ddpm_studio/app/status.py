@@ -1,0 +1,68 @@
+"""The bar at the bottom: how late the window is, what is recorded, memory, when the run was saved."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+from PySide6.QtCore import QCoreApplication
+from PySide6.QtWidgets import QStatusBar, QWidget
+
+from ddpm_studio.app.heartbeat import Heartbeat
+from ddpm_studio.app.labels import Caption, ElidedLabel
+
+
+class StatusBar(QStatusBar):
+    """Text once a second: readable, and cheap."""
+
+    def __init__(self, heartbeat: Heartbeat, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizeGripEnabled(False)
+        self._heartbeat = heartbeat
+        self._process = psutil.Process()
+        self._saved_at: float | None = None
+        self.message = ElidedLabel()
+        self.message.setObjectName("status_message")
+        self._wait, self._memory, self._saved = Caption(), Caption(), Caption()
+        self._wait.setToolTip(self.tr("How late the window's event loop was, over the last 80 seconds"))
+        self.addWidget(self.message, 1)
+        for label in (self._wait, self._memory, self._saved):
+            self.addPermanentWidget(label)
+
+    def saved(self) -> None:
+        """The run has just been saved."""
+        self._saved_at = time.monotonic()
+
+    def forget_saved(self) -> None:
+        self._saved_at = None
+
+    def refresh(self) -> None:
+        late = self.tr("Window: wait {p99:.0f} ms, worst {worst:.0f} ms")
+        self._set(self._wait, late.format(p99=self._heartbeat.percentile(99), worst=self._heartbeat.percentile(100)))
+        self._set(self._memory, self.tr("Memory {0:.1f} GB").format(self._process.memory_info().rss / 1e9))
+        saved = ""
+        if self._saved_at is not None:
+            seconds = time.monotonic() - self._saved_at
+            saved = (
+                self.tr("Saved {0:.0f} s ago").format(seconds)
+                if seconds < 90
+                else self.tr("Saved {0:.0f} min ago").format(seconds / 60)
+            )
+        self._set(self._saved, saved)
+
+    @staticmethod
+    def _set(label: Caption, text: str) -> None:
+        if text != label.text():
+            label.setText(text)
+
+
+def time_left(seconds: float) -> str:
+    """How long something takes still, in words that do not flicker."""
+    translate = QCoreApplication.translate
+    if seconds < 10:
+        return translate("StatusBar", "a few s left")
+    if seconds < 100:
+        return translate("StatusBar", "{0:.0f} s left").format(round(seconds / 5) * 5)
+    if seconds < 5400:
+        return translate("StatusBar", "{0:.0f} min left").format(seconds / 60)
+    return translate("StatusBar", "{0:.1f} h left").format(seconds / 3600)

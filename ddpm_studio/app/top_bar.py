@@ -1,0 +1,153 @@
+"""The bar at the top: recipe, Start, Pause, Stop, Sample now; and how the run goes."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt, Signal, Slot
+from PySide6.QtGui import QAction, QFont, QPainter, QPaintEvent, QPalette, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QWidget
+
+from ddpm_studio.app.controller import State
+from ddpm_studio.app.labels import Value
+from ddpm_studio.app.theme import GRID, MARGIN, color, tabular, theme
+from ddpm_studio.app.widgets import PushButton, ToolButton
+from ddpm_studio.recipes import Recipe, built_in
+
+
+class ThinProgress(QWidget):
+    """A slim bar, 0 … 1; empty when unknown."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.share = 0.0
+        self.setFixedSize(QSize(112, 6))
+        self.setAccessibleName(self.tr("Training progress"))
+        theme().changed.connect(self.update)
+
+    def set_share(self, share: float) -> None:
+        if share != self.share:
+            self.share = share
+            self.setAccessibleDescription(f"{share:.0%}")
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(color("hairline"))
+        painter.drawRoundedRect(self.rect(), 3, 3)
+        painter.setBrush(color("accent"))
+        painter.drawRoundedRect(0, 0, round(self.width() * min(self.share, 1.0)), self.height(), 3, 3)
+
+
+class TopBar(QWidget):
+    """Recipe menu and run buttons at the left, the run's numbers at the right."""
+
+    recipe_chosen = Signal(str)
+
+    def __init__(self, actions: dict[str, QAction], menu: QMenu, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("top_bar")
+        self.setBackgroundRole(QPalette.ColorRole.Window)
+        self.setAutoFillBackground(True)
+        self._actions = actions
+        self.recipe_button = PushButton("", tooltip=self.tr("Choose what to learn"))
+        self.recipe_button.setObjectName("recipe_menu")
+        self.recipe_button.setMenu(self._recipe_menu())
+        self.start = self._button("run.start", primary=True)
+        self.resume = self._button("run.resume")
+        self.pause = self._button("run.pause")
+        self.pause.reserve([self.tr("Pause"), self.tr("Resume")])
+        self.stop = self._button("run.stop")
+        self.sample = self._button("run.sample_now")
+        self.plan = Value(muted=True)
+        self.rate = Value(reserve="88,888 img/s", muted=True)
+        self.step = Value(reserve="Step 88,888 of 88,888")
+        self.left = Value(reserve="88 min left", muted=True)
+        self.step.setFont(tabular(self.font(), weight=QFont.Weight.DemiBold))
+        self.progress = ThinProgress()
+        more = ToolButton("list", self.tr("Menu: all actions"))
+        more.setObjectName("main_menu")
+        more.setMenu(menu)
+        more.setPopupMode(ToolButton.ToolButtonPopupMode.InstantPopup)
+
+        row = QHBoxLayout(self)
+        row.setContentsMargins(MARGIN, GRID, MARGIN, GRID)
+        row.setSpacing(GRID)
+        for widget in (self.recipe_button, self.start, self.resume, self.pause, self.stop, self.sample):
+            row.addWidget(widget)
+        row.addStretch(1)
+        for widget in (self.plan, self.rate, self.step, self.progress, self.left):
+            row.addWidget(widget)
+            row.addSpacing(GRID // 2)
+        row.addWidget(more)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.set_state(State.IDLE, can_resume=False, can_sample=False)
+
+    def _button(self, action: str, primary: bool = False) -> PushButton:
+        button = PushButton(primary=primary, action=self._actions[action])
+        button.setObjectName(f"button.{action}")
+        return button
+
+    def _recipe_menu(self) -> QMenu:
+        menu = QMenu(self)
+        for recipe in built_in().values():
+            action = menu.addAction(recipe.title)
+            action.setObjectName(f"recipe.{recipe.name}")
+            action.setData(recipe.name)
+            action.setToolTip(recipe.about)
+        menu.setToolTipsVisible(True)
+        menu.triggered.connect(self._on_recipe)
+        menu.addSeparator()
+        for name in ("recipe.open", "recipe.save_as", "data.open_folder"):
+            menu.addAction(self._actions[name])
+        return menu
+
+    @Slot(QAction)
+    def _on_recipe(self, action: QAction) -> None:
+        if action.data():
+            self.recipe_chosen.emit(action.data())
+
+    # -- what it shows
+
+    def set_recipe(self, recipe: Recipe) -> None:
+        self.recipe_button.setText(recipe.title)
+
+    def set_state(self, state: State, *, can_resume: bool, can_sample: bool) -> None:
+        """Show and enable the buttons that make sense."""
+        training = state in (State.STARTING, State.TRAINING, State.PAUSED)
+        free = state in (State.IDLE, State.LOADING)
+        enabled = {
+            "run.start": free,
+            "run.resume": free and can_resume,
+            "run.pause": state in (State.TRAINING, State.PAUSED),
+            "run.stop": training or state is State.SAMPLING,
+            "run.sample_now": state in (State.TRAINING, State.PAUSED) or (free and can_sample),
+            "run.save": state in (State.TRAINING, State.PAUSED),
+            "run.open": free,
+            "run.save_as": free and can_sample,
+            "recipe.open": free,
+            "data.open_folder": free,
+        }
+        for name, on in enabled.items():
+            self._actions[name].setEnabled(on)
+        self.recipe_button.setEnabled(free)
+        self.start.setVisible(free)
+        self.resume.setVisible(free and can_resume)
+        self.pause.setVisible(not free)
+        self.stop.setVisible(not free)
+        self._actions["run.pause"].setText(self.tr("Resume") if state is State.PAUSED else self.tr("Pause"))
+
+    def set_numbers(
+        self, *, plan: str = "", rate: str = "", step: str = "", share: float = 0.0, left: str = ""
+    ) -> None:
+        """The run's numbers, already as text."""
+        self.plan.set_text(plan)
+        self.rate.set_text(rate)
+        self.step.set_text(step)
+        self.left.set_text(left)
+        self.progress.set_share(share)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        # On a small screen the plan, and then the rate, give way; the status bar's tooltip still has them.
+        self.plan.setVisible(self.width() >= 1240)
+        self.rate.setVisible(self.width() >= 1080)
