@@ -37,9 +37,8 @@ def read_idx(path: Path) -> Array:
     shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
     size = math.prod(shape)
     if size > _LARGEST or len(raw) - start != size:
-        raise DataError(
-            f"{path} should hold {size:,} bytes for its shape {shape}, but holds {max(len(raw) - start, 0):,}; copy it again"
-        )
+        held = max(len(raw) - start, 0)
+        raise DataError(f"{path} should hold {size:,} bytes for its shape {shape}, but holds {held:,}; copy it again")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 

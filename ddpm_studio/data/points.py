@@ -21,7 +21,7 @@ TRAIN, HELD_OUT = 20_000, 2_000
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A mixture of isotropic Gaussians: means (K, 2), one variance per dimension, weights (K,)."""
+    """A mixture of isotropic Gaussians: means (K, 2), one variance per dimension, weights (K,), all equal."""
 
     means: Floats
     variance: float
@@ -41,7 +41,8 @@ _MIXTURES = {
 
 
 def _draw(mixture: Mixture, n: int, rng: Rng) -> Floats:
-    component = rng.choice(len(mixture.weights), n, p=mixture.weights)
+    # The share of each component is exact, so that the modes lie where the tutorial says.
+    component = rng.permutation(np.arange(n) % len(mixture.weights))
     drawn: Floats = mixture.means[component] + np.sqrt(mixture.variance) * rng.standard_normal((n, 2))
     return drawn
 
@@ -87,7 +88,8 @@ def spiral(n: int, rng: Rng) -> Floats:
 def dino(n: int, rng: Rng) -> Floats:
     """The Datasaurus: 142 points, each blurred a little."""
     drawing = np.loadtxt(resource("data", "dino.csv"), delimiter=",", skiprows=1)
-    return drawing[rng.integers(0, len(drawing), n)] + 0.8 * rng.standard_normal((n, 2))
+    blurred: Floats = drawing[rng.integers(0, len(drawing), n)] + 0.8 * rng.standard_normal((n, 2))
+    return blurred
 
 
 DRAWS: dict[str, Callable[[int, Rng], Floats]] = {

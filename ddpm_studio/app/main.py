@@ -1,0 +1,119 @@
+"""Starting the window: ``main``; and ``--smoke-test``, which uses it once as a person would."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import locale
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import IO
+
+TWIN = "ddpm-studio train fashion-mnist"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Open the window; returns the exit status.
+
+    ``arguments``: optionally one run, recipe file or folder of pictures, and ``--smoke-test``. Options that
+    are not ours go to Qt.
+    """
+    parser = argparse.ArgumentParser(prog="ddpm-studio", add_help=False)
+    parser.add_argument("path", nargs="?", type=Path)
+    parser.add_argument("--smoke-test", action="store_true")
+    ours, for_qt = parser.parse_known_args(arguments)
+    if not _has_display():
+        print(  # noqa: T201
+            f"ddpm-studio: there is no display to open a window on; to train without one: {TWIN}", file=sys.stderr
+        )
+        return 1
+    if ours.smoke_test:
+        from ddpm_studio.app.smoke import smoke_test
+
+        return smoke_test(for_qt)
+    if ours.path is not None and not ours.path.exists():
+        print(f"ddpm-studio: there is no file or folder {ours.path}", file=sys.stderr)  # noqa: T201
+        return 1
+    return Application(for_qt, ours.path).exec()
+
+
+def _has_display() -> bool:
+    if sys.platform in ("win32", "darwin") or os.environ.get("QT_QPA_PLATFORM"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+class Application:
+    """The Qt application with its window, theme, log and crash file."""
+
+    def __init__(self, for_qt: list[str], path: Path | None = None) -> None:
+        from PySide6.QtWidgets import QApplication
+
+        from ddpm_studio.app import theme
+        from ddpm_studio.app.errors import install_excepthooks
+        from ddpm_studio.app.heartbeat import Watchdog
+        from ddpm_studio.app.main_window import MainWindow
+        from ddpm_studio.paths import user_folder
+
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        user_folder().mkdir(parents=True, exist_ok=True)
+        crashed, self._crash_file = _open_crash_file(user_folder() / "crash.log")
+        existing = QApplication.instance()
+        self.app = existing if isinstance(existing, QApplication) else QApplication([sys.argv[0], *for_qt])
+        locale.setlocale(locale.LC_NUMERIC, "C")  # QApplication takes it from the environment; 0,5 is no TOML
+        self.app.setApplicationName("DDPM Studio")
+        self.app.setDesktopFileName("ddpm-studio")
+        theme.install(self.app)
+        from PySide6.QtGui import QIcon
+
+        from ddpm_studio.paths import resource
+
+        self.app.setWindowIcon(QIcon(str(resource("icons", "app.svg"))))
+        self.window = MainWindow()
+        install_excepthooks(self.window.report_failure)
+        self.watchdog = Watchdog(self.window.heartbeat, self._crash_file)
+        self.watchdog.start()
+        signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.signal(signal.SIGTERM, self._on_interrupt)
+        self.window.show()
+        if path is not None:
+            self.window.open_path(path)
+        if crashed:
+            self.window.report_crash(crashed)
+
+    def _on_interrupt(self, which: int, frame: object) -> None:
+        """Ctrl-C in the terminal: save and quit; the heartbeat gives Python the chance to run this."""
+        signal.signal(which, signal.SIG_DFL)  # a second one ends at once
+        self.window.quit_after_saving()
+        self.window.close()
+
+    def exec(self) -> int:
+        try:
+            return int(self.app.exec())
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave nothing behind: the watchdog's thread and the crash file."""
+        self.watchdog.stop()
+        if faulthandler.is_enabled():
+            faulthandler.disable()
+        self._crash_file.close()
+        path = Path(self._crash_file.name)
+        if path.exists() and path.stat().st_size == 0:
+            path.unlink()
+
+
+def _open_crash_file(path: Path) -> tuple[str, IO[str]]:
+    """What a crash wrote last time, and the file into which the next one writes."""
+    crashed = ""
+    try:
+        crashed = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        pass
+    file = path.open("w", encoding="utf-8")
+    faulthandler.enable(file)
+    return crashed, file
