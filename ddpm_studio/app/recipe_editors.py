@@ -6,22 +6,19 @@ All have ``set_value``, ``set_mark`` and the signal ``edited``; reading and writ
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QRectF, QSize, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QColor, QFocusEvent, QGuiApplication, QKeyEvent, QPainter, QPaintEvent, QPalette
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit, QWidget
+from PySide6.QtGui import QFocusEvent, QGuiApplication, QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QWidget
 
-from ddpm_studio.app.painting import draw_box
-from ddpm_studio.app.theme import color, icon, tabular
-from ddpm_studio.app.widgets import DENSE_HEIGHT, NoWheel
+from ddpm_studio.app.fields import NUMBER_WIDTH, ChoiceEditor, FlatLineEdit
+from ddpm_studio.app.theme import color, tabular
+from ddpm_studio.app.widgets import DENSE_HEIGHT
 from ddpm_studio.recipes import Field
 
-NUMBER_WIDTH = 84  # px
 LIST_WIDTH = 120  # px
-WIDEST_CHOICE = 156  # px
 TYPING_PAUSE = 150  # ms after which a valid value is taken
 DOUBT_PAUSE = 600  # ms more before a half-typed value is called wrong
 _NOTHING = object()  # equals no value
@@ -96,12 +93,7 @@ def stepped(field: Field, value: float, direction: int) -> float:
 # -- editors -------------------------------------------------------------------------------------------------
 
 
-def _draw_editor(painter: QPainter, widget: QWidget, mark: str) -> None:
-    border = color(mark) if mark else color("accent" if widget.hasFocus() else "hairline")
-    draw_box(painter, QRectF(widget.rect()), color("raised"), border, 2.0 if widget.hasFocus() else 1.0)
-
-
-class LineEditor(QLineEdit):
+class LineEditor(FlatLineEdit):
     """A number, a list of numbers or an optional one, as text.
 
     While a person types, a value is ``offered``: whoever listens takes it by calling ``set_value`` with it.
@@ -118,19 +110,13 @@ class LineEditor(QLineEdit):
         self._field = field
         self._value: Any = None
         self._typed: Any = _NOTHING  # offered and not yet taken
-        self._mark = ""
         self._doubted = False
         self._pause = QTimer(self, singleShot=True)
         self._pause.timeout.connect(self._on_pause)
-        self.setFrame(False)
         self.setFont(tabular(self.font()))
-        self.setFixedSize(LIST_WIDTH if field.kind == "ints" else NUMBER_WIDTH, DENSE_HEIGHT)
-        self.setTextMargins(6, 0, 6, 0)
+        self.setFixedWidth(LIST_WIDTH if field.kind == "ints" else NUMBER_WIDTH)
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.setPlaceholderText(self.tr("auto") if field.default is None else self.tr("none"))
-        clear = QPalette()
-        clear.setColor(QPalette.ColorRole.Base, QColor(Qt.GlobalColor.transparent))
-        self.setPalette(clear)  # the box is painted below the text
         self.textEdited.connect(self._on_typed)
 
     def set_value(self, value: Any) -> None:
@@ -140,10 +126,6 @@ class LineEditor(QLineEdit):
         self._value = value
         if not stands:
             self._show_value()
-
-    def set_mark(self, mark: str) -> None:
-        self._mark = mark
-        self.update()
 
     def commit(self) -> None:
         """Take what stands there now, be it valid or not."""
@@ -210,57 +192,6 @@ class LineEditor(QLineEdit):
         self.commit()
         if self._mark != "bad":
             self._show_value()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        _draw_editor(painter, self, self._mark)
-        painter.end()
-        super().paintEvent(event)
-
-
-class ChoiceEditor(QComboBox):
-    """One of a few texts, each standing for a value. ``edited`` follows the person only."""
-
-    edited = Signal(object)
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._mark = ""
-        self.setFixedHeight(DENSE_HEIGHT)
-        self._no_wheel = NoWheel(self)
-        self._no_wheel.guard(self)
-        self.activated.connect(self._on_activated)
-
-    def set_choices(self, choices: Iterable[tuple[str, str, str]]) -> None:
-        """Fill with (value, text, tooltip)."""
-        self.clear()
-        for value, text, tip in choices:
-            self.addItem(text, value)
-            self.setItemData(self.count() - 1, tip or None, Qt.ItemDataRole.ToolTipRole)
-        widest = max(self.fontMetrics().horizontalAdvance(self.itemText(i)) for i in range(self.count()))
-        self.setFixedWidth(min(max(NUMBER_WIDTH, widest + 36), WIDEST_CHOICE))
-        self.view().setMinimumWidth(widest + 40)
-
-    def set_value(self, value: Any) -> None:
-        self.setCurrentIndex(self.findData(value))
-
-    def set_mark(self, mark: str) -> None:
-        self._mark = mark
-        self.update()
-
-    @Slot(int)
-    def _on_activated(self, index: int) -> None:
-        self.edited.emit(self.itemData(index))
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        _draw_editor(painter, self, self._mark)
-        role = "muted" if self.isEnabled() else "faint"
-        icon("chevron-down", role).paint(painter, self.width() - 22, (self.height() - 16) // 2, 16, 16)
-        room = QRectF(self.rect()).adjusted(8, 0, -24, 0)
-        painter.setPen(self.palette().color(QPalette.ColorRole.Text))
-        text = self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, int(room.width()) + 1)
-        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, text)
 
 
 class SourceEditor(ChoiceEditor):

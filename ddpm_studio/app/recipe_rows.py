@@ -11,9 +11,8 @@ from PySide6.QtCore import QEvent, QObject, QPoint, Qt, Signal, Slot
 from PySide6.QtGui import QAction, QContextMenuEvent, QFont, QGuiApplication, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
+from ddpm_studio.app.fields import NUMBER_WIDTH, ChoiceEditor
 from ddpm_studio.app.recipe_editors import (
-    NUMBER_WIDTH,
-    ChoiceEditor,
     Editor,
     LineEditor,
     SourceEditor,

@@ -37,6 +37,7 @@ __all__ = [
     "PanelScroll",
     "PushButton",
     "Segmented",
+    "ThinScrollBar",
     "ToolButton",
     "Value",
     "icon_button",
@@ -307,7 +308,7 @@ class NoWheel(QObject):
         return super().eventFilter(watched, event)
 
 
-class _ThinScrollBar(QScrollBar):
+class ThinScrollBar(QScrollBar):
     """A thumb and nothing else, as wide as a panel's margin, so that it takes no room from the content."""
 
     def sizeHint(self) -> QSize:
@@ -334,7 +335,7 @@ class PanelScroll(QScrollArea):
         super().__init__(parent)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setWidgetResizable(True)
-        self.setVerticalScrollBar(_ThinScrollBar(Qt.Orientation.Vertical, self))
+        self.setVerticalScrollBar(ThinScrollBar(Qt.Orientation.Vertical, self))
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)

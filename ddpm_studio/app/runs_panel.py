@@ -1,0 +1,297 @@
+"""The list of runs: a dot in the run's colour, its name, the step it has reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QDateTime,
+    QLocale,
+    QModelIndex,
+    QPersistentModelIndex,
+    QRectF,
+    QSize,
+    Qt,
+    Signal,
+    Slot,
+)
+from PySide6.QtGui import QAction, QColor, QFont, QFontMetrics, QKeySequence, QPainter
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QListView,
+    QMessageBox,
+    QStackedLayout,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QWidget,
+)
+
+from ddpm_studio.app.painting import draw_box
+from ddpm_studio.app.theme import color, colors, tabular, theme
+from ddpm_studio.app.widgets import DENSE_HEIGHT, EmptyHint, ThinScrollBar
+
+RUN_ROLE = Qt.ItemDataRole.UserRole
+MISSING_ROLE = Qt.ItemDataRole.UserRole + 1
+Index = QModelIndex | QPersistentModelIndex
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run as the list shows it."""
+
+    path: Path
+    name: str
+    step: int
+    when: datetime
+    loss: float | None = None
+    active: bool = False  # being trained now
+    note: str = ""
+
+
+def run_color(position: int) -> QColor:
+    """The colour of the run at a position of the list, in the list and in plots."""
+    series = colors().series()
+    return QColor(series[position % len(series)])
+
+
+class RunsModel(QAbstractListModel):
+    """The runs; editing a name asks for a new one rather than changing it."""
+
+    rename_requested = Signal(object, str)  # Path, new name
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._rows: list[RunRow] = []
+        self._missing: list[bool] = []
+
+    def set_rows(self, rows: Sequence[RunRow]) -> None:
+        same_runs = [row.path for row in rows] == [row.path for row in self._rows]
+        missing = [not row.path.is_dir() for row in rows]
+        if same_runs:
+            changed = [
+                i for i, new in enumerate(zip(rows, missing, strict=True)) if new != (self._rows[i], self._missing[i])
+            ]
+            self._rows, self._missing = list(rows), missing
+            for i in changed:
+                self.dataChanged.emit(self.index(i), self.index(i))
+        else:
+            self.beginResetModel()
+            self._rows, self._missing = list(rows), missing
+            self.endResetModel()
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else len(self._rows)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if not index.isValid():
+            return None
+        row = self._rows[index.row()]
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
+            return row.name
+        if role == RUN_ROLE:
+            return row
+        if role == MISSING_ROLE:
+            return self._missing[index.row()]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._describe(row, self._missing[index.row()])
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return self._describe(row, self._missing[index.row()]).replace("\n", ", ")
+        return None
+
+    def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        name = str(value).strip()
+        row = self._rows[index.row()]
+        if role == Qt.ItemDataRole.EditRole and name and name != row.name:
+            self.rename_requested.emit(row.path, name)
+        return False  # the new name comes back with set_rows once the folder has it
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        if not index.isValid() or self._missing[index.row()]:
+            return super().flags(index)
+        return super().flags(index) | Qt.ItemFlag.ItemIsEditable
+
+    def _describe(self, row: RunRow, missing: bool) -> str:
+        lines = [row.name, self.tr("step {}").format(f"{row.step:,}")]
+        if row.loss is not None:
+            lines[-1] += self.tr(", loss {}").format(f"{row.loss:.4g}")
+        lines.append(
+            QLocale().toString(QDateTime.fromSecsSinceEpoch(int(row.when.timestamp())), QLocale.FormatType.ShortFormat)
+        )
+        if row.active:
+            lines.append(self.tr("training now"))
+        if row.note:
+            lines.append(row.note)
+        lines.append(str(row.path))
+        if missing:
+            lines.append(self.tr("The folder is not there any more"))
+        return "\n".join(lines)
+
+
+class _RunDelegate(QStyledItemDelegate):
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        return QSize(120, DENSE_HEIGHT)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        row: RunRow = index.data(RUN_ROLE)
+        rect = QRectF(option.rect)
+        state: QStyle.StateFlag = option.state
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if state & (QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver):
+            focused = state & QStyle.StateFlag.State_Selected and state & QStyle.StateFlag.State_HasFocus
+            draw_box(painter, rect, color("raised"), color("accent" if focused else "raised"))
+        missing = index.data(MISSING_ROLE)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(color("faint") if missing else run_color(index.row()))
+        painter.drawEllipse(QRectF(rect.left() + 8, rect.center().y() - 4.5, 9, 9))
+
+        font: QFont = tabular(option.font)
+        step = f"{row.step:,}"
+        small = tabular(font, 0.92)
+        step_width = QFontMetrics(small).horizontalAdvance(step)
+        centred = Qt.AlignmentFlag.AlignVCenter
+        painter.setFont(small)
+        painter.setPen(color("faint" if missing else "muted"))
+        painter.drawText(rect.adjusted(0, 0, -8, 0), centred | Qt.AlignmentFlag.AlignRight, step)
+        if row.active:
+            font.setWeight(QFont.Weight.DemiBold)
+        room = rect.adjusted(30, 0, -20 - step_width, 0)
+        painter.setFont(font)
+        painter.setPen(color("faint" if missing else "text"))
+        name = QFontMetrics(font).elidedText(row.name, Qt.TextElideMode.ElideRight, int(room.width()))
+        painter.drawText(room, centred | Qt.AlignmentFlag.AlignLeft, name)
+        painter.restore()
+
+
+class RunsPanel(QWidget):
+    """The runs of this computer, newest first as they are given."""
+
+    run_opened = Signal(object)  # Path
+    folder_shown = Signal(object)  # Path
+    rename_requested = Signal(object, str)  # Path, new name
+    trash_requested = Signal(object)  # Path, after the person has confirmed
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.model = RunsModel(self)
+        self.model.rename_requested.connect(self.rename_requested)
+        self.view = QListView()
+        self.view.setObjectName("runs.list")
+        self.view.setAccessibleName(self.tr("Runs"))
+        self.view.setFrameShape(QListView.Shape.NoFrame)
+        self.view.viewport().setAutoFillBackground(False)
+        self.view.setModel(self.model)
+        self.view.setItemDelegate(_RunDelegate(self.view))
+        self.view.setUniformItemSizes(True)
+        self.view.setMouseTracking(True)  # rows light up under the pointer
+        self.view.setVerticalScrollBar(ThinScrollBar(Qt.Orientation.Vertical, self.view))
+        self.view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        self.view.doubleClicked.connect(self._on_open)
+        self.view.selectionModel().currentChanged.connect(self._on_current_changed)
+        self.confirmation: QMessageBox | None = None
+
+        enter = [QKeySequence(Qt.Key.Key_Return), QKeySequence(Qt.Key.Key_Enter)]
+        self._open = self._action("runs.open", self.tr("Open"), enter)
+        self._open.triggered.connect(self._on_open)
+        self._show_folder = self._action("runs.show_folder", self.tr("Show in folder"), [])
+        self._show_folder.triggered.connect(self._on_show_folder)
+        self._rename = self._action("runs.rename", self.tr("Rename…"), [QKeySequence(Qt.Key.Key_F2)])
+        self._rename.triggered.connect(self._on_rename)
+        self._trash = self._action(
+            "runs.trash", self.tr("Move to trash…"), [QKeySequence(QKeySequence.StandardKey.Delete)]
+        )
+        self._trash.triggered.connect(self._on_trash)
+
+        self._hint = EmptyHint(self.tr("Your runs appear here once you press Start."))
+        self._pages = QStackedLayout(self)
+        self._pages.addWidget(self._hint)
+        self._pages.addWidget(self.view)
+        theme().changed.connect(self.view.viewport().update)
+        self._offer_actions()
+
+    def set_rows(self, rows: Sequence[RunRow]) -> None:
+        """Show these runs; the current one stays current if it is still among them."""
+        current = self.current()
+        self.model.set_rows(rows)
+        self._pages.setCurrentIndex(1 if rows else 0)
+        if current is not None and self.current() is None:
+            self.set_current(current.path)
+        self._offer_actions()
+
+    def current(self) -> RunRow | None:
+        row: RunRow | None = self.view.currentIndex().data(RUN_ROLE)
+        return row
+
+    def set_current(self, path: Path) -> None:
+        """Make a run the current one, if it is in the list."""
+        for i in range(self.model.rowCount()):
+            if self.model.index(i).data(RUN_ROLE).path == path:
+                self.view.setCurrentIndex(self.model.index(i))
+
+    def _action(self, name: str, text: str, keys: list[QKeySequence]) -> QAction:
+        action = QAction(text, self.view)
+        action.setObjectName(name)
+        action.setShortcuts(keys)
+        action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+        self.view.addAction(action)
+        return action
+
+    def _offer_actions(self) -> None:
+        row = self.current()
+        there = row is not None and not self.view.currentIndex().data(MISSING_ROLE)
+        for action in (self._open, self._show_folder, self._rename):
+            action.setEnabled(there)
+        self._trash.setEnabled(there and row is not None and not row.active)
+
+    @Slot(QModelIndex, QModelIndex)
+    def _on_current_changed(self, current: QModelIndex, previous: QModelIndex) -> None:
+        self._offer_actions()
+
+    @Slot()
+    def _on_open(self) -> None:
+        if (row := self.current()) and self._open.isEnabled():
+            self.run_opened.emit(row.path)
+
+    @Slot()
+    def _on_show_folder(self) -> None:
+        if row := self.current():
+            self.folder_shown.emit(row.path)
+
+    @Slot()
+    def _on_rename(self) -> None:
+        self.view.edit(self.view.currentIndex())
+
+    @Slot()
+    def _on_trash(self) -> None:
+        row = self.current()
+        if row is None:
+            return
+        box = QMessageBox(self.window())
+        box.setObjectName("runs.confirm_trash")
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setWindowModality(Qt.WindowModality.WindowModal)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setText(self.tr("Move the run “{}” to the trash?").format(row.name))
+        box.setInformativeText(str(row.path))
+        go = box.addButton(self.tr("Move to trash"), QMessageBox.ButtonRole.AcceptRole)
+        go.setObjectName("runs.confirm_trash.yes")
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        box.setProperty("path", str(row.path))
+        box.accepted.connect(self._on_trash_confirmed)
+        self.confirmation = box
+        box.open()
+
+    @Slot()
+    def _on_trash_confirmed(self) -> None:
+        if self.confirmation is not None:
+            self.trash_requested.emit(Path(self.confirmation.property("path")))
+            self.confirmation = None
