@@ -4,58 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal, Slot
+from PySide6.QtCore import QSignalBlocker, Qt, Signal, Slot
 from PySide6.QtGui import (
     QAction,
     QActionGroup,
     QFont,
     QKeyEvent,
-    QPainter,
-    QPaintEvent,
     QPalette,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.frame_strip import RING, FrameStrip, LevelSlider
-from ddpm_studio.app.painting import draw_box, draw_focus
 from ddpm_studio.app.playback import SPEEDS, Player
-from ddpm_studio.app.theme import CONTROL_HEIGHT, GRID, MARGIN, color, tabular, theme
+from ddpm_studio.app.text_button import TextButton
+from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.widgets import Card, MathLabel, Value, icon_button
 
 NARROW = 600  # px: below this the words beside t are left out
-
-
-class TextButton(QToolButton):
-    """A flat button of muted text, as wide as the widest text it will show."""
-
-    def __init__(self, text: str, tooltip: str, reserve: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._reserve = reserve
-        self.setText(text)
-        self.setToolTip(tooltip)
-        self.setAccessibleName(tooltip)
-        self.setFont(tabular(self.font()))
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        theme().changed.connect(self.update)
-
-    def sizeHint(self) -> QSize:
-        metrics = self.fontMetrics()
-        wide = max(metrics.horizontalAdvance(text) for text in (self.text(), self._reserve))
-        return QSize(wide + 2 * GRID, CONTROL_HEIGHT)
-
-    def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        lit = self.isEnabled() and (self.underMouse() or self.isDown())
-        if lit:
-            draw_box(painter, QRectF(self.rect()), color("raised"), color("hairline"))
-        painter.setPen(color("text" if lit else "muted" if self.isEnabled() else "faint"))
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self.text())
-        draw_focus(painter, self)
 
 
 class Timeline(Card):

@@ -1,0 +1,271 @@
+"""The right panel: what learning looks like. The loss, the loss by noise level, the schedule, other curves.
+
+pyqtgraph comes in with this module, so the window imports it after its first paint.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import Slot
+from PySide6.QtGui import QAction, QActionGroup, QPalette
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
+
+from ddpm_studio.app.channels import MetricLog
+from ddpm_studio.app.labels import ElidedLabel
+from ddpm_studio.app.level_map import ColorScale, LevelMap
+from ddpm_studio.app.loss_plot import SMOOTHING, LossPlot, MetricPlot
+from ddpm_studio.app.plots import Legend
+from ddpm_studio.app.schedule_plot import SchedulePlot
+from ddpm_studio.app.text_button import TextButton
+from ddpm_studio.app.theme import GRID, MARGIN
+from ddpm_studio.app.widgets import (
+    DENSE_HEIGHT,
+    Caption,
+    Heading,
+    PanelScroll,
+    Segmented,
+    ToolButton,
+)
+from ddpm_studio.diffusion.schedule import NoiseSchedule
+
+
+class LearningPlots(QWidget):
+    """Reads the metric logs on its own clock: call ``refresh`` at 10 Hz."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("learning_plots")
+        self._batch: MetricLog | None = None
+        self._probe: MetricLog | None = None
+        self._flag = ""
+        self._said: tuple[object, ...] = ()
+        self.loss = LossPlot()
+        self.levels = LevelMap()
+        self.schedule = SchedulePlot()
+        self.chosen_metric = MetricPlot()
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(MARGIN, MARGIN, 0, MARGIN)  # the scroll bar is as wide as a margin
+        column.setSpacing(GRID // 2)
+        self._lay_out_loss(column)
+        column.addSpacing(GRID)
+        self._lay_out_levels(column)
+        column.addSpacing(GRID)
+        column.addWidget(self.schedule, 3)
+        column.addSpacing(GRID // 2)
+        self._lay_out_more(column)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(PanelScroll(content))
+        self.loss.readout_changed.connect(self._on_loss_readout)
+        self.levels.readout_changed.connect(self._on_levels_readout)
+        self._tell()
+
+    # -- how it is put together
+
+    def _lay_out_loss(self, column: QVBoxLayout) -> None:
+        self.log_button = TextButton(self.tr("log"), self.tr("Logarithmic scale of the loss"))
+        self.log_button.setObjectName("log_scale")
+        self.log_button.setCheckable(True)
+        self.log_button.toggled.connect(self._on_log)
+        self.smoothing_button = TextButton("", self.tr("Smoothing of the batch loss"))
+        self.smoothing_button.setObjectName("smoothing")
+        self.smoothing_button.setCheckable(True)
+        menu = QMenu(self)
+        self._smoothings = QActionGroup(menu)
+        names = {"off": self.tr("Not smoothed"), "light": self.tr("Light"), "strong": self.tr("Strong")}
+        for name in SMOOTHING:
+            entry = self._smoothings.addAction(names[name])
+            entry.setObjectName(name)
+            entry.setCheckable(True)
+            menu.addAction(entry)
+        self._smoothings.triggered.connect(self._on_smoothing)
+        self._smoothings.actions()[0].setChecked(True)
+        self.smoothing_button.setText(self.tr("smooth"))
+        self.smoothing_button.setMenu(menu)
+        row = QHBoxLayout()
+        row.setSpacing(0)
+        row.addWidget(Heading(self.tr("Loss")), 1)
+        for button in (self.smoothing_button, self.log_button):
+            button.setFixedHeight(DENSE_HEIGHT)
+            row.addWidget(button)
+        self.legend = Legend()
+        self.readout = _line("loss_readout")
+        column.addLayout(row)
+        column.addWidget(self.loss, 4)
+        column.addWidget(self.legend)
+        column.addWidget(self.readout)
+
+    def _lay_out_levels(self, column: QVBoxLayout) -> None:
+        self.levels_caption = _line("levels_caption")
+        row = QHBoxLayout()
+        row.addWidget(Heading(self.tr("Loss by noise level")), 1)
+        self._scale = ColorScale(self.levels)
+        row.addWidget(self._scale)
+        column.addLayout(row)
+        column.addWidget(self.levels, 3)
+        column.addWidget(self.levels_caption)
+        self._on_levels_readout("")
+
+    def _lay_out_more(self, column: QVBoxLayout) -> None:
+        self.more_button = ToolButton("chevron-right", self.tr("More curves"), size=DENSE_HEIGHT)
+        self.more_button.setObjectName("more_curves")
+        self.more_button.clicked.connect(self._on_more)
+        names = [("lr", self.tr("rate")), ("grad_norm", self.tr("gradient")), ("images_per_second", self.tr("speed"))]
+        self.metric_choice = Segmented(names, self.tr("Curve shown"), height=DENSE_HEIGHT)
+        self.metric_choice.setObjectName("metric_choice")
+        self._metric_names = {
+            "lr": self.tr("Learning rate"),
+            "grad_norm": self.tr("Norm of the gradient"),
+            "images_per_second": self.tr("Images per second"),
+        }
+        self.metric_choice.set_tooltips(self._metric_names)
+        self.metric_choice.chosen.connect(self._on_metric)
+        self.chosen_metric.readout_changed.connect(self._on_metric_readout)
+        self.metric_readout = _line("metric_readout")
+        row = QHBoxLayout()
+        row.setSpacing(GRID // 2)
+        row.addWidget(Heading(self.tr("More curves")), 1)
+        row.addWidget(self.more_button)
+        self._more = QWidget()
+        inner = QVBoxLayout(self._more)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(GRID // 2)
+        for widget in (self.metric_choice, self.chosen_metric, self.metric_readout):
+            inner.addWidget(widget)
+        self._more.hide()
+        column.addLayout(row)
+        column.addWidget(self._more, 2)
+
+    # -- what it is given
+
+    def set_logs(self, batch: MetricLog | None, probe: MetricLog | None) -> None:
+        """``batch``: step, loss and perhaps lr, grad_norm, images_per_second; ``probe``: step, train, held_out."""
+        self._batch, self._probe = batch, probe
+        self._flag, self._said = "", ()
+        self.loss.set_logs(batch, probe)
+        self.loss.clear_flags()
+        self.levels.clear()
+        self.chosen_metric.set_series(batch, self.metric_choice.value())
+        self.readout.set_text("")
+        self._scale.update()
+        self.refresh()
+
+    def add_flag(self, step: float, text: str) -> None:
+        """Mark a change of a setting; ``text`` like "rate ×3 at 900"."""
+        self.loss.add_flag(step)
+        self._flag, self._said = text, ()
+        self._tell()
+
+    def add_probe(self, step: float, levels: NDArray[np.floating], losses: NDArray[np.floating]) -> None:
+        """One column of the loss by noise level; ``levels``: t of each bin, ascending."""
+        self.levels.add_probe(step, levels, losses)
+        self._scale.update()
+
+    def set_schedule(self, schedule: NoiseSchedule) -> None:
+        self.schedule.set_schedule(schedule)
+
+    def set_level(self, t: int) -> None:
+        """The t that is shown elsewhere."""
+        self.schedule.set_level(t)
+
+    @Slot()
+    def refresh(self) -> None:
+        """Draw what is new; costs little when nothing is, and nothing when hidden."""
+        if not self.isVisible():
+            return
+        self.loss.refresh()
+        self.levels.set_last_step(self.loss.last_step())
+        if self._more.isVisible():
+            self.chosen_metric.refresh()
+        self._tell()
+
+    def summary(self) -> str:
+        """The loss in one sentence, for those who cannot see the curve."""
+        probe = self._probe
+        if probe is None or not len(probe):
+            return self.tr("No loss yet: it appears here once training has started.")
+        losses, steps = probe.view("train"), probe.view("step")
+        n = min(len(losses), len(steps))
+        now, before = losses[n - 1], losses[max(0, n - 1 - max(1, n // 10))]
+        if not np.isfinite(now):
+            course = self.tr("not a number")
+        elif now < 0.99 * before:
+            course = self.tr("falling")
+        elif now > 1.01 * before:
+            course = self.tr("rising")
+        else:
+            course = self.tr("level")
+        said = self.tr("Probe loss {loss} at step {step}, {course}")
+        return said.format(loss=f"{now:.3g}", step=f"{steps[n - 1]:,.0f}", course=course)
+
+    def _tell(self) -> None:
+        """Legend and summary, if the numbers in them have changed."""
+        train = self._probe.last("train") if self._probe is not None else None
+        held_out = self._probe.last("held_out") if self._probe is not None else None
+        said = (train, held_out, self._flag, self._batch is None)
+        if said == self._said:
+            return
+        self._said = said
+        entries = [("accent", _named(self.tr("probe"), train), False)]
+        if held_out is not None and np.isfinite(held_out):
+            entries.append(("good", _named(self.tr("held-out"), held_out), True))
+        entries.append(("batch", self.tr("batch"), False))
+        self.legend.set_entries(entries)
+        self.loss.setAccessibleDescription(self.summary())
+        self._on_loss_readout("")
+
+    # -- what the person does
+
+    @Slot(bool)
+    def _on_log(self, on: bool) -> None:
+        self.loss.set_log_scale(on)
+        self.loss.refresh()
+
+    @Slot(QAction)
+    def _on_smoothing(self, entry: QAction) -> None:
+        self.loss.set_smoothing(entry.objectName())
+        self.smoothing_button.setChecked(entry.objectName() != "off")
+        self.loss.refresh()
+
+    @Slot()
+    def _on_more(self) -> None:
+        shown = not self._more.isVisible()
+        self._more.setVisible(shown)
+        self.more_button.set_icon_name("chevron-down" if shown else "chevron-right")
+        self._on_metric(self.metric_choice.value())
+
+    @Slot(str)
+    def _on_metric(self, column: str) -> None:
+        self.chosen_metric.set_series(self._batch, column)
+        self.chosen_metric.setAccessibleName(self._metric_names[column])
+        self._on_metric_readout("")
+        self.chosen_metric.refresh()
+
+    @Slot(str)
+    def _on_loss_readout(self, text: str) -> None:
+        self.readout.set_text(text or self._flag)
+
+    @Slot(str)
+    def _on_levels_readout(self, text: str) -> None:
+        self.levels_caption.set_text(text or self.tr("t low at the top, step to the right"))
+
+    @Slot(str)
+    def _on_metric_readout(self, text: str) -> None:
+        self.metric_readout.set_text(text or self._metric_names[self.metric_choice.value()])
+
+
+def _named(name: str, value: float | None) -> str:
+    return name if value is None else f"{name} {value:.3g}"
+
+
+def _line(name: str) -> ElidedLabel:
+    """One muted line of fixed height."""
+    label = ElidedLabel(" ")
+    label.setObjectName(name)
+    label.setFont(Caption().font())
+    label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+    label.setFixedHeight(label.fontMetrics().height() + 2)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return label

@@ -1,0 +1,290 @@
+"""Curves against the training step: the loss (batch, probe, held-out), and one more of the reader's choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PySide6.QtCore import QCoreApplication, QElapsedTimer, Signal, Slot
+from PySide6.QtGui import QPainterPath
+from PySide6.QtWidgets import QWidget
+
+from ddpm_studio.app.channels import MetricLog
+from ddpm_studio.app.curves import Bars, Summary, smooth
+from ddpm_studio.app.plots import Plot, curve, pen
+from ddpm_studio.app.theme import color
+
+Float64 = NDArray[np.float64]
+RANGE_EVERY = 500  # ms between two looks at the range
+SMOOTHING = {"off": 0.0, "light": 0.01, "strong": 0.05}  # part of the visible width averaged over
+
+
+class Series:
+    """One column of a log, drawn as an envelope or a line that costs the same at any length."""
+
+    def __init__(self, item: Any, log: MetricLog, column: str) -> None:
+        self.item, self.log, self.column = item, log, column
+        self._summary = Summary()
+
+    def values(self) -> tuple[Float64, Float64]:
+        """(steps, values), of one length."""
+        values, steps = self.log.view(self.column), self.log.view(self.log.columns[0])
+        n = min(len(values), len(steps))
+        return steps[:n], values[:n]
+
+    def bars(self, left: float, right: float, most: int) -> tuple[Float64, Bars]:
+        """The steps and the part of the curve between two steps, in about ``most`` pieces."""
+        steps, values = self.values()
+        self._summary.update(values)
+        first, last = np.searchsorted(steps, [left, right])
+        return steps, self._summary.bars(values, int(first) - 1, int(last) + 1, most)
+
+    def at(self, step: float) -> float:
+        """The value at the nearest step recorded; NaN if there is none."""
+        steps, values = self.values()
+        if not len(steps):
+            return float("nan")
+        i = int(np.clip(np.searchsorted(steps, step), 0, len(steps) - 1))
+        if i and abs(steps[i - 1] - step) < abs(steps[i] - step):
+            i -= 1
+        return float(values[i])
+
+
+class StepPlot(Plot):
+    """Curves against the step. ``refresh`` redraws what has grown; the range follows at 2 Hz until moved."""
+
+    readout_changed = Signal(str)
+
+    def __init__(self, name: str, accessible_name: str, height: int, parent: QWidget | None = None) -> None:
+        self._series: dict[str, Series] = {}
+        self._log = False
+        self._frozen = False
+        self._dirty = True
+        self._lengths: tuple[int, ...] = ()
+        self._ranged = QElapsedTimer()
+        self._bounds: list[Float64] = []
+        self._empty = QCoreApplication.translate("StepPlot", "grows as training goes on")
+        super().__init__(name, accessible_name, height, QCoreApplication.translate("StepPlot", "step"), parent)
+        self.set_hint(self._empty)
+        self.getAxis("bottom").enableAutoSIPrefix(False)
+        self.moved.connect(self._on_frozen)
+        self.reset.connect(self._on_reset)
+        self.hovered.connect(self._on_hovered)
+
+    def set_log_scale(self, log: bool) -> None:
+        self._log = log
+        self.set_log(log)
+        self._frozen = False
+        self._redraw_soon()
+
+    @property
+    def log_scale(self) -> bool:
+        return self._log
+
+    def refresh(self) -> None:
+        """Redraw if anything has grown; call at 10 Hz."""
+        lengths = tuple(len(series.log) for series in self._series.values())
+        if lengths == self._lengths and not self._dirty:
+            return
+        self._lengths = lengths
+        self.set_hint("" if any(lengths) else self._empty)
+        if not self._frozen and (not self._ranged.isValid() or self._ranged.elapsed() >= RANGE_EVERY):
+            left, right = 0.0, self.last_step()
+            self._draw(left, right)
+            self._fit(right)
+            self._ranged.start()
+            self._dirty = False
+        else:
+            left, right = self.getViewBox().viewRange()[0]
+            self._draw(left, right)
+            self._dirty = not self._frozen  # the range is still to be fitted
+
+    def last_step(self) -> float:
+        """The largest step of all curves, at least 1."""
+        ends = [series.values()[0][-1] for series in self._series.values() if len(series.log)]
+        return float(max([1.0, *ends]))
+
+    def _draw(self, left: float, right: float) -> None:
+        """Draw all series between two steps; leaves what they span in ``_bounds``."""
+        raise NotImplementedError
+
+    def _pieces(self) -> int:
+        return max(50, int(self.getViewBox().width()))
+
+    def _set(self, item: Any, x: Float64, y: Float64) -> None:
+        """Hand finite data to a curve."""
+        if self._log:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                y = np.log10(y)
+        there = np.isfinite(y)
+        item.setData(x[there], y[there])
+        self._bounds.append(y[there])
+
+    def _fit(self, right: float) -> None:
+        values = np.concatenate(self._bounds) if self._bounds else np.empty(0)
+        if not len(values):
+            return
+        low, high = np.percentile(values, [0.2, 99.5])  # a single outlier shall not flatten the rest
+        if not self._log and 0 <= low < 0.5 * high:
+            low = 0.0
+        margin = max(0.06 * (high - low), 1e-3 * abs(high), 1e-12)
+        self.setRange(xRange=(0.0, right), yRange=(low - margin * (low != 0), high + margin), padding=0)
+
+    def _redraw_soon(self) -> None:
+        self._dirty = True
+        self._ranged.invalidate()
+
+    @Slot()
+    def _on_frozen(self) -> None:
+        self._frozen = self._dirty = True
+        self.refresh()
+
+    @Slot()
+    def _on_reset(self) -> None:
+        self._frozen = False
+        self._redraw_soon()
+        self.refresh()
+
+    @Slot(float)
+    def _on_hovered(self, step: float) -> None:
+        self.readout_changed.emit("" if np.isnan(step) else self._readout(max(0.0, step)))
+
+    def _readout(self, step: float) -> str:
+        raise NotImplementedError
+
+
+class LossPlot(StepPlot):
+    """Thin batch loss, thick probe loss, dashed held-out loss; flags where a setting was changed."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        self._flags: list[tuple[float, Any]] = []
+        self._smoothing = 0.0
+        super().__init__("loss_plot", "", 104, parent)
+        self.setAccessibleName(self.tr("Loss against the training step"))
+        self._batch = curve(self)
+        self._smoothed = curve(self, smooth=True)
+        self._held_out = curve(self, smooth=True)
+        self._probe = curve(self, smooth=True)
+        self._pennants = pg.ScatterPlotItem(symbol=_pennant(), size=26, pxMode=True)
+        self.addItem(self._pennants, ignoreBounds=True)
+        self.getViewBox().sigRangeChanged.connect(self._on_range)
+        self.dress()
+
+    @Slot()
+    def dress(self) -> None:
+        super().dress()
+        if hasattr(self, "_pennants"):  # the base class dresses before there are curves
+            self._batch.setPen(pen("batch", 0.55))
+            self._smoothed.setPen(pen("text", 0.75))
+            self._held_out.setPen(pen("good", width=1.5, dashed=True))
+            self._probe.setPen(pen("accent", width=2))
+            self._pennants.setBrush(color("changed"))
+            self._pennants.setPen(pen("changed"))
+            for _, line in self._flags:
+                line.setPen(pen("changed", dashed=True))
+
+    def set_logs(self, batch: MetricLog | None, probe: MetricLog | None) -> None:
+        """``batch``: step, loss, …; ``probe``: step, train, held_out."""
+        self._series = {}
+        if batch is not None:
+            self._series["loss"] = Series(self._batch, batch, "loss")
+        if probe is not None:
+            self._series["held_out"] = Series(self._held_out, probe, "held_out")
+            self._series["train"] = Series(self._probe, probe, "train")
+        for item in (self._batch, self._smoothed, self._held_out, self._probe):
+            item.setData([], [])
+        self._frozen = False
+        self._redraw_soon()
+
+    def set_smoothing(self, name: str) -> None:
+        """ "off", "light" or "strong"."""
+        self._smoothing = SMOOTHING[name]
+        self._dirty = True
+
+    def add_flag(self, step: float) -> None:
+        line = pg.InfiniteLine(pos=step, angle=90, pen=pen("changed", dashed=True))
+        self.addItem(line, ignoreBounds=True)
+        self._flags.append((step, line))
+        self._on_range()
+
+    def clear_flags(self) -> None:
+        for _, line in self._flags:
+            self.removeItem(line)
+        self._flags.clear()
+        self._on_range()
+
+    @Slot()
+    def _on_range(self) -> None:
+        top = self.getViewBox().viewRange()[1][1]
+        self._pennants.setData([step for step, _ in self._flags], [top] * len(self._flags))
+
+    def _draw(self, left: float, right: float) -> None:
+        self._bounds = []
+        most = self._pieces()
+        for name, series in self._series.items():
+            steps, bars = series.bars(left, right, most)
+            if name != "loss":
+                self._set(series.item, steps[bars.start], bars.mean)
+                continue
+            self._set(series.item, *bars.zigzag(steps))
+            if self._smoothing and len(bars.start) > 2:
+                span = self._smoothing * len(bars.start)
+                self._set(self._smoothed, steps[bars.start], smooth(bars.mean, span))
+            else:
+                self._smoothed.setData([], [])
+
+    def _readout(self, step: float) -> str:
+        parts = [self.tr("step {step}").format(step=f"{step:,.0f}")]
+        names = {"train": self.tr("probe"), "held_out": self.tr("held-out"), "loss": self.tr("batch")}
+        for name, said in names.items():
+            value = self._series[name].at(step) if name in self._series else float("nan")
+            if np.isfinite(value):
+                parts.append(f"{said} {value:.4g}")
+        return " · ".join(parts)
+
+
+class MetricPlot(StepPlot):
+    """One column of the batch log, chosen by the reader."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("metric_plot", "", 88, parent)
+        self._line = curve(self)
+        self.dress()
+
+    @Slot()
+    def dress(self) -> None:
+        super().dress()
+        if hasattr(self, "_line"):
+            self._line.setPen(pen("accent"))
+
+    def set_series(self, log: MetricLog | None, column: str) -> None:
+        there = log is not None and column in log.columns
+        self._series = {column: Series(self._line, log, column)} if log is not None and there else {}
+        self._line.setData([], [])
+        self._frozen = False
+        self._redraw_soon()
+
+    def _draw(self, left: float, right: float) -> None:
+        self._bounds = []
+        for series in self._series.values():
+            steps, bars = series.bars(left, right, self._pieces())
+            self._set(series.item, *bars.zigzag(steps))
+
+    def _readout(self, step: float) -> str:
+        value = next((series.at(step) for series in self._series.values()), float("nan"))
+        if not np.isfinite(value):
+            return ""
+        at = self.tr("step {step}").format(step=f"{step:,.0f}")
+        return f"{at} · {value:.4g}"
+
+
+def _pennant() -> QPainterPath:
+    """A small flag whose pole is the dashed line; symbols reach from -0.5 to 0.5."""
+    path = QPainterPath()
+    path.moveTo(0, 0)
+    path.lineTo(0.5, 0.2)
+    path.lineTo(0, 0.4)
+    path.closeSubpath()
+    return path

@@ -1,0 +1,136 @@
+"""The noise schedule drawn against t; it moves as its settings are tweaked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import Slot
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from ddpm_studio.app.plots import Legend, Plot, curve, pen
+from ddpm_studio.app.theme import GRID, theme
+from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, Heading, Segmented
+from ddpm_studio.diffusion.schedule import NoiseSchedule
+
+LEFT_OVER = 0.05  # of the picture at t = T: more than this is worth a sentence
+
+
+class SchedulePlot(QWidget):
+    """Signal and noise, log SNR, or β against t, with a line at the t that is shown elsewhere."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._schedule: NoiseSchedule | None = None
+        self._entries: list[tuple[str, str, bool]] = []
+        self.plot = Plot("schedule_plot", self.tr("Noise schedule against t"), 88, "t")
+        self._first = curve(self.plot, smooth=True)
+        self._second = curve(self.plot, smooth=True)
+        self.plot.set_hint(self.tr("follows the settings of the schedule"))
+        self._level = pg.InfiniteLine(angle=90)
+        self._level.hide()
+        self.plot.addItem(self._level, ignoreBounds=True)
+        self.plot.setMouseEnabled(x=False, y=False)
+        texts = [("signal", self.tr("signal, noise")), ("log_snr", self.tr("log SNR")), ("beta", "β")]
+        self.choice = Segmented(texts, self.tr("Curve of the schedule"), height=DENSE_HEIGHT)
+        self.choice.setObjectName("schedule_choice")
+        self.choice.set_tooltips(
+            {
+                "signal": self.tr("How much of the picture and how much noise is in x_t"),
+                "log_snr": self.tr("Logarithm of the signal-to-noise ratio"),
+                "beta": self.tr("Variance added by the step from t - 1 to t"),
+            }
+        )
+        self.legend = Legend()
+        self.warning = Caption()
+        self.warning.setObjectName("schedule_warning")
+        self.warning.setWordWrap(True)
+        self.warning.hide()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GRID // 2)
+        column.addWidget(Heading(self.tr("Schedule")))
+        column.addWidget(self.choice)
+        column.addWidget(self.plot, 1)
+        column.addWidget(self.legend)
+        column.addWidget(self.warning)
+        self.choice.chosen.connect(self._on_choice)
+        self.plot.hovered.connect(self._on_hovered)
+        theme().changed.connect(self._on_theme)
+        self._on_theme()
+
+    def set_schedule(self, schedule: NoiseSchedule) -> None:
+        self._schedule = schedule
+        self.plot.set_hint("")
+        left_over = float(schedule.alpha[-1] / np.hypot(schedule.alpha[-1], schedule.sigma[-1]))
+        if left_over > LEFT_OVER:
+            said = self.tr(
+                "At t = T {percent} % of the picture is left: samples start from a noise the network never saw."
+            )
+            self.warning.setText(said.format(percent=f"{100 * left_over:.0f}"))
+        self.warning.setVisible(left_over > LEFT_OVER)
+        self._draw()
+
+    def set_level(self, t: int) -> None:
+        """Where the line stands."""
+        self._level.setPos(t)
+        self._level.show()
+
+    def _draw(self) -> None:
+        schedule = self._schedule
+        if schedule is None:
+            return
+        t = np.arange(schedule.steps + 1)
+        preserving = np.allclose(schedule.alpha**2 + schedule.sigma**2, 1, atol=1e-6)
+        which = self.choice.value()
+        if which == "signal":
+            first, second = schedule.alpha, schedule.sigma
+            names = (
+                (self.tr("√ᾱ signal"), self.tr("√(1−ᾱ) noise"))
+                if preserving
+                else (self.tr("α signal"), self.tr("σ noise"))
+            )
+            entries = [("accent", names[0], False), ("changed", names[1], False)]
+        else:
+            first = schedule.log_snr if which == "log_snr" else np.append(np.nan, schedule.betas)
+            second = np.full(len(t), np.nan)
+            entries = [("accent", self.tr("log SNR") if which == "log_snr" else self.tr("β at t"), False)]
+        values = np.concatenate([first, second])
+        values = values[np.isfinite(values)]
+        low, high = float(values.min()), float(values.max())
+        if which == "signal":
+            low = 0.0
+        margin = 0.06 * max(high - low, 1e-9)
+        for item, y in ((self._first, first), (self._second, second)):
+            there = np.isfinite(y)
+            item.setData(t[there], y[there])
+        self.plot.setRange(xRange=(0, schedule.steps), yRange=(low - margin, high + margin), padding=0)
+        self._entries = entries
+        self.legend.set_entries(entries)
+
+    @Slot()
+    def _on_theme(self) -> None:
+        self._first.setPen(pen("accent", width=1.5))
+        self._second.setPen(pen("changed", width=1.5))
+        self._level.setPen(pen("muted"))
+
+    @Slot(str)
+    def _on_choice(self, _which: str) -> None:
+        self._draw()
+
+    @Slot(float)
+    def _on_hovered(self, x: float) -> None:
+        schedule = self._schedule
+        if schedule is None or np.isnan(x):
+            self.legend.set_entries(self._entries)
+            return
+        t = int(np.clip(round(x), 0, schedule.steps))
+        numbers = [f"{schedule.alpha[t]:.3f}", f"{schedule.sigma[t]:.3f}"]
+        if self.choice.value() == "log_snr":
+            numbers = [f"{schedule.log_snr[t]:.2f}"]
+        elif self.choice.value() == "beta":
+            numbers = [f"{schedule.betas[t - 1]:.3g}" if t else "–"]
+        shown = [
+            (role, f"{text.split()[-1]} {number}", dashed)
+            for (role, text, dashed), number in zip(self._entries, numbers, strict=True)
+        ]
+        self.legend.set_entries([*shown, ("muted", f"t = {t:,}", False)])
