@@ -1,90 +1,170 @@
-"""The built-in data sets, and opening anything that can be learnt."""
+"""Every data set by name, and one way to open any of them or the user's own."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
-from ddpm_studio.data.dataset import DataError, Dataset, split
-from ddpm_studio.data.idx import is_idx, open_idx
-from ddpm_studio.data.picture_folder import Progress, open_picture_folder
-from ddpm_studio.data.points import DRAWS, open_points
+from ddpm_studio.data.dataset import Array, Cancelled, DataError, Dataset, Progress, split_pictures
+from ddpm_studio.data.idx import find_idx, is_idx_file, read_idx_file, read_idx_folder
+from ddpm_studio.data.picture_folder import SUFFIXES, fit, read_picture_folder
+from ddpm_studio.data.points import HELD_OUT_COUNT, TRAIN_COUNT, points_dataset
 from ddpm_studio.paths import resource, user_folder
+
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A built-in data set as menus show it; ``licence`` of the data themselves."""
+    """What the window says about a data set before it is opened.
+
+    ``shape`` is that of one item, (C, H, W) or (2,); ``count`` is of all items, held out or not.
+    """
 
     title: str
     kind: Literal["pictures", "points"]
+    shape: tuple[int, ...]
+    count: int
     about: str
     licence: str
 
+    @property
+    def size(self) -> str:
+        """In words, e.g. ``10,000 pictures, 28 × 28, grey``."""
+        if self.kind == "points":
+            return f"{self.count:,} points"
+        channels, height, width = self.shape
+        return f"{self.count:,} pictures, {width} × {height}, {'grey' if channels == 1 else 'colour'}"
 
-_FASHION = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+def _points(title: str, about: str, licence: str = "made by formula") -> Entry:
+    return Entry(title, "points", (2,), TRAIN_COUNT + HELD_OUT_COUNT, about, licence)
+
 
 BUILT_IN: dict[str, Entry] = {
-    "fashion-mnist": Entry("Fashion-MNIST", "pictures", "10,000 grey pictures of clothes, 28 × 28", "MIT"),
-    "pixel-faces": Entry("Pixel faces", "pictures", "6,000 drawn faces in colour, 32 × 32", "CC0 1.0"),
-    "two-gaussians": Entry("Two Gaussians", "points", "Two narrow clusters", "generated"),
-    "eight-gaussians": Entry("Eight Gaussians", "points", "Eight clusters on a circle", "generated"),
-    "moons": Entry("Moons", "points", "Two half circles", "generated"),
-    "swiss-roll": Entry("Swiss roll", "points", "A spiral", "generated"),
-    "checkerboard": Entry("Checkerboard", "points", "Every second square", "generated"),
-    "spiral": Entry("Spiral", "points", "Two arms", "generated"),
-    "dino": Entry("Dino", "points", "The Datasaurus", "MIT"),
-    "mnist": Entry("MNIST", "pictures", "60,000 handwritten digits, 28 × 28, from your own IDX files", "not included"),
+    "fashion-mnist": Entry(
+        "Fashion-MNIST", "pictures", (1, 28, 28), 10_000, "Clothes, shoes and bags in ten classes.", "MIT"
+    ),
+    "pixel-faces": Entry(
+        "Pixel faces", "pictures", (3, 32, 32), 6_000, "Generated faces in pixel art, in colour.", "CC0 1.0"
+    ),
+    "two-gaussians": _points("Two Gaussians", "Two tight clouds: the score-based tutorial's data."),
+    "eight-gaussians": _points("Eight Gaussians", "Eight clouds on a circle."),
+    "moons": _points("Two moons", "Two half circles that reach into each other."),
+    "swiss-roll": _points("Swiss roll", "One band, rolled up."),
+    "checkerboard": _points("Checkerboard", "Eight squares with hard edges."),
+    "spiral": _points("Spiral", "Two arms that wind around each other."),
+    "dino": _points("Dinosaur", "A drawing of 142 dots, slightly blurred.", "MIT"),
+    "mnist": Entry(
+        "MNIST", "pictures", (1, 28, 28), 61_000, "Handwritten digits; you provide the files.", "usually CC BY-SA 3.0"
+    ),
 }
-
-
-def mnist_folder() -> Path:
-    """Where MNIST's four files are looked for."""
-    return user_folder() / "datasets" / "mnist"
 
 
 def open_dataset(
     source: str, *, height: int | None = None, width: int | None = None, progress: Progress | None = None
 ) -> Dataset:
-    """A built-in set by name, or IDX files or a folder of pictures by path.
+    """A built-in set by name, or the user's own by path: an IDX file or folder, or a folder of pictures.
 
-    ``height`` and ``width`` (px) are for folders of pictures. ``progress(done, of)`` returns False to cancel.
-
-    Raises:
-        DataError: if there is nothing that can be learnt.
+    ``height`` and ``width`` are the wanted size of pictures: one given makes a square, none keeps the set's own size
+    (32 x 32 for a folder); points have no size. A name wins over a path: "./moons" is the folder.
+    Raises DataError with a sentence for the user, Cancelled when ``progress`` returned False.
     """
+    for side in (height, width):
+        if side is not None and not 1 <= side <= 1024:
+            raise DataError(f"Pictures cannot be {side} pixels high or wide: choose from 1 to 1024.")
+    if source == "mnist":
+        # Not cached: the user may put the files there while the program runs.
+        return _resize(_open_mnist(), height, width, progress)
     if source in BUILT_IN:
-        return _built_in(source)
+        return _open_built_in(source, height, width)
     path = Path(source).expanduser()
-    if not path.exists():
-        raise DataError(
-            f"there is no built-in data set and no file or folder called {source!r}; "
-            f"the built-in ones are {', '.join(BUILT_IN)}"
-        )
-    if is_idx(path):
-        return open_idx(path)
     if path.is_dir():
-        return open_picture_folder(path, height=height, width=width, progress=progress)
-    raise DataError(f"{path} is one file and no IDX file; choose a folder of pictures or IDX files")
+        # The resolved folder has a name even where the path is "."
+        folder = path.resolve()
+        try:
+            idx = "train images" in find_idx(folder)
+        except OSError as error:
+            raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
+        if idx:
+            return _resize(read_idx_folder(folder), height, width, progress)
+        return read_picture_folder(folder, height, width, progress)
+    if path.is_file():
+        if is_idx_file(path):
+            return _resize(read_idx_file(path), height, width, progress)
+        if path.suffix.lower() in SUFFIXES:
+            raise DataError(f"{path} is a single picture: choose the folder that holds your pictures.")
+        raise DataError(f"{path} is neither an IDX file nor a folder of pictures.")
+    raise DataError(
+        f"There is no data set or folder called {source!r}: choose one of {', '.join(BUILT_IN)}, or a path."
+    )
 
 
-@lru_cache(maxsize=4)
-def _built_in(name: str) -> Dataset:
-    if name in DRAWS:
-        return open_points(name)
-    if name == "mnist":
-        if not is_idx(mnist_folder()):
-            raise DataError(
-                f"MNIST is not on this computer: put its four IDX files into {mnist_folder()}, "
-                "or choose Fashion-MNIST, which is built in"
-            )
-        return open_idx(mnist_folder())
-    with np.load(resource("data", f"{name}.npz"), allow_pickle=False) as file:
-        images = file["images"]
-        labels = file["labels"] if "labels" in file.files else None
-    images = images if images.ndim == 4 else images[..., None]
-    return split(name, "pictures", images, labels, _FASHION if labels is not None else ())
+@functools.lru_cache(maxsize=8)
+def _open_built_in(name: str, height: int | None, width: int | None) -> Dataset:
+    if BUILT_IN[name].kind == "points":
+        return points_dataset(name)
+    if name == "fashion-mnist":
+        arrays = _load(name)
+        labels = arrays["labels"].astype(np.int64)
+        dataset = split_pictures(name, arrays["images"][..., np.newaxis], labels, FASHION_CLASSES)
+    else:
+        dataset = split_pictures(name, _load(name)["images"])
+    return _resize(dataset, height, width, None)
+
+
+def _load(name: str) -> dict[str, Array]:
+    path = resource("data", f"{name}.npz")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}, which comes with the program, cannot be read: install DDPM Studio again.") from error
+
+
+def _open_mnist() -> Dataset:
+    folder = user_folder() / "datasets" / "mnist"
+    if not folder.is_dir() or "train images" not in find_idx(folder):
+        raise DataError(
+            f"MNIST does not come with the program: put its files (train-images-idx3-ubyte.gz, "
+            f"train-labels-idx1-ubyte.gz and the two t10k files) into {folder}, or choose fashion-mnist."
+        )
+    return read_idx_folder(folder, "mnist")
+
+
+def _resize(dataset: Dataset, height: int | None, width: int | None, progress: Progress | None) -> Dataset:
+    """The same pictures at another size; the very same dataset where nothing changes."""
+    _, own_height, own_width = dataset.shape
+    height, width = height or width or own_height, width or height or own_width
+    if (height, width) == (own_height, own_width):
+        return dataset
+    total = len(dataset.train) + len(dataset.held_out)
+    parts = []
+    done = 0
+    for images in (dataset.train, dataset.held_out):
+        resized = np.empty((len(images), height, width, images.shape[3]), np.uint8)
+        for target, image in zip(resized, images, strict=True):
+            if progress is not None and done % 100 == 0 and not progress(done, total):
+                raise Cancelled
+            picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+            target[...] = fit(picture, height, width).reshape(target.shape)
+            done += 1
+        parts.append(resized)
+    return dataclasses.replace(dataset, train=parts[0], held_out=parts[1])

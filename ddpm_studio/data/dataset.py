@@ -1,7 +1,8 @@
-"""A data set in memory: pictures as uint8, points as float32. numpy only, so it can be shown before torch is there."""
+"""What every source of data becomes: one value that holds the items to learn from and those held out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,24 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Progress = Callable[[int, int], bool]
+"""Called with (done, total) while a source is read; returning False stops the reading with ``Cancelled``."""
+
+HELD_OUT_SHARE = 0.05
+HELD_OUT_MOST = 500
 
 
 class DataError(ValueError):
-    """Data that cannot be used: one sentence that says what is wrong, where, and what to do."""
+    """One sentence for the user: what is wrong, where, what to do."""
+
+
+class Cancelled(Exception):  # noqa: N818  (the user's wish, not an error)
+    """The progress callback asked to stop."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Items to learn, and a few that are never trained on.
+    """Items in memory, read-only. Nothing in ``held_out`` is ever trained on.
 
-    Attributes:
-        train: pictures uint8 (N, H, W, C) with C = 1 or 3; or points float32 (N, 2), zero mean, unit spread.
-        held_out: the same, for the probe loss.
-        labels, held_out_labels: int64 (N,), or None.
-        classes: names of the labels.
+    Pictures are uint8 (N, H, W, C) with C 1 (grey) or 3 (RGB), values 0..255. Points are float32 (N, 2), standardised:
+    the whole set has mean 0, and one scale for both axes makes the mean of their variances 1.
+    Labels are int64 (N,), indices into ``classes`` where that is not empty.
+    ``notes`` are sentences for the user about what the reader did, e.g. which files it left out.
 
-    Raises:
-        DataError: if arrays and labels do not fit together.
+    Raises DataError where an array has the wrong shape or type, or a part is empty.
     """
 
     name: str
@@ -36,58 +44,98 @@ class Dataset:
     labels: Array | None = None
     held_out_labels: Array | None = None
     classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for which, values, labels in (
-            ("train", self.train, self.labels),
-            ("held-out", self.held_out, self.held_out_labels),
-        ):
-            if self.kind == "pictures":
-                fits = values.dtype == np.uint8 and values.ndim == 4 and values.shape[3] in (1, 3)
-                wanted = "uint8 (N, H, W, 1 or 3)"
-            else:
-                fits = values.dtype == np.float32 and values.ndim == 2
-                wanted = "float32 (N, D)"
-            if not fits:
-                raise DataError(f"{self.name}: the {which} {self.kind} are {values.dtype} {values.shape}, not {wanted}")
-            if len(values) < 1:
-                raise DataError(f"{self.name} has no {which} items; at least one is needed")
-            if labels is not None and labels.shape != (len(values),):
-                raise DataError(f"{self.name} has {len(labels)} labels for {len(values)} {which} items")
-            values.setflags(write=False)
+        for part in ("train", "held_out"):
+            self._check_items(part, getattr(self, part))
         if self.train.shape[1:] != self.held_out.shape[1:]:
-            raise DataError(f"{self.name}: train items are {self.train.shape[1:]}, held-out {self.held_out.shape[1:]}")
+            raise DataError(
+                f"The training items of {self.name} have shape {self.train.shape[1:]}, the held-out items "
+                f"{self.held_out.shape[1:]}: both must be the same."
+            )
+        if self.held_out_labels is not None and self.labels is None:
+            raise DataError(f"{self.name} has labels for the held-out items only: give both or neither.")
+        self._check_labels(self.labels, self.train)
+        self._check_labels(self.held_out_labels, self.held_out)
+        for field in ("train", "held_out", "labels", "held_out_labels"):
+            array = getattr(self, field)
+            if array is not None:
+                # A view, so that only this Dataset's hold on the memory is read-only, not the caller's.
+                view = array.view()
+                view.setflags(write=False)
+                object.__setattr__(self, field, view)
 
-    def __len__(self) -> int:
-        return len(self.train)
+    def _check_items(self, part: str, items: Array) -> None:
+        if self.kind == "pictures":
+            right = items.dtype == np.uint8 and items.ndim == 4 and items.shape[3] in (1, 3) and items.size > 0
+            wanted = "uint8 (N, H, W, 1 or 3)"
+        else:
+            right = items.dtype == np.float32 and items.ndim == 2 and items.shape[1] == 2 and items.size > 0
+            wanted = "float32 (N, 2)"
+        if not right:
+            raise DataError(
+                f"The {part} part of {self.name} is {items.dtype} {items.shape}, but {self.kind} must be {wanted} "
+                "with at least one item."
+            )
+        if self.kind == "points" and not np.isfinite(items).all():
+            raise DataError(f"The {part} part of {self.name} holds values that are not finite numbers.")
+
+    def _check_labels(self, labels: Array | None, items: Array) -> None:
+        if labels is None:
+            return
+        if labels.dtype != np.int64 or labels.shape != (len(items),):
+            raise DataError(
+                f"The labels of {self.name} are {labels.dtype} {labels.shape}, but its {len(items)} items need "
+                f"int64 ({len(items)},)."
+            )
+        if labels.min() < 0 or (self.classes and labels.max() >= len(self.classes)):
+            raise DataError(
+                f"The labels of {self.name} run from {labels.min()} to {labels.max()}, but must lie from 0 to "
+                f"{len(self.classes) - 1 if self.classes else 'the number of classes less 1'}."
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one item as a network sees it: (C, H, W) or (D,)."""
+        """The shape of one item as a network sees it: (C, H, W) or (2,)."""
         if self.kind == "points":
-            return tuple(self.train.shape[1:])
-        height, width, channels = self.train.shape[1:]
+            return (2,)
+        _, height, width, channels = self.train.shape
         return (channels, height, width)
 
+    def __len__(self) -> int:
+        """How many items there are to learn from."""
+        return len(self.train)
 
-def split(
+
+def split(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices (train, held out) of ``count`` items: always the same for the same count, each part in order.
+
+    Holds out 5 %, at most 500, at least 1. Raises DataError below 2 items.
+    """
+    if count < 2:
+        raise DataError(f"There is only {count} item: at least 2 are needed, one to learn from and one to hold out.")
+    held = max(1, min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)))
+    order = np.random.default_rng(0).permutation(count)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def split_pictures(
     name: str,
-    kind: Literal["pictures", "points"],
-    items: Array,
+    images: Array,
     labels: Array | None = None,
     classes: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """Set min(500, 5 %) of the items aside, at least one, always the same ones.
-
-    Raises:
-        DataError: with fewer than two items.
-    """
-    if len(items) < 2:
-        raise DataError(f"{name} has {len(items)} items; at least 2 are needed, one to learn and one to measure with")
-    order = np.random.default_rng(0).permutation(len(items))
-    aside = max(1, min(500, len(items) // 20))
-    held_out, train = np.sort(order[:aside]), np.sort(order[aside:])
-    if labels is None:
-        return Dataset(name, kind, items[train], items[held_out])
-    labels = labels.astype(np.int64)
-    return Dataset(name, kind, items[train], items[held_out], labels[train], labels[held_out], classes)
+    """A Dataset of uint8 (N, H, W, C) pictures, N at least 2, some of them held out by ``split``."""
+    train, held_out = split(len(images))
+    return Dataset(
+        name=name,
+        kind="pictures",
+        train=images[train],
+        held_out=images[held_out],
+        labels=None if labels is None else labels[train],
+        held_out_labels=None if labels is None else labels[held_out],
+        classes=classes,
+        notes=notes,
+    )

@@ -1,101 +1,158 @@
-"""MNIST-style IDX files, gzip or not (the format is described at the MNIST page: magic, sizes, bytes)."""
+"""IDX, the format of MNIST and its kin: a big-endian header, then raw bytes; often packed with gzip.
+
+Source of the format: https://yann.lecun.com/exdb/mnist, "The IDX file format".
+"""
 
 from __future__ import annotations
 
 import gzip
 import math
+import re
+import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
-from ddpm_studio.data.dataset import Array, DataError, Dataset, split
+from ddpm_studio.data.dataset import Array, DataError, Dataset, split_pictures
 
-_UNSIGNED_BYTES = 0x08
-_LARGEST = 1 << 32  # bytes unpacked: more is not a picture set for this program
+_UNSIGNED_BYTE = 0x08
+_MOST_BYTES = 2 << 30  # a damaged header may ask for anything; the largest known set (EMNIST) has 0.6 GB
+_TEST_MOST = 1_000  # held-out items are looked at again and again while training: more only costs time
+_NAME = re.compile(r"(train|t10k|test)[-_.](images|labels)[-_.]idx([13])[-_.]ubyte(\.gz)?", re.IGNORECASE)
 
 
 def read_idx(path: Path) -> Array:
-    """The array in an IDX file of unsigned bytes, uint8.
+    """The uint8 array in an IDX file, packed with gzip or not (its first bytes tell, not its name).
 
-    Raises:
-        DataError: if the file cannot be read, is no IDX file, or is cut off.
+    Raises DataError where the file is missing, damaged, cut short, too long, or holds other numbers than bytes.
     """
     try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}); copy it again") from None
-    if len(raw) < 4 or raw[:2] != b"\0\0" or not 1 <= raw[3] <= 4:
-        raise DataError(f"{path} is not an IDX file: it does not begin with the IDX magic number")
-    if raw[2] != _UNSIGNED_BYTES:
-        raise DataError(
-            f"{path} holds values of type 0x{raw[2]:02x}; only unsigned bytes (0x08) are pictures or labels"
-        )
-    start = 4 + 4 * raw[3]
-    shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            return _read(cast(BinaryIO, stream), path)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is a damaged gzip file ({error}): fetch it again.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _read(stream: BinaryIO, path: Path) -> Array:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or not 1 <= magic[3] <= 4:
+        raise DataError(f"{path} is not an IDX file: it must begin with the bytes 00 00 08 and a number of dimensions.")
+    if magic[2] != _UNSIGNED_BYTE:
+        raise DataError(f"{path} holds numbers of type 0x{magic[2]:02x}: only unsigned bytes (0x08) are understood.")
+    header = stream.read(4 * magic[3])
+    if len(header) < 4 * magic[3]:
+        raise DataError(f"{path} is cut short: it ends inside its header, so fetch it again.")
+    shape = struct.unpack(f">{magic[3]}I", header)
     size = math.prod(shape)
-    if size > _LARGEST or len(raw) - start != size:
-        held = max(len(raw) - start, 0)
-        raise DataError(f"{path} should hold {size:,} bytes for its shape {shape}, but holds {held:,}; copy it again")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    if size == 0:
+        raise DataError(f"{path} is empty: its header says {_times(shape)}.")
+    if size > _MOST_BYTES:
+        raise DataError(f"{path} claims {size:,} bytes ({_times(shape)}): its header is damaged, so fetch it again.")
+    # In pieces: one read() of the claimed size would take that much memory before finding the file short.
+    body = bytearray()
+    while piece := stream.read(min(1 << 20, size + 1 - len(body))):
+        body += piece
+    if len(body) != size:
+        found = "more" if len(body) > size else f"only {len(body):,}"
+        raise DataError(f"{path} should hold {size:,} bytes ({_times(shape)}) but holds {found}: fetch it again.")
+    return np.frombuffer(body, np.uint8).reshape(shape)
 
 
-def is_idx(path: Path) -> bool:
-    """Whether a file's name is that of an IDX file, or a folder holds a training file of that name."""
-    if path.is_dir():
-        return _find(path, "train", "images", 3) is not None
-    return any(mark in path.name for mark in ("-idx", ".idx")) or path.suffix in (".idx", ".ubyte")
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape)
 
 
-def open_idx(path: Path) -> Dataset:
-    """A folder with MNIST's file names, or one images file (labels beside it are found by their name).
+def is_idx_file(path: Path) -> bool:
+    """Whether a file begins like IDX, packed or not. Never raises."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            magic = stream.read(4)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in (8, 9, 11, 12, 13, 14) and 1 <= magic[3] <= 4
 
-    Raises:
-        DataError: if files are missing or damaged, or pictures and labels do not match.
+
+def find_idx(folder: Path) -> dict[str, Path]:
+    """The files of an MNIST-like folder by what they are: "train images", "train labels", "test images", "test labels".
+
+    Of a packed and an unpacked copy the unpacked one is taken.
     """
-    if path.is_dir():
-        images_file = _find(path, "train", "images", 3)
-        if images_file is None:
-            raise DataError(f"{path} holds no file train-images-idx3-ubyte (or .gz); choose another folder")
-        labels_file = _find(path, "train", "labels", 1)
-        test_images, test_labels = _find(path, "t10k", "images", 3), _find(path, "t10k", "labels", 1)
-    else:
-        images_file, test_images, test_labels = path, None, None
-        beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-        labels_file = beside if beside != path and beside.is_file() else None
-    images, labels = _pair(images_file, labels_file)
-    name = path.name if path.is_dir() else path.name.split("-")[0].split(".")[0]
-    classes = () if labels is None else tuple(str(i) for i in range(int(labels.max()) + 1))
-    if test_images is None:
-        return split(name, "pictures", images, labels, classes)
-    held, held_labels = _pair(test_images, test_labels)
-    if labels is None or held_labels is None:
-        return Dataset(name, "pictures", images, held[:1000])
-    return Dataset(name, "pictures", images, held[:1000], labels, held_labels[:1000], classes)
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix.lower() == ".gz", path.name)):
+        match = _NAME.fullmatch(path.name)
+        if match and path.is_file():
+            part = "train" if match[1].lower() == "train" else "test"
+            found.setdefault(f"{part} {match[2].lower()}", path)
+    return found
 
 
-def _pair(images_file: Path, labels_file: Path | None) -> tuple[Array, Array | None]:
-    images = read_idx(images_file)
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise DataError(f"{images_file} has shape {images.shape}; pictures have (count, height, width)")
-    if labels_file is None:
-        return images, None
-    labels = read_idx(labels_file)
-    if labels.shape != (len(images),):
+def read_idx_folder(folder: Path, name: str | None = None) -> Dataset:
+    """A folder of MNIST's four files, or some of them. A test file, where there is one, becomes the held-out part.
+
+    Raises DataError where there are no images, or where images and labels do not belong together.
+    """
+    found = find_idx(folder)
+    title = name or folder.name
+    if "train images" not in found:
         raise DataError(
-            f"{labels_file} has {labels.shape[0]:,} labels for {len(images):,} pictures in {images_file.name}"
+            f"{folder} has no IDX file of training pictures: train-images-idx3-ubyte (or .gz) must be there."
         )
-    return images, labels.astype(np.int64)
+    images = _read_images(found["train images"])
+    labels = _read_labels(found.get("train labels"), images)
+    if "test images" not in found:
+        return split_pictures(title, images, labels, _digits(labels))
+    test = _read_images(found["test images"])
+    if test.shape[1:] != images.shape[1:]:
+        raise DataError(
+            f"{found['test images']} holds pictures of {_times(test.shape[1:3])}, but those to learn from are "
+            f"{_times(images.shape[1:3])}: put files of one set into the folder."
+        )
+    # Without names for the training items, those of the test items are of no use.
+    test_labels = None if labels is None else _read_labels(found.get("test labels"), test)
+    held_out_labels = None if test_labels is None else test_labels[:_TEST_MOST]
+    return Dataset(
+        name=title,
+        kind="pictures",
+        train=images,
+        held_out=test[:_TEST_MOST],
+        labels=labels,
+        held_out_labels=held_out_labels,
+        classes=_digits(labels, held_out_labels),
+    )
 
 
-def _find(folder: Path, part: str, what: str, dims: int) -> Path | None:
-    for join in ("-", "."):
-        for ending in ("", ".gz"):
-            path = folder / f"{part}-{what}{join}idx{dims}-ubyte{ending}"
-            if path.is_file():
-                return path
-    return None
+def read_idx_file(path: Path) -> Dataset:
+    """One IDX file of pictures, without labels. Raises DataError where it holds something else."""
+    return split_pictures(path.name, _read_images(path))
+
+
+def _read_images(path: Path) -> Array:
+    images = read_idx(path)
+    if images.ndim != 3:
+        what = "labels" if images.ndim == 1 else f"{images.ndim} dimensions"
+        raise DataError(f"{path} holds {what}, not grey pictures: choose the file of images (idx3).")
+    return images[..., np.newaxis]
+
+
+def _read_labels(path: Path | None, images: Array) -> Array | None:
+    if path is None:
+        return None
+    labels = read_idx(path)
+    if labels.ndim != 1:
+        raise DataError(f"{path} holds {labels.ndim} dimensions, not labels: a file of labels (idx1) has one.")
+    if len(labels) != len(images):
+        raise DataError(f"{path} holds {len(labels):,} labels for {len(images):,} pictures: use files of one set.")
+    return labels.astype(np.int64)
+
+
+def _digits(*labels: Array | None) -> tuple[str, ...]:
+    known = [part.max() for part in labels if part is not None]
+    return tuple(str(index) for index in range(int(max(known)) + 1)) if known else ()

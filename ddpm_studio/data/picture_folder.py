@@ -1,74 +1,122 @@
-"""A folder of pictures as a data set: cut to one size, grey or colour as the pictures are."""
+"""A folder of the user's own pictures, brought to one size."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from ddpm_studio.data.dataset import DataError, Dataset, split
+from ddpm_studio.data.dataset import Array, Cancelled, DataError, Dataset, Progress, split_pictures
 
-log = logging.getLogger(__name__)
-
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
-SIDE = 32  # px, where no size is asked for
-MOST_PIXELS = 1 << 28  # of all pictures together, about 800 MB in colour
-
-Progress = Callable[[int, int], bool]  # (done, of) -> go on?
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+DEFAULT_SIDE = 32
+_GREY_TOLERANCE = 2  # a grey photograph saved as a colour JPEG comes back with channels apart by rounding
 
 
-def open_picture_folder(
-    folder: Path, *, height: int | None = None, width: int | None = None, progress: Progress | None = None
-) -> Dataset:
-    """All pictures below ``folder``, cut from the middle and resized to height × width (default 32 × 32).
+def find_pictures(folder: Path) -> list[Path]:
+    """Every picture file below ``folder``, in an order that no file system changes; hidden files are left out."""
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        # "._x.jpg" is what macOS leaves on a memory stick: no picture.
+        shown = (Path(parent, name) for name in files if not name.startswith("."))
+        found.extend(path for path in shown if path.suffix.lower() in SUFFIXES)
+    return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
-    If every picture lies in a subfolder, the subfolders are the classes. Files that are no pictures are
-    skipped and logged.
 
-    Raises:
-        DataError: if fewer than two pictures can be read, if all together are too large, or on cancel.
+def read_picture(path: Path, height: int, width: int) -> Array:
+    """One picture as uint8 (height, width, 3): upright, centre-cropped to the aspect, resized with Lanczos.
+
+    Transparent parts become white. Of several frames the first is taken. Raises what Pillow raises.
     """
-    height, width = height or width or SIDE, width or height or SIDE
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    if len(paths) * height * width > MOST_PIXELS:
-        raise DataError(
-            f"{folder} has {len(paths):,} pictures, too many at {width} × {height} px; choose a smaller size"
-        )
-    pictures, used = [], []
+    with Image.open(path) as opened:
+        # Lets the JPEG decoder skip detail that resizing would throw away: several times faster on photographs.
+        opened.draft(None, (4 * width, 4 * height))
+        upright = ImageOps.exif_transpose(opened)
+        picture = _to_rgb(upright)
+    return fit(picture, height, width)
+
+
+def fit(picture: Image.Image, height: int, width: int) -> Array:
+    """uint8 (height, width, 3 or, for a grey picture, no last axis), cropped in the middle and resized."""
+    if picture.size != (width, height):
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):
+        # Pillow cuts 16-bit grey off at 255 instead of scaling it.
+        deep = np.asarray(picture, dtype=np.float64)
+        top = 65535.0 if picture.mode.startswith("I") else max(float(deep.max()), 1.0)
+        return Image.fromarray(np.clip(deep * (255 / top), 0, 255).round().astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        clear = picture.convert("RGBA")
+        page = Image.new("RGBA", clear.size, "white")
+        return Image.alpha_composite(page, clear).convert("RGB")
+    return picture.convert("RGB")
+
+
+def read_picture_folder(
+    folder: Path, height: int | None = None, width: int | None = None, progress: Progress | None = None
+) -> Dataset:
+    """All pictures below ``folder`` at one size (32 x 32 unless said; one side given makes a square).
+
+    Where every picture lies in one of two or more immediate subfolders, these are the classes. Where all are grey, C is
+    1. Files that cannot be read are left out and counted in ``notes``.
+    Raises DataError below two pictures that can be read, Cancelled when ``progress`` says so.
+    """
+    height, width = height or width or DEFAULT_SIDE, width or height or DEFAULT_SIDE
+    paths = find_pictures(folder)
+    read: list[Path] = []
+    pictures: list[Array] = []
+    skipped: list[Path] = []
     for done, path in enumerate(paths):
         if progress is not None and not progress(done, len(paths)):
-            raise DataError("opening the folder was cancelled")
-        picture = _read(path, height, width)
-        if picture is not None:
-            pictures.append(picture)
-            used.append(path)
+            raise Cancelled
+        try:
+            pictures.append(read_picture(path, height, width))
+            read.append(path)
+        except MemoryError:
+            raise
+        except Exception:  # a damaged file makes decoders raise nearly anything
+            skipped.append(path)
+    if progress is not None:
+        progress(len(paths), len(paths))
     if len(pictures) < 2:
+        broken = f" and {len(skipped)} that cannot be read" if skipped else ""
         raise DataError(
-            f"{folder} holds {len(pictures)} readable pictures; at least 2 are needed, 100 or more are better"
+            f"{folder} has {len(pictures) or 'no'} usable picture{broken}: at least 2 are needed, as "
+            f"{', '.join(sorted(suffix[1:] for suffix in SUFFIXES))}."
         )
-    items = np.stack(pictures)
-    if (items[..., :1] == items).all():  # all grey: one channel is enough
-        items = np.ascontiguousarray(items[..., :1])
-    parents = [path.relative_to(folder).parts[0] if path.parent != folder else None for path in used]
-    names = tuple(sorted({p for p in parents if p is not None}))
-    if None in parents or len(names) < 2:
-        return split(folder.name, "pictures", items)
-    return split(folder.name, "pictures", items, np.array([names.index(p) for p in parents if p is not None]), names)
+    images = np.stack(pictures)
+    if _all_grey(images):
+        images = images[..., 1:2]
+    labels, classes = _classes(path.relative_to(folder) for path in read)
+    return split_pictures(folder.name, images, labels, classes, _notes(folder, skipped, len(paths)))
 
 
-def _read(path: Path, height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in ("RGBA", "LA", "P", "PA"):  # what is transparent becomes white
-                upright = upright.convert("RGBA")
-                ground = Image.new("RGBA", upright.size, "white")
-                upright = Image.alpha_composite(ground, upright)
-            cut = ImageOps.fit(upright.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
-            return np.asarray(cut, dtype=np.uint8)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
-        log.warning("skipped %s: %s", path, error)
-        return None
+def _notes(folder: Path, skipped: list[Path], total: int) -> tuple[str, ...]:
+    if not skipped:
+        return ()
+    files, were = ("files", "were") if len(skipped) > 1 else ("file", "was")
+    first = skipped[0].relative_to(folder)
+    which = f"{first} and others" if len(skipped) > 1 else str(first)
+    return (f"{len(skipped)} of {total} {files} could not be read and {were} left out: {which}.",)
+
+
+def _all_grey(images: Array) -> bool:
+    # Picture by picture: the difference of the whole set would take its memory three times over.
+    return all(int(np.ptp(image, axis=2).max()) <= _GREY_TOLERANCE for image in images)
+
+
+def _classes(paths: Iterable[Path]) -> tuple[Array | None, tuple[str, ...]]:
+    tops = [path.parts[0] if len(path.parts) > 1 else None for path in paths]
+    names = tuple(sorted({top for top in tops if top is not None}))
+    if None in tops or len(names) < 2:
+        return None, ()
+    index = {name: number for number, name in enumerate(names)}
+    return np.array([index[top] for top in tops if top is not None], dtype=np.int64), names

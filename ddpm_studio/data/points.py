@@ -1,98 +1,131 @@
-"""Points in the plane: small distributions on which everything about diffusion can be seen in seconds."""
+"""Point sets in the plane: small enough to learn in seconds, and to draw whole.
+
+Each shape is a function ``(n, rng) -> float64 (n, 2)`` in its own units; ``points_dataset`` standardises it. Three of
+them are mixtures of Gaussians, so the best possible denoiser is known in closed form: ``mixture_of`` gives it away.
+"""
 
 from __future__ import annotations
 
-import zlib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ddpm_studio.data.dataset import Dataset
+from ddpm_studio.data.dataset import DataError, Dataset
 from ddpm_studio.paths import resource
 
-Floats = NDArray[np.float64]
-Rng = np.random.Generator
+Points = NDArray[np.float64]
+Shape = Callable[[int, np.random.Generator], Points]
 
-TRAIN, HELD_OUT = 20_000, 2_000
+TRAIN_COUNT = 20_000
+HELD_OUT_COUNT = 2_000
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A mixture of isotropic Gaussians: means (K, 2), one variance per dimension, weights (K,), all equal."""
+    """Gaussians with one round covariance: means float64 (K, 2), covariance ``variance * I``, weights (K,), sum 1."""
 
-    means: Floats
+    means: Points
     variance: float
-    weights: Floats
+    weights: Points
+
+    @property
+    def centre(self) -> Points:
+        """The mean of the whole mixture, (2,)."""
+        centre: Points = self.weights @ self.means
+        return centre
+
+    @property
+    def scale(self) -> float:
+        """One standard deviation for both axes: the root of the mean of their variances."""
+        spread = self.weights @ (self.means - self.centre) ** 2
+        return float(np.sqrt(spread.mean() + self.variance))
+
+    def standardised(self) -> Mixture:
+        """The same mixture moved and scaled to centre 0 and scale 1."""
+        return Mixture((self.means - self.centre) / self.scale, self.variance / self.scale**2, self.weights)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Points:
+        """float64 (n, 2). With equal weights each component gets its exact share, give or take one point."""
+        if np.ptp(self.weights) == 0:
+            which = rng.permutation(np.arange(n) % len(self.weights))
+        else:
+            which = rng.choice(len(self.weights), size=n, p=self.weights)
+        points: Points = self.means[which] + np.sqrt(self.variance) * rng.standard_normal((n, 2))
+        return points
 
 
-def _eight() -> Floats:
+def _equal(means: Points, variance: float) -> Mixture:
+    return Mixture(means, variance, np.full(len(means), 1 / len(means)))
+
+
+def two_gaussians_mixture() -> Mixture:
+    """Half N((-2, -2), 0.01 I), half N((2, 2), 0.01 I), as the score-based tutorial has it: 0.01 is the covariance."""
+    return _equal(np.array([[-2.0, -2.0], [2.0, 2.0]]), 0.01)
+
+
+def eight_gaussians_mixture() -> Mixture:
+    """Eight on a circle of radius 2, standard deviation 0.15."""
     angle = np.arange(8) * np.pi / 4
-    return 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return _equal(2 * np.stack([np.cos(angle), np.sin(angle)], axis=1), 0.15**2)
 
 
-_MIXTURES = {
-    # Tutorial 004: half N((-2,-2), 0.01 I), half N((2,2), 0.01 I); 0.01 is the variance.
-    "two-gaussians": Mixture(np.array([[-2.0, -2.0], [2.0, 2.0]]), 0.01, np.full(2, 1 / 2)),
-    "eight-gaussians": Mixture(_eight(), 0.02, np.full(8, 1 / 8)),
-}
+@functools.cache
+def dino_mixture() -> Mixture:
+    """The 142 dots of the drawing (0..100), each blurred by 1 so that there is a density to learn."""
+    dots = np.loadtxt(resource("data", "dino.csv"), delimiter=",", skiprows=1, dtype=np.float64)
+    return _equal(dots, 1.0)
 
 
-def _draw(mixture: Mixture, n: int, rng: Rng) -> Floats:
-    # The share of each component is exact, so that the modes lie where the tutorial says.
-    component = rng.permutation(np.arange(n) % len(mixture.weights))
-    drawn: Floats = mixture.means[component] + np.sqrt(mixture.variance) * rng.standard_normal((n, 2))
-    return drawn
+def two_gaussians(n: int, rng: np.random.Generator) -> Points:
+    return two_gaussians_mixture().draw(n, rng)
 
 
-def two_gaussians(n: int, rng: Rng) -> Floats:
-    """Two narrow Gaussians far apart (tutorial 004)."""
-    return _draw(_MIXTURES["two-gaussians"], n, rng)
+def eight_gaussians(n: int, rng: np.random.Generator) -> Points:
+    return eight_gaussians_mixture().draw(n, rng)
 
 
-def eight_gaussians(n: int, rng: Rng) -> Floats:
-    """Eight Gaussians on a circle."""
-    return _draw(_MIXTURES["eight-gaussians"], n, rng)
+def dino(n: int, rng: np.random.Generator) -> Points:
+    return dino_mixture().draw(n, rng)
 
 
-def moons(n: int, rng: Rng) -> Floats:
+def moons(n: int, rng: np.random.Generator) -> Points:
     """Two half circles that reach into each other."""
-    angle, upper = np.pi * rng.random(n), rng.random(n) < 0.5
-    x = np.where(upper, np.cos(angle), 1 - np.cos(angle))
-    y = np.where(upper, np.sin(angle), 0.5 - np.sin(angle))
-    return np.stack([x, y], axis=1) + 0.06 * rng.standard_normal((n, 2))
+    angle = rng.uniform(0, np.pi, n)
+    lower = rng.permutation(np.arange(n) % 2).astype(bool)
+    upper_arc = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    lower_arc = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], axis=1)
+    return np.where(lower[:, None], lower_arc, upper_arc) + 0.06 * rng.standard_normal((n, 2))
 
 
-def swiss_roll(n: int, rng: Rng) -> Floats:
-    """A spiral of one and a half turns, seen along the roll."""
+def swiss_roll(n: int, rng: np.random.Generator) -> Points:
+    """One band rolled up one and a half times."""
     angle = 1.5 * np.pi * (1 + 2 * rng.random(n))
-    return np.stack([angle * np.cos(angle), angle * np.sin(angle)], axis=1) + 0.25 * rng.standard_normal((n, 2))
+    roll = np.stack([angle * np.cos(angle), angle * np.sin(angle)], axis=1)
+    return roll + 0.35 * rng.standard_normal((n, 2))
 
 
-def checkerboard(n: int, rng: Rng) -> Floats:
-    """The dark squares of a 4 × 4 board."""
+def checkerboard(n: int, rng: np.random.Generator) -> Points:
+    """The eight dark squares of a 4x4 board, evenly filled: hard edges, the test of a sharp density."""
     column = rng.integers(0, 4, n)
     row = 2 * rng.integers(0, 2, n) + column % 2
-    return np.stack([column, row], axis=1) + rng.random((n, 2)) - 2
+    corner = np.stack([column, row], axis=1).astype(np.float64)
+    return corner + rng.random((n, 2))
 
 
-def spiral(n: int, rng: Rng) -> Floats:
+def spiral(n: int, rng: np.random.Generator) -> Points:
     """Two arms that wind around each other."""
-    turn = np.sqrt(rng.random(n)) * 3 * np.pi
-    arm = np.where(rng.random(n) < 0.5, 1, -1)
-    return (arm * turn * np.stack([np.cos(turn), np.sin(turn)])).T + 0.2 * rng.standard_normal((n, 2))
+    # The square root spreads the points evenly along the arm, whose length grows with the angle squared.
+    angle = 3 * np.pi * np.sqrt(rng.random(n))
+    arm = np.where(rng.permutation(np.arange(n) % 2) == 0, 1.0, -1.0)
+    radius = angle + 0.5
+    curve = np.stack([-radius * np.cos(angle), radius * np.sin(angle)], axis=1) * arm[:, None]
+    return curve + 0.25 * rng.standard_normal((n, 2))
 
 
-def dino(n: int, rng: Rng) -> Floats:
-    """The Datasaurus: 142 points, each blurred a little."""
-    drawing = np.loadtxt(resource("data", "dino.csv"), delimiter=",", skiprows=1)
-    blurred: Floats = drawing[rng.integers(0, len(drawing), n)] + 0.8 * rng.standard_normal((n, 2))
-    return blurred
-
-
-DRAWS: dict[str, Callable[[int, Rng], Floats]] = {
+SHAPES: dict[str, Shape] = {
     "two-gaussians": two_gaussians,
     "eight-gaussians": eight_gaussians,
     "moons": moons,
@@ -102,27 +135,30 @@ DRAWS: dict[str, Callable[[int, Rng], Floats]] = {
     "dino": dino,
 }
 
-
-def _standardised(name: str) -> tuple[Floats, Floats, float]:
-    """(points, their mean, their one spread): always the same points."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    points = DRAWS[name](TRAIN + HELD_OUT, rng)
-    mean = points.mean(axis=0)
-    # One spread for both axes, so that circles stay circles.
-    spread = float(np.sqrt(((points - mean) ** 2).mean()))
-    return (points - mean) / spread, mean, spread
-
-
-def open_points(name: str) -> Dataset:
-    """The named points: 20,000 to learn, 2,000 held out; float32, zero mean, unit root mean square."""
-    points = _standardised(name)[0].astype(np.float32)
-    return Dataset(name, "points", points[:TRAIN], points[TRAIN:])
+_MIXTURES: dict[str, Callable[[], Mixture]] = {
+    "two-gaussians": two_gaussians_mixture,
+    "eight-gaussians": eight_gaussians_mixture,
+    "dino": dino_mixture,
+}
 
 
 def mixture_of(name: str) -> Mixture | None:
-    """The exact distribution of a standardised set, where it is a mixture of Gaussians, for closed-form denoisers."""
-    if name not in _MIXTURES:
-        return None
-    known: Any = _MIXTURES[name]
-    _, mean, spread = _standardised(name)
-    return Mixture((known.means - mean) / spread, known.variance / spread**2, known.weights)
+    """The exact density of the built-in point set ``name``, standardised; None where it is no mixture."""
+    make = _MIXTURES.get(name)
+    return make().standardised() if make else None
+
+
+def points_dataset(name: str, train: int = TRAIN_COUNT, held_out: int = HELD_OUT_COUNT) -> Dataset:
+    """The built-in point set ``name``, the same points every time. Raises DataError for an unknown name."""
+    if name not in SHAPES:
+        raise DataError(f"There is no point set called {name!r}: choose one of {', '.join(SHAPES)}.")
+    raw = SHAPES[name](train + held_out, np.random.default_rng(0))
+    make = _MIXTURES.get(name)
+    if make:
+        # By the exact moments, not the drawn ones, so that mixture_of is the density of these very points.
+        centre, scale = make().centre, make().scale
+    else:
+        centre = raw.mean(axis=0)
+        scale = float(np.sqrt(raw.var(axis=0).mean()))
+    points = ((raw - centre) / scale).astype(np.float32)
+    return Dataset(name=name, kind="points", train=points[:train], held_out=points[train:])
