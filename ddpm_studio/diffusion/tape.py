@@ -126,7 +126,8 @@ class Tape:
             ValueError: with one sentence, if the file is not a tape.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # numpy leaves a file open that it cannot read, if it opened it
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return cls.from_arrays(json.loads(str(arrays.pop("about"))), arrays)
         except (OSError, EOFError, BadZipFile, zlib.error, LookupError, ValueError, TypeError) as error:
