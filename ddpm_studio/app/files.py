@@ -111,7 +111,7 @@ class FileActions(QObject):
     @Slot(object)
     def on_trash(self, path: Path) -> None:
         """To the system's trash, never deleted outright; the list has asked already."""
-        if not QFile.moveToTrash(str(path)):
+        if not bool(QFile(str(path)).moveToTrash()):
             show_error(
                 self._window, self.tr("{0} cannot be moved to the trash; delete it in a file manager").format(path), ""
             )

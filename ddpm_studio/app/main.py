@@ -73,7 +73,7 @@ class Application:
 
         self.app.setWindowIcon(QIcon(str(resource("icons", "app.svg"))))
         self.window = MainWindow()
-        install_excepthooks(self.window.report_failure)
+        self._hooks = install_excepthooks(self.window.report_failure)
         self.watchdog = Watchdog(self.window.heartbeat, self._crash_file)
         self.watchdog.start()
         signal.signal(signal.SIGINT, self._on_interrupt)
@@ -99,6 +99,7 @@ class Application:
     def close(self) -> None:
         """Leave nothing behind: the watchdog's thread and the crash file."""
         self.watchdog.stop()
+        self._hooks.remove()
         if faulthandler.is_enabled():
             faulthandler.disable()
         self._crash_file.close()

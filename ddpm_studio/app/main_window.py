@@ -75,6 +75,7 @@ class MainWindow(QMainWindow):
         self._default_layout: QByteArray | None = None
         self._plan, self._steps, self._has_checkpoint, self._probes_shown = "", 0, False, 0
         self._quitting = False
+        self.failures: list[str] = []  # sentences told since the start (for the smoke test)
 
         self._build()
         self._wire()
@@ -110,6 +111,7 @@ class MainWindow(QMainWindow):
 
         self.form = RecipeForm({name: entry.title for name, entry in BUILT_IN.items()})
         self.runs_panel, self.log_panel = RunsPanel(), LogPanel()
+        logging.getLogger("ddpm_studio").addHandler(self.log_panel.handler)
         self.learning_holder, self.data_holder = QWidget(), QWidget()  # filled after the first paint
         left, right = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
         self.docks = {
@@ -298,6 +300,8 @@ class MainWindow(QMainWindow):
 
     def start(self, recipe: Recipe, folder: Path | None = None) -> None:
         """Begin a new run."""
+        if recipe != self.recipe:
+            self._choose(recipe)
         try:
             self.run = Run.create(recipe, folder)
         except RunError as error:
@@ -338,7 +342,7 @@ class MainWindow(QMainWindow):
             return
         kind = "points" if self.recipe.network.kind == "point-mlp" else "pictures"
         seed = self.recipe.seed
-        request = SampleRequest(SAMPLE_COUNT[kind], seed, self.view.weights, self.recipe.sampler)
+        request = SampleRequest(SAMPLE_COUNT[kind], seed, self.view.weights_choice.value(), self.recipe.sampler)
         self.controller.sample(self.run, request)
 
     @Slot(str)
@@ -379,10 +383,9 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _list_runs(self) -> None:
+        training = self.controller.run if self.controller.training else None
         rows = [
-            RunRow(
-                s.run.path, s.title, s.step, s.changed, s.loss, self.run is not None and s.run.path == self.run.path, ""
-            )
+            RunRow(s.run.path, s.title, s.step, s.changed, s.loss, training is not None and s.run.path == training.path)
             for s in list_runs()
         ]
         self.runs_panel.set_rows(rows)
@@ -482,8 +485,18 @@ class MainWindow(QMainWindow):
 
     @Slot(str, str)
     def _on_failed(self, sentence: str, details: str) -> None:
-        log.error("%s", sentence)
+        self.report_failure(sentence, details)
+
+    def report_failure(self, sentence: str, details: str) -> None:
+        """Tell of an error; the window lives on."""
+        self.failures.append(sentence)
         show_error(self, sentence, details)
+
+    def report_crash(self, trace: str) -> None:
+        """The last session ended in native code: its trace was left in a file."""
+        show_error(
+            self, self.tr("DDPM Studio ended unexpectedly last time. Runs are saved up to their last autosave."), trace
+        )
 
     @Slot()
     def _on_idle(self) -> None:
@@ -500,7 +513,6 @@ class MainWindow(QMainWindow):
         """Point the plots to the run on screen."""
         if self.plots is not None:
             channels = self.controller.channels
-            self.plots.clear()
             self.plots.set_logs(channels.batch, channels.probe)
             self._probes_shown = 0
 
@@ -642,6 +654,7 @@ class MainWindow(QMainWindow):
         for clock in (*self._clocks, self._data_clock):
             clock.stop()
         self.heartbeat.stop()
+        logging.getLogger("ddpm_studio").removeHandler(self.log_panel.handler)
         if self._default_layout is not None:
             self.settings.set_layout(self.saveGeometry(), self.saveState())
         self.settings.sync()

@@ -20,7 +20,6 @@ from ddpm_studio.recipes import (
     LEVELS,
     SECTION_TITLES,
     Field,
-    Level,
     Recipe,
     RecipeError,
     Section,
@@ -146,9 +145,10 @@ class RecipeForm(QWidget):
         """The level of detail: "watch", "tweak" or "everything"."""
         return self._detail.value()
 
-    def set_level_of_detail(self, level: Level) -> None:
-        self._detail.set_value(level)
-        self._show()
+    def set_level_of_detail(self, level: str) -> None:
+        """An unknown level, as from the settings of another version, is "watch"."""
+        self._detail.set_value(level if level in LEVELS else LEVELS[0])
+        self._filter()
 
     def set_level(self, t: int, alpha: float, sigma: float) -> None:
         """The noise level whose numbers the equation card shows."""
@@ -158,12 +158,6 @@ class RecipeForm(QWidget):
         """Read-only rows (label, value, unit) by section; sections that are not named lose theirs."""
         for section, box in self._boxes.items():
             box.set_facts(facts.get(section, []))
-        self._filter()
-
-    def add_fact(self, section: str, label: str, value: str, unit: str = "") -> None:
-        """Add one read-only row, or change the one with this label."""
-        box = self._boxes[section]
-        box.set_facts([*(fact for fact in box.facts() if fact[0] != label), (label, value, unit)])
         self._filter()
 
     # -- edits

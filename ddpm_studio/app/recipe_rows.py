@@ -280,9 +280,6 @@ class SectionBox(QWidget):
                 self._fact_column.addWidget(self._facts[label])
             self._facts[label].show_fact(value, unit)
 
-    def facts(self) -> list[tuple[str, str, str]]:
-        return [(label, row.value.text(), row.unit.text()) for label, row in self._facts.items()]
-
     def show_up_to(self, visible: Callable[[FieldRow], bool]) -> None:
         """Show the rows that pass, and the section if anything is left of it."""
         for row in self.rows.values():

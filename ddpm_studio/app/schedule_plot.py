@@ -124,7 +124,7 @@ class SchedulePlot(QWidget):
             self.legend.set_entries(self._entries)
             return
         t = int(np.clip(round(x), 0, schedule.steps))
-        numbers = [f"{schedule.alpha[t]:.3f}", f"{schedule.sigma[t]:.3f}"]
+        numbers = [f"{schedule.alpha[t]:.3f}", f"{abs(schedule.sigma[t]):.3f}"]
         if self.choice.value() == "log_snr":
             numbers = [f"{schedule.log_snr[t]:.2f}"]
         elif self.choice.value() == "beta":

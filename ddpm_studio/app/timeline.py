@@ -35,10 +35,11 @@ class Timeline(Card):
         self._player = player
         self.strip = FrameStrip(player)
         self.slider = LevelSlider()
-        self.level = Value("", reserve=" t = 8,888 ")
+        self.level = Value()
         self.level.setObjectName("level")
         self.level.setAccessibleName(self.tr("Noise level shown"))
         self.level.setFont(tabular(self.level.font(), weight=QFont.Weight.DemiBold))
+        self.level.setMinimumWidth(self.level.fontMetrics().horizontalAdvance(" t = 88,888 "))
         self.level.setForegroundRole(QPalette.ColorRole.WindowText)
         self.level.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._ends = MathLabel(self.tr("x_T noise")), MathLabel(self.tr("picture x_0"))

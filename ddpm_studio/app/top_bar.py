@@ -76,8 +76,8 @@ class TopBar(QWidget):
         for widget in (self.recipe_button, self.start, self.resume, self.pause, self.stop, self.sample):
             row.addWidget(widget)
         row.addStretch(1)
-        for widget in (self.plan, self.rate, self.step, self.progress, self.left):
-            row.addWidget(widget)
+        for value in (self.plan, self.rate, self.step, self.progress, self.left):
+            row.addWidget(value)
             row.addSpacing(GRID // 2)
         row.addWidget(more)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)

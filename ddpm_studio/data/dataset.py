@@ -21,8 +21,11 @@ class DataError(ValueError):
     """One sentence for the user: what is wrong, where, what to do."""
 
 
-class Cancelled(Exception):  # noqa: N818  (the user's wish, not an error)
-    """The progress callback asked to stop."""
+class Cancelled(DataError):  # noqa: N818  (the user's wish, not a fault)
+    """The progress callback asked to stop. A DataError, so that whoever only handles those is safe."""
+
+    def __init__(self) -> None:
+        super().__init__("Reading the data was cancelled.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,8 +130,11 @@ def read_idx_folder(folder: Path, name: str | None = None) -> Dataset:
 
 
 def read_idx_file(path: Path) -> Dataset:
-    """One IDX file of pictures, without labels. Raises DataError where it holds something else."""
-    return split_pictures(path.name, _read_images(path))
+    """One IDX file of pictures; labels are found beside it by their name. Raises DataError where it holds else."""
+    images = _read_images(path)
+    beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    labels = _read_labels(beside if beside != path and beside.is_file() else None, images)
+    return split_pictures(path.name, images, labels, _digits(labels))
 
 
 def _read_images(path: Path) -> Array:

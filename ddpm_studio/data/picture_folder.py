@@ -13,6 +13,7 @@ from ddpm_studio.data.dataset import Array, Cancelled, DataError, Dataset, Progr
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 DEFAULT_SIDE = 32
+_MOST_PIXELS = 1 << 28  # of all pictures together: about 800 MB in colour, held in memory at once
 _GREY_TOLERANCE = 2  # a grey photograph saved as a colour JPEG comes back with channels apart by rounding
 
 
@@ -67,10 +68,14 @@ def read_picture_folder(
 
     Where every picture lies in one of two or more immediate subfolders, these are the classes. Where all are grey, C is
     1. Files that cannot be read are left out and counted in ``notes``.
-    Raises DataError below two pictures that can be read, Cancelled when ``progress`` says so.
+    Raises DataError below two pictures that can be read or where all would be too large, Cancelled when ``progress`` says so.
     """
     height, width = height or width or DEFAULT_SIDE, width or height or DEFAULT_SIDE
     paths = find_pictures(folder)
+    if len(paths) * height * width > _MOST_PIXELS:
+        raise DataError(
+            f"{folder} has {len(paths):,} pictures, too many for memory at {width} x {height}: choose a smaller size."
+        )
     read: list[Path] = []
     pictures: list[Array] = []
     skipped: list[Path] = []

@@ -75,18 +75,21 @@ def pick_device(wish: str) -> torch.device:
     return torch.device("cuda")
 
 
-def prepare_thread(threads: int | None) -> int:
-    """Settle torch in the calling thread: number of threads, no denormals. Returns the threads in use.
+def prepare_thread(threads: int) -> None:
+    """Settle torch in the calling thread: number of threads, no denormals.
 
-    Both settings belong to the thread that computes, so this runs there and before its first operation.
+    Both belong to the thread that computes, so this runs there and before its first operation.
     """
     torch.set_flush_denormal(True)
-    wanted = (
-        threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
-    )
-    if torch.get_num_threads() != wanted:
-        torch.set_num_threads(wanted)
-    return wanted
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def choose_plan(recipe: Recipe, network: nn.Module, shape: Sequence[int], precision: str | None = None) -> ComputePlan:
@@ -99,8 +102,10 @@ def choose_plan(recipe: Recipe, network: nn.Module, shape: Sequence[int], precis
         DeviceError: see ``pick_device``.
     """
     device = pick_device(recipe.compute.device)
-    threads = prepare_thread(recipe.compute.threads)
     layout = len(shape) == 3  # pictures
+    # Sharing a network of points among threads costs more than it gains: they wait for each other.
+    threads = recipe.compute.threads or (available_cores() if layout else 1)
+    prepare_thread(threads)
     wish = precision or recipe.compute.precision
     if wish != "auto":
         return ComputePlan(device, wish, layout, threads, "as asked" if precision is None else "as this run began")
