@@ -34,18 +34,19 @@ class Summary:
     missing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, block: int = BLOCK) -> None:
+        self._block = block
         self._blocks = np.empty((4, 0))
         self._mark = 0.0  # last value of the last block, to notice a curve that was rolled back
 
     def update(self, values: Float64) -> None:
         """Take in what has been appended to ``values``, which is the whole curve."""
-        seen = self._blocks.shape[1] * BLOCK
+        seen = self._blocks.shape[1] * self._block
         if seen and (len(values) < seen or not np.array_equal(values[seen - 1], self._mark, equal_nan=True)):
             self._blocks, seen = np.empty((4, 0)), 0
-        full = len(values) // BLOCK * BLOCK
+        full = len(values) // self._block * self._block
         if full > seen:
-            new = _summed(values[seen:full], np.arange(0, full - seen, BLOCK))
+            new = _summed(values[seen:full], np.arange(0, full - seen, self._block))
             self._blocks = np.concatenate([self._blocks, new], axis=1)
             self._mark = float(values[full - 1])
 
@@ -53,16 +54,16 @@ class Summary:
         """The part [first, last) of the curve in about ``most`` pieces (whole blocks, if it is long)."""
         first, last = max(0, first), min(last, len(values))
         size = max(1, -(-(last - first) // most))
-        if size < 2 * BLOCK:
+        if size < 2 * self._block:
             start = np.arange(first, last, size)
             return _bars(start, _summed(values[first:last], start - first))
-        left, right = first // BLOCK, min(-(-last // BLOCK), self._blocks.shape[1])
-        groups = np.arange(left, right, size // BLOCK)
+        left, right = first // self._block, min(-(-last // self._block), self._blocks.shape[1])
+        groups = np.arange(left, right, size // self._block)
         parts = [_merged(self._blocks[:, left:right], groups - left)]
-        if right * BLOCK < last:  # newer than the last full block
-            parts.append(_summed(values[right * BLOCK : last], np.zeros(1, np.int64)))
+        if right * self._block < last:  # newer than the last full block
+            parts.append(_summed(values[right * self._block : last], np.zeros(1, np.int64)))
             groups = np.append(groups, right)
-        return _bars(groups * BLOCK, np.concatenate(parts, axis=1))
+        return _bars(groups * self._block, np.concatenate(parts, axis=1))
 
 
 def _summed(values: Float64, start: NDArray[np.int64]) -> Float64:

@@ -78,14 +78,14 @@ class LevelMap(QWidget):
     def _room(self) -> QRectF:
         return QRectF(AXIS_WIDTH, 0, max(1, self.width() - AXIS_WIDTH), self.height())
 
-    def _nearest(self, step: float | Float64) -> NDArray[np.int64]:
-        """The last probe at or before each step, or the first of all."""
-        return np.clip(np.searchsorted(self._steps, step, side="right") - 1, 0, len(self._steps) - 1)
+    def _column(self, step: float | Float64) -> NDArray[np.int64]:
+        """The probe whose column holds each step: a column ends at its probe, so that the newest is seen."""
+        return np.minimum(np.searchsorted(self._steps, step), len(self._steps) - 1)
 
     def _compose(self, width: int) -> QImage:
         bounds = self.bounds()
         steps = (np.arange(width) + 0.5) / width * self._last_step
-        losses = np.array(self._columns)[self._nearest(steps)].T
+        losses = np.array(self._columns)[self._column(steps)].T
         if bounds is not None:
             low, high = np.log(bounds)
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -128,7 +128,7 @@ class LevelMap(QWidget):
         if not self._steps or not room.contains(where):
             self.readout_changed.emit("")
             return
-        i = int(self._nearest((where.x() - room.left()) / room.width() * self._last_step))
+        i = int(self._column((where.x() - room.left()) / room.width() * self._last_step))
         k = min(len(self._levels) - 1, int(where.y() / room.height() * len(self._levels)))
         said = self.tr("step {step} · t ≈ {t} · loss {loss}")
         self.readout_changed.emit(

@@ -90,16 +90,16 @@ class StepPlot(Plot):
             return
         self._lengths = lengths
         self.set_hint("" if any(lengths) else self._empty)
-        if not self._frozen and (not self._ranged.isValid() or self._ranged.elapsed() >= RANGE_EVERY):
-            left, right = 0.0, self.last_step()
-            self._draw(left, right)
+        if self._frozen:
+            self._draw(*self.getViewBox().viewRange()[0])
+            self._dirty = False
+            return
+        right = self.last_step()
+        self._draw(0.0, right)
+        self._dirty = self._ranged.isValid() and self._ranged.elapsed() < RANGE_EVERY  # to be fitted later
+        if not self._dirty:
             self._fit(right)
             self._ranged.start()
-            self._dirty = False
-        else:
-            left, right = self.getViewBox().viewRange()[0]
-            self._draw(left, right)
-            self._dirty = not self._frozen  # the range is still to be fitted
 
     def last_step(self) -> float:
         """The largest step of all curves, at least 1."""
@@ -172,7 +172,6 @@ class LossPlot(StepPlot):
         self.getViewBox().sigRangeChanged.connect(self._on_range)
         self.dress()
 
-    @Slot()
     def dress(self) -> None:
         super().dress()
         if hasattr(self, "_pennants"):  # the base class dresses before there are curves
@@ -253,7 +252,6 @@ class MetricPlot(StepPlot):
         self._line = curve(self)
         self.dress()
 
-    @Slot()
     def dress(self) -> None:
         super().dress()
         if hasattr(self, "_line"):

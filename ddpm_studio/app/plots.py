@@ -95,10 +95,13 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
         self.addItem(self._cross, ignoreBounds=True)
         self.getViewBox().sigRangeChangedManually.connect(self._on_moved)
         self.setMouseTracking(True)
-        theme().changed.connect(self.dress)
+        theme().changed.connect(self._on_theme)
         self.dress()
 
     @Slot()
+    def _on_theme(self) -> None:  # a slot that is overridden would outlive the widget
+        self.dress()
+
     def dress(self) -> None:
         """Put on the colours in force; a plot with curves extends this."""
         self.setBackground(color("panel"))

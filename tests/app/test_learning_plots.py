@@ -1,0 +1,313 @@
+"""Curves made short, and the panel that shows how learning goes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QAction
+
+from ddpm_studio.app.channels import MetricLog
+from ddpm_studio.app.curves import BLOCK, Summary, log_ticks, smooth
+from ddpm_studio.app.learning_plots import LearningPlots
+from ddpm_studio.app.theme import color, theme
+from ddpm_studio.diffusion.schedule import NoiseSchedule
+
+pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")  # a gap of the offscreen platform
+
+values_with_gaps = st.lists(
+    st.one_of(st.floats(-1e6, 1e6), st.sampled_from([float("nan"), float("inf"), -float("inf")])), max_size=400
+).map(np.array)
+
+
+# -- curves
+
+
+@given(values=values_with_gaps, cuts=st.lists(st.integers(0, 400), max_size=4), most=st.integers(1, 60), data=st.data())
+def test_every_piece_keeps_its_minimum_and_maximum(values, cuts, most, data):
+    values = values.astype(np.float64)
+    summary = Summary(block=4)
+    for cut in sorted(cuts):  # the curve grows
+        summary.update(values[:cut])
+    summary.update(values)
+    first = data.draw(st.integers(0, len(values)))
+    bars = summary.bars(values, first, len(values), most)
+    assert len(bars.start) <= 2 * most + 2
+    assert first == len(values) or bars.start[0] <= first
+    for k, (a, b) in enumerate(itertools.pairwise([*bars.start, len(values)])):
+        part = values[a:b]
+        part = part[np.isfinite(part)]
+        if len(part):
+            assert (bars.low[k], bars.high[k]) == (part.min(), part.max())
+            assert bars.mean[k] == pytest.approx(part.mean(), rel=1e-6, abs=1e-6)
+        else:
+            assert np.isnan([bars.low[k], bars.high[k], bars.mean[k]]).all()
+
+
+def test_a_rolled_back_curve_is_read_anew():
+    summary, values = Summary(), np.zeros(10 * BLOCK)
+    summary.update(values)
+    again = values.copy()
+    again[4 * BLOCK :] = 7
+    summary.update(again)
+    assert summary.bars(again, 0, len(again), 4).high.max() == 7
+    summary.update(again[: 2 * BLOCK])
+    assert summary.bars(again[: 2 * BLOCK], 0, 2 * BLOCK, 1).high.max() == 0
+
+
+@given(st.integers(3, 200), st.floats(0.5, 40))
+def test_smoothing_keeps_constants_and_shifts_nothing(n, span):
+    np.testing.assert_allclose(smooth(np.full(n, 3.0), span), 3)
+    peak = np.zeros(2 * n + 1)
+    peak[n] = 1
+    smoothed = smooth(peak, span)
+    np.testing.assert_allclose(smoothed, smoothed[::-1])
+    assert smoothed.argmax() == n or span > n / 3
+
+
+def test_smoothing_leaves_gaps_out():
+    values = np.array([1.0, np.nan, 1.0, np.inf, 1.0])
+    np.testing.assert_allclose(smooth(values, 1.0), 1)
+    assert np.isnan(smooth(np.full(4, np.nan), 2.0)).all()
+
+
+@given(st.floats(-8, 6), st.floats(0.01, 9))
+def test_log_ticks_are_few_and_inside(start, decades):
+    low, high = 10.0**start, 10.0 ** (start + decades)
+    ticks = log_ticks(low, high)
+    assert 1 <= len(ticks) <= 12
+    assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
+    assert ticks == sorted(ticks)
+
+
+# -- the panel
+
+
+def make_logs(steps: int) -> tuple[MetricLog, MetricLog]:
+    batch = MetricLog("step", "loss", "lr", "grad_norm", "images_per_second", capacity=max(16, steps + 1000))
+    rng = np.random.default_rng(0)
+    step = np.arange(1, steps + 1)
+    batch._buffer[0, :steps] = step
+    batch._buffer[1, :steps] = (0.1 + np.exp(-step / (steps / 3))) * rng.lognormal(0, 0.1, steps)
+    batch._buffer[2:, :steps] = 1e-3
+    batch._n = steps
+    probe = MetricLog("step", "train", "held_out")
+    for at in np.linspace(1, steps, 20):
+        loss = 0.1 + np.exp(-at / (steps / 3))
+        probe.append(at, loss, 1.05 * loss)
+    return batch, probe
+
+
+@pytest.fixture
+def panel(qtbot) -> LearningPlots:
+    made = LearningPlots()
+    qtbot.addWidget(made)
+    made.resize(300, 780)
+    with qtbot.waitExposed(made):
+        made.show()
+    return made
+
+
+def accent_pixels(widget) -> int:
+    image = widget.grab().toImage()
+    wanted = color("accent").rgb()
+    return sum(image.pixel(x, y) == wanted for x in range(0, image.width(), 2) for y in range(image.height()))
+
+
+def test_empty_panels_say_what_will_appear(panel):
+    panel.refresh()
+    assert panel.loss._hint.isVisible()
+    assert "once training" in panel.loss.accessibleDescription()
+    panel.set_logs(*make_logs(100))
+    assert not panel.loss._hint.isVisible()
+
+
+def test_the_loss_is_drawn_and_told(panel):
+    before = accent_pixels(panel.loss)
+    panel.set_logs(*make_logs(5000))
+    assert accent_pixels(panel.loss) > before + 50
+    assert panel.loss.accessibleDescription() == "Probe loss 0.15 at step 5,000, falling"
+    assert panel.legend.accessibleName() == "probe 0.15, held-out 0.157, batch"
+
+
+def test_a_long_curve_becomes_few_points_and_grows(panel):
+    batch, probe = make_logs(200_000)
+    panel.set_logs(batch, probe)
+    x, y = panel.loss._batch.getData()
+    assert 100 < len(x) < 4 * panel.width()
+    loss = batch.view("loss")
+    assert (y.min(), y.max()) == (loss.min(), loss.max())
+    batch.append(200_001, 5.0, 0, 0, 0)
+    panel.refresh()
+    assert panel.loss._batch.getData()[1].max() == 5
+    panel.loss.reset.emit()  # the range is fitted, else only twice a second
+    assert panel.loss.getViewBox().viewRange()[0] == [0, 200_001]
+    drawn = panel.loss._batch.getData()[0]
+    panel.refresh()  # nothing new, nothing done
+    assert panel.loss._batch.getData()[0] is drawn
+
+
+def test_values_that_are_no_numbers_are_left_out(panel):
+    batch, probe = make_logs(50)
+    for step, loss in ((51, np.nan), (52, np.inf), (53, -1.0), (54, 0.2)):
+        batch.append(step, loss, 0, 0, 0)
+    probe.append(54, np.nan, np.nan)
+    panel.set_logs(batch, probe)
+    assert panel.loss.accessibleDescription() == "Probe loss nan at step 54, not a number"
+    panel.log_button.click()
+    for curve in (panel.loss._batch, panel.loss._probe):
+        assert np.isfinite(curve.getData()[1]).all()
+
+
+def test_log_scale(qtbot, panel):
+    panel.set_logs(*make_logs(1000))
+    linear = panel.loss._probe.getData()[1]
+    qtbot.mouseClick(panel.log_button, Qt.MouseButton.LeftButton)
+    np.testing.assert_allclose(panel.loss._probe.getData()[1], np.log10(linear))
+    low, high = panel.loss.getViewBox().viewRange()[1]
+    assert -2 < low < -0.7 < 0 < high < 0.5
+    axis = panel.loss.getAxis("left")
+    assert axis.tickStrings([-1.0, 0.0], 1, None) == ["0.1", "1"]
+
+
+def test_smoothing_adds_a_line(panel):
+    panel.set_logs(*make_logs(1000))
+    assert len(panel.loss._smoothed.getData()[0]) == 0
+    strong = panel.findChild(QAction, "strong")
+    strong.trigger()
+    assert len(panel.loss._smoothed.getData()[0]) > 50
+    assert panel.smoothing_button.isChecked()
+    panel.findChild(QAction, "off").trigger()
+    assert len(panel.loss._smoothed.getData()[0]) == 0
+
+
+def test_hover_reads_the_curves(qtbot, panel):
+    panel.set_logs(*make_logs(1000))
+    panel.add_flag(900, "rate ×3 at 900")
+    assert panel.readout.text() == "rate ×3 at 900"
+    view = panel.loss.getViewBox()
+    qtbot.mouseMove(panel.loss.viewport(), view.sceneBoundingRect().center().toPoint())
+    assert panel.readout.text().startswith("step 5")
+    assert "probe" in panel.readout.text()
+    assert "batch" in panel.readout.text()
+    qtbot.mouseMove(panel.loss.viewport(), QPoint(2, 2))
+    assert panel.readout.text() == "rate ×3 at 900"
+
+
+def test_a_zoomed_plot_stays_until_double_clicked(qtbot, panel):
+    batch, probe = make_logs(1000)
+    panel.set_logs(batch, probe)
+    view = panel.loss.getViewBox()
+    view.setRange(xRange=(100, 200), yRange=(0, 1), padding=0)
+    view.sigRangeChangedManually.emit([True, True])
+    for step in range(1001, 1200):
+        batch.append(step, 0.1, 0, 0, 0)
+    panel.refresh()
+    assert view.viewRange()[0] == [100, 200]
+    qtbot.mouseDClick(panel.loss.viewport(), Qt.MouseButton.LeftButton)
+    assert view.viewRange()[0] == [0, 1199]
+
+
+def test_flags_follow_the_logs(panel):
+    panel.set_logs(*make_logs(100))
+    panel.add_flag(10, "a")
+    panel.add_flag(20, "b")
+    assert list(panel.loss._pennants.getData()[0]) == [10, 20]
+    panel.set_logs(*make_logs(100))
+    assert len(panel.loss._pennants.getData()[0]) == 0
+    assert panel.readout.text() == ""
+
+
+def test_loss_by_noise_level(qtbot, panel):
+    levels = np.array([100.0, 500.0, 900.0])
+    assert panel.levels.bounds() is None
+    panel.add_probe(100, levels, np.array([1.0, 0.1, 0.01]))
+    panel.add_probe(200, levels, np.array([0.5, 0.1, 0.01]))
+    image = panel.levels.grab().toImage()
+    room = panel.levels._room().toRect()
+    top, bottom = (image.pixelColor(room.center().x(), y) for y in (room.top() + 5, room.bottom() - 5))
+    assert top.red() > 200  # yellow: the loss is high
+    assert bottom.red() < 100
+    qtbot.mouseMove(panel.levels, QPoint(room.right() - 3, room.bottom() - 3))
+    assert panel.levels_caption.text() == "step 200 · t ≈ 900 · loss 0.01"
+    panel.add_probe(150, levels, np.array([0.7, 0.1, 0.01]))  # after a roll-back
+    assert panel.levels._steps == [100, 150]
+
+
+def test_the_schedule_moves_with_its_settings(panel):
+    panel.set_schedule(NoiseSchedule.linear())
+    plot = panel.schedule
+    x, y = plot._first.getData()
+    assert (len(x), y[0]) == (1001, 1)
+    assert plot.legend.accessibleName() == "√ᾱ signal, √(1−ᾱ) noise"
+    assert not plot.warning.isVisible()
+    panel.set_schedule(NoiseSchedule.linear(300))
+    assert len(plot._first.getData()[0]) == 301
+    assert plot.warning.isVisible()
+    assert "22 % of the picture" in plot.warning.text()
+    panel.set_level(170)
+    assert plot._level.value() == 170
+    panel.set_schedule(NoiseSchedule.geometric(50))
+    assert plot.legend.accessibleName() == "α signal, σ noise"
+
+
+@pytest.mark.parametrize("choice", ["log_snr", "beta", "signal"])
+@pytest.mark.parametrize("name", ["linear", "cosine", "flow", "geometric"])
+def test_every_schedule_has_every_curve(qtbot, panel, name, choice):
+    panel.set_schedule(getattr(NoiseSchedule, name)(40))
+    qtbot.mouseClick(panel.schedule.choice.findChild(object, choice), Qt.MouseButton.LeftButton)
+    x, y = panel.schedule._first.getData()
+    assert len(x) >= 38
+    assert np.isfinite(y).all()
+
+
+def test_more_curves_unfold(qtbot, panel):
+    panel.set_logs(*make_logs(100))
+    assert not panel.chosen_metric.isVisible()
+    qtbot.mouseClick(panel.more_button, Qt.MouseButton.LeftButton)
+    assert panel.chosen_metric.isVisible()
+    assert panel.chosen_metric._line.getData()[1][0] == 1e-3
+    qtbot.mouseClick(panel.metric_choice.findChild(object, "grad_norm"), Qt.MouseButton.LeftButton)
+    assert panel.metric_readout.text() == "Norm of the gradient"
+    qtbot.mouseClick(panel.more_button, Qt.MouseButton.LeftButton)
+    assert not panel.chosen_metric.isVisible()
+
+
+def test_a_wheel_belongs_to_the_panel_that_scrolls(qtbot, panel):
+    panel.set_logs(*make_logs(100))
+    before = panel.loss.getViewBox().viewRange()
+    panel.loss.wheelEvent(wheel := FakeWheel())
+    assert wheel.ignored
+    assert panel.loss.getViewBox().viewRange() == before
+
+
+class FakeWheel:
+    """A wheel event without Ctrl."""
+
+    ignored = False
+
+    def modifiers(self) -> Qt.KeyboardModifier:
+        return Qt.KeyboardModifier.NoModifier
+
+    def ignore(self) -> None:
+        self.ignored = True
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_follows_the_theme(panel, scheme):
+    panel.set_logs(*make_logs(100))
+    theme().prefer(scheme)
+    image = panel.loss.grab().toImage()
+    assert image.pixelColor(image.width() - 2, 1) == color("panel")
+    assert panel.loss._probe.opts["pen"].color() == color("accent")
+    theme().prefer("system")
+
+
+def test_a_hidden_panel_does_nothing(panel):
+    panel.hide()
+    panel.set_logs(*make_logs(100))
+    assert len(panel.loss._probe.getData()[0]) == 0
