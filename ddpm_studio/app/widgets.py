@@ -280,11 +280,12 @@ class Segmented(QWidget):
             at += step
         if 0 <= at < len(buttons):
             buttons[at].click()
-            buttons[at].setFocus(Qt.FocusReason.TabFocusReason)
 
     @Slot(QAbstractButton, bool)
     def _on_toggled(self, button: QAbstractButton, on: bool) -> None:
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus if on else Qt.FocusPolicy.NoFocus)
+        if on and any(other.hasFocus() for other in self._buttons.values()):
+            button.setFocus()
 
     @Slot(QAbstractButton)
     def _on_clicked(self, button: QAbstractButton) -> None:
