@@ -19,7 +19,7 @@ from ddpm_studio.diffusion.tape import Frame
 MARGIN = 2 * GRID  # px round the pictures
 MOST = 400  # pictures shown at once
 LEAST_RANGE = 2.5  # the plane shows at least -2.5 … 2.5
-RADIUS = 1.7  # px, particles
+RADIUS = 1.5  # px, particles (a disc then touches 5 x 5 pixels)
 _STEPS = 32  # of particle density for each particle, in the colour table
 
 
