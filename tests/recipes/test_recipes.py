@@ -222,6 +222,13 @@ def test_a_wrong_value_is_named_in_a_sentence(values: dict[str, Any], where: str
     assert str(caught.value) == f"{where}: {text}"
 
 
+def test_as_many_sampling_steps_as_levels_and_no_more() -> None:
+    for T in (2, 10, 77):
+        Recipe.parse({"schedule": {"kind": "cosine", "steps": T}, "sampler": {"kind": "ddim", "steps": T}})
+        with pytest.raises(RecipeError, match=f"sampler.steps: {T + 1} sampling steps do not fit"):
+            Recipe.parse({"schedule": {"kind": "cosine", "steps": T}, "sampler": {"kind": "ddim", "steps": T + 1}})
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         Recipe.parse({"training": {"batch": 0, "steps": "x"}, "nope": 1, "sampler": {"kind": "y"}})
