@@ -60,12 +60,12 @@ class Particles:
         stride = width + 2 * pad
         rows = (top[:, None] + near + pad).astype(np.int64)
         columns = (left[:, None] + near + pad).astype(np.int64)
-        flat = rows[:, :, None] * stride + columns[:, None, :]
-        density = np.bincount(flat.ravel(), weight.ravel(), minlength=stride * (height + 2 * pad))
-        density = density.reshape(-1, stride)[pad : pad + height, pad : pad + width]
-        hit = density > 0
-        self.pixels = np.zeros((height, width), np.uint32)
-        self.pixels[hit] = _table(tint)[np.minimum(density[hit] * _STEPS, 255).astype(np.uint8)]
+        flat = (rows[:, :, None] * stride + columns[:, None, :]).ravel()
+        density = np.bincount(flat, weight.ravel(), minlength=1)
+        padded = np.zeros((height + 2 * pad, stride), np.uint32)
+        # Only touched pixels are looked at: most of a large screen is empty.
+        padded.ravel()[flat] = _table(tint)[np.minimum(density[flat] * _STEPS, 255).astype(np.uint8)]
+        self.pixels = padded[pad : pad + height, pad : pad + width].copy()
         form = QImage.Format.Format_ARGB32_Premultiplied
         self.image = QImage(self.pixels.data, width, height, 4 * width, form)
 
