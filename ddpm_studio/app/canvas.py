@@ -244,6 +244,8 @@ class PointCanvas(FrameCanvas):
 
     def set_data(self, points: NDArray[Any] | None) -> None:
         """The data (M, 2) behind the particles; the view covers all of it."""
+        if points is self._data:
+            return
         self._data = points
         most = float(np.abs(points).max()) if points is not None and len(points) else 0.0
         self._range = max(LEAST_RANGE, 1.2 * most)

@@ -44,8 +44,9 @@ class FrameStrip(QWidget):
 
     def set_range(self, reach: float) -> None:
         """The plane that thumbnails of points show: -reach … reach."""
-        self._range = reach
-        self.redraw()
+        if reach != self._range:
+            self._range = reach
+            self.redraw()
 
     def places(self) -> list[tuple[int, QRect]]:
         """(frame index, place) of each thumbnail, from x_T to x_0."""
