@@ -24,6 +24,7 @@ from ddpm_studio.training.events import (
     StepDone,
     StepSkipped,
     TapeFinished,
+    ThreadsChanged,
     Waiting,
 )
 from ddpm_studio.training.trainer import sample, train
@@ -152,6 +153,8 @@ def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
             record.add_event(
                 event.step, "setting_changed", {"setting": event.setting, "old": event.old, "new": event.new}
             )
+        case ThreadsChanged():
+            record.add_event(event.step, "threads_changed", {"threads": event.threads})
         case Started():
             record.add_event(
                 event.resumed_at,

@@ -39,6 +39,7 @@ from ddpm_studio.training.events import (
     Started,
     StepSkipped,
     TapeFinished,
+    ThreadsChanged,
     Waiting,
 )
 
@@ -429,6 +430,9 @@ class MainWindow(QMainWindow):
             case RolledBack():
                 text = self.tr("Back to step {0:,} with the learning rate × {1:g}: {2}.")
                 self.banner.show_notice(text.format(event.step, event.rate_scale, event.reason))
+            case ThreadsChanged():
+                one = self.tr("Other programs use the processor: learning goes on with one thread")
+                self.status.message.set_text(one if event.threads == 1 else self.tr("Trying all threads again"))
             case TapeFinished() if event.purpose == "sample":
                 self.status.message.set_text(self.tr("Sampled in {0:.1f} s").format(event.seconds))
             case Finished():

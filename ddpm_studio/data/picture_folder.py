@@ -68,7 +68,7 @@ def read_picture_folder(
 
     Where every picture lies in one of two or more immediate subfolders, these are the classes. Where all are grey, C is
     1. Files that cannot be read are left out and counted in ``notes``.
-    Raises DataError below two pictures that can be read or where all would be too large, Cancelled when ``progress`` says so.
+    Raises DataError below two readable pictures or where all would be too large, Cancelled when ``progress`` says so.
     """
     height, width = height or width or DEFAULT_SIDE, width or height or DEFAULT_SIDE
     paths = find_pictures(folder)

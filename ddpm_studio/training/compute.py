@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class ComputePlan:
     channels_last: bool
     threads: int
     reason: str = ""
+    single_seconds: float = math.inf  # of a training step with one thread, if threads may change
 
     def describe(self) -> str:
         """For the status bar: "CPU, bf16, 2 threads"."""
@@ -102,40 +104,44 @@ def choose_plan(recipe: Recipe, network: nn.Module, shape: Sequence[int], precis
         DeviceError: see ``pick_device``.
     """
     device = pick_device(recipe.compute.device)
-    layout = len(shape) == 3  # pictures
+    pictures = len(shape) == 3
     # Sharing a network of points among threads costs more than it gains: they wait for each other.
-    threads = recipe.compute.threads or (available_cores() if layout else 1)
+    threads = recipe.compute.threads or (available_cores() if pictures else 1)
     prepare_thread(threads)
+    exact, fast = (ComputePlan(device, p, pictures, threads) for p in ("float32", "bfloat16"))
+    bench = _Benchmark(network, shape)
     wish = precision or recipe.compute.precision
     if wish != "auto":
-        return ComputePlan(device, wish, layout, threads, "as asked" if precision is None else "as this run began")
-    if not layout:
-        return ComputePlan(device, "float32", False, threads, "points are too small to gain from bfloat16")
-    plans = [ComputePlan(device, p, layout, threads) for p in ("float32", "bfloat16")]
-    reason, pays = _bfloat16_pays(plans[0], plans[1], network, shape, recipe.training.batch)
-    return ComputePlan(device, "bfloat16" if pays else "float32", layout, threads, reason)
+        plan = exact if wish == "float32" else fast
+        plan = replace(plan, reason="as asked" if precision is None else "as this run began")
+    elif not pictures:
+        plan = replace(exact, reason="points are too small to gain from bfloat16")
+    else:
+        reason, pays = bench.compare(exact, fast, recipe.training.batch)
+        plan = replace(fast if pays else exact, reason=reason)
+    if device.type == "cpu" and threads > 1 and recipe.compute.threads is None:
+        plan = replace(plan, single_seconds=bench.single_thread_step(plan, recipe.training.batch))
+    return plan
 
 
-def _bfloat16_pays(
-    exact: ComputePlan, fast: ComputePlan, network: nn.Module, shape: Sequence[int], batch: int
-) -> tuple[str, bool]:
-    """Time one training step in both precisions and compare their gradients; under a second in all."""
-    if exact.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return "this CPU has no bfloat16 instructions", False
-    network = deepcopy(network)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for p in network.parameters():  # zero-initialised layers would hide what lies before them
-            if not p.any():
-                p.copy_(torch.randn(p.shape, generator=generator) * 0.02)
+class _Benchmark:
+    """Times training steps of a copy of the network; under a second in all."""
 
-    def step(plan: ComputePlan, count: int) -> tuple[float, Tensor]:
+    def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
+        self._network, self._shape = deepcopy(network), shape
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for p in self._network.parameters():  # zero-initialised layers would hide what lies before them
+                if not p.any():
+                    p.copy_(torch.randn(p.shape, generator=generator) * 0.02)
+
+    def step(self, plan: ComputePlan, count: int) -> tuple[float, Tensor]:
         """Seconds for forward and backward, and the gradient as one vector."""
-        net = plan.place(network)
+        net = plan.place(self._network)
         g = torch.Generator().manual_seed(1)
-        x = torch.randn(count, *shape, generator=g).to(plan.device)
+        x = torch.randn(count, *self._shape, generator=g).to(plan.device)
         t = (1000 * torch.rand(count, generator=g)).to(plan.device)
-        goal = torch.randn(count, *shape, generator=g).to(plan.device)
+        goal = torch.randn(count, *self._shape, generator=g).to(plan.device)
         net.zero_grad(set_to_none=True)
         start = time.perf_counter()
         (plan.call(net)(x, t) - goal).square().mean().backward()  # type: ignore[no-untyped-call]
@@ -144,17 +150,72 @@ def _bfloat16_pays(
             torch.cuda.synchronize()
         return time.perf_counter() - start, grad
 
-    # A CPU without the instructions can be 50 times slower in bfloat16: find out on two pictures.
-    step(exact, 2), step(fast, 2)
-    if step(fast, 2)[0] > 3 * step(exact, 2)[0] + 0.02:
-        return "bfloat16 is slower here", False
-    count = min(batch, 32)
-    slow = [step(exact, count) for _ in range(3)]
-    quick = [step(fast, count) for _ in range(3)]
-    gain = min(s for s, _ in slow) / min(s for s, _ in quick)
-    agreement = float(torch.cosine_similarity(slow[-1][1], quick[-1][1], dim=0))
-    if not agreement > 0.99:
-        return f"bfloat16 gives another gradient here (cosine {agreement:.3f})", False
-    if gain < 1.1:
-        return f"bfloat16 gains too little here ({gain:.2f}×)", False
-    return f"bfloat16 is {gain:.1f}× faster here and agrees (cosine {agreement:.4f})", True
+    def compare(self, exact: ComputePlan, fast: ComputePlan, batch: int) -> tuple[str, bool]:
+        """Whether bfloat16 pays here, and why."""
+        if exact.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return "this CPU has no bfloat16 instructions", False
+        # A CPU without fast ones can be 50 times slower in bfloat16: find out on two pictures.
+        for plan in (exact, fast):
+            self.step(plan, 2)
+        if self.step(fast, 2)[0] > 3 * self.step(exact, 2)[0] + 0.02:
+            return "bfloat16 is slower here", False
+        count = min(batch, 32)
+        slow = [self.step(exact, count) for _ in range(3)]
+        quick = [self.step(fast, count) for _ in range(3)]
+        gain = min(s for s, _ in slow) / min(s for s, _ in quick)
+        agreement = float(torch.cosine_similarity(slow[-1][1], quick[-1][1], dim=0))
+        if not agreement > 0.99:
+            return f"bfloat16 gives another gradient here (cosine {agreement:.3f})", False
+        if gain < 1.1:
+            return f"bfloat16 gains too little here ({gain:.2f}×)", False
+        return f"bfloat16 is {gain:.1f}× faster here and agrees (cosine {agreement:.4f})", True
+
+    def single_thread_step(self, plan: ComputePlan, batch: int) -> float:
+        """Seconds of a training step with one thread, from a quarter of the batch."""
+        count = max(batch // 4, 1)
+        torch.set_num_threads(1)
+        try:
+            seconds = min(self.step(plan, count)[0] for _ in range(2))
+        finally:
+            torch.set_num_threads(plan.threads)
+        return seconds * batch / count
+
+
+class ThreadGovernor:
+    """Falls back to one thread while other programs need the processor.
+
+    Threads that share an operation wait for each other; when one of them has to wait for its turn on the
+    processor, all do, and training becomes ten to a hundred times slower than with one thread. So when
+    steps take longer than one thread would need, one thread goes on, and later all are tried again.
+    Only where the recipe leaves the number of threads open: results of different numbers of threads differ
+    in the last bit.
+    """
+
+    LOOK = 1.0  # seconds of steps that are judged together
+    RETRY = 20.0  # seconds with one thread before all are tried again
+
+    def __init__(self, plan: ComputePlan) -> None:
+        self._plan = plan
+        self.threads = plan.threads
+        self._recent: list[float] = []
+        self._alone = 0.0
+
+    def observe(self, seconds: float) -> int | None:
+        """A step took this long; returns the new number of threads if it has just changed."""
+        if not math.isfinite(self._plan.single_seconds):
+            return None
+        if self.threads == 1:
+            self._alone += seconds
+            return self._change(self._plan.threads) if self._alone > self.RETRY else None
+        self._recent.append(seconds)
+        if sum(self._recent) < self.LOOK or len(self._recent) < 5:
+            return None
+        typical = sorted(self._recent)[len(self._recent) // 2]
+        self._recent.clear()
+        return self._change(1) if typical > 1.5 * self._plan.single_seconds else None
+
+    def _change(self, threads: int) -> int:
+        torch.set_num_threads(threads)
+        self.threads, self._alone = threads, 0.0
+        self._recent.clear()
+        return threads

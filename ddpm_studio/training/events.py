@@ -106,6 +106,14 @@ class SettingChanged:
 
 
 @dataclass(frozen=True)
+class ThreadsChanged:
+    """Other programs need the processor (``threads`` 1), or all threads are tried again."""
+
+    step: int
+    threads: int
+
+
+@dataclass(frozen=True)
 class CheckpointDue:
     """The state is whole and should be saved now, before the generator is asked to go on."""
 
@@ -150,6 +158,7 @@ Event = (
     | TapeGrew
     | TapeFinished
     | SettingChanged
+    | ThreadsChanged
     | CheckpointDue
     | Paused
     | Resumed

@@ -20,6 +20,7 @@ from ddpm_studio.recipes import Recipe
 from ddpm_studio.recipes.recipe import DDIM
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import VALUE_RANGES, Session, snapshot
+from ddpm_studio.training.compute import ThreadGovernor
 from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, SampleRequest, SaveRequest
 from ddpm_studio.training.ema import update_ema
 from ddpm_studio.training.events import (
@@ -33,6 +34,7 @@ from ddpm_studio.training.events import (
     Started,
     StepDone,
     StepSkipped,
+    ThreadsChanged,
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
@@ -80,7 +82,7 @@ def train(
     watch = _Watch(session, control)
     good, bad, skipped, roll_backs = snapshot(session), 0, 0, 0
     saved_at = good_at = begun
-    trained, rate = 0.0, _Rate()
+    trained, rate, governor = 0.0, _Rate(), ThreadGovernor(session.plan)
     yield from watch.look(trained)
 
     while session.step < last_step and not control.stopping:
@@ -91,6 +93,9 @@ def train(
         loss, grad_norm = _step(session)
         spent = clock() - start
         trained += spent
+        threads = governor.observe(spent)
+        if threads is not None:
+            yield ThreadsChanged(session.step, threads)
         if math.isfinite(loss) and math.isfinite(grad_norm):
             bad = 0
             batch = session.recipe.training.batch
