@@ -31,33 +31,111 @@ def _(text: str) -> str:
 MENUS = ("Run", "Playback", "View", "Help")
 
 ACTIONS = (
-    ActionSpec("run.start", "Run", _("Start"), _("Start a new run with this recipe"), "_on_start", "Ctrl+Return", "play"),
-    ActionSpec("run.resume", "Run", _("Resume"), _("Go on with the run on screen"), "_on_resume", "Ctrl+Shift+Return", "play"),
-    ActionSpec("run.pause", "Run", _("Pause"), _("Pause the training; nothing is lost"), "_on_pause", "Ctrl+P", "pause"),
-    ActionSpec("run.stop", "Run", _("Stop"), _("Stop after this step and keep everything"), "_on_stop", "Ctrl+.", "square"),
     ActionSpec(
-        "run.sample_now", "Run", _("Sample now"), _("Sample with the weights of this moment"), "_on_sample", "Ctrl+G", "sparkles"
+        "run.start", "Run", _("Start"), _("Start a new run with this recipe"), "_on_start", "Ctrl+Return", "play"
     ),
-    ActionSpec("run.save", "Run", _("Save now"), _("Save the whole state of the training"), "_on_save", "Ctrl+S", "save"),
-    ActionSpec("run.open", "Run", _("Open run…"), _("Open the folder of a run"), "on_open_run", "Ctrl+O", "folder-open"),
-    ActionSpec("run.save_as", "Run", _("Save run as…"), _("Copy the run on screen to another place"), "on_save_run_as", "Ctrl+Shift+S"),
+    ActionSpec(
+        "run.resume", "Run", _("Resume"), _("Go on with the run on screen"), "_on_resume", "Ctrl+Shift+Return", "play"
+    ),
+    ActionSpec(
+        "run.pause", "Run", _("Pause"), _("Pause the training; nothing is lost"), "_on_pause", "Ctrl+P", "pause"
+    ),
+    ActionSpec(
+        "run.stop", "Run", _("Stop"), _("Stop after this step and keep everything"), "_on_stop", "Ctrl+.", "square"
+    ),
+    ActionSpec(
+        "run.sample_now",
+        "Run",
+        _("Sample now"),
+        _("Sample with the weights of this moment"),
+        "_on_sample",
+        "Ctrl+G",
+        "sparkles",
+    ),
+    ActionSpec(
+        "run.save", "Run", _("Save now"), _("Save the whole state of the training"), "_on_save", "Ctrl+S", "save"
+    ),
+    ActionSpec(
+        "run.open", "Run", _("Open run…"), _("Open the folder of a run"), "on_open_run", "Ctrl+O", "folder-open"
+    ),
+    ActionSpec(
+        "run.save_as",
+        "Run",
+        _("Save run as…"),
+        _("Copy the run on screen to another place"),
+        "on_save_run_as",
+        "Ctrl+Shift+S",
+    ),
     ActionSpec("recipe.open", "Run", _("Open recipe…"), _("Read a recipe from a TOML file"), "on_open_recipe"),
     ActionSpec("recipe.save_as", "Run", _("Save recipe as…"), _("Write this recipe to a TOML file"), "on_save_recipe"),
-    ActionSpec("data.open_folder", "Run", _("Open pictures…"), _("Learn a folder of pictures"), "on_open_pictures", "", "images"),
+    ActionSpec(
+        "data.open_folder",
+        "Run",
+        _("Open pictures…"),
+        _("Learn a folder of pictures"),
+        "on_open_pictures",
+        "",
+        "images",
+    ),
     ActionSpec("app.quit", "Run", _("Quit"), _("Close the window; a running training is saved"), "_on_quit", "Ctrl+Q"),
     ActionSpec("playback.play", "Playback", _("Play"), _("Play from noise to picture"), "", "Space", "play"),
     ActionSpec("playback.to_noise", "Playback", _("To noise"), _("Go to the noise x_T"), "", "Home", "skip-back"),
-    ActionSpec("playback.step_back", "Playback", _("Step back"), _("One frame towards the noise"), "", "Left", "step-back"),
-    ActionSpec("playback.step_forward", "Playback", _("Step forward"), _("One frame towards the picture"), "", "Right", "step-forward"),
+    ActionSpec(
+        "playback.step_back", "Playback", _("Step back"), _("One frame towards the noise"), "", "Left", "step-back"
+    ),
+    ActionSpec(
+        "playback.step_forward",
+        "Playback",
+        _("Step forward"),
+        _("One frame towards the picture"),
+        "",
+        "Right",
+        "step-forward",
+    ),
     ActionSpec("playback.to_image", "Playback", _("To picture"), _("Go to the picture x_0"), "", "End", "skip-forward"),
-    ActionSpec("playback.loop", "Playback", _("Loop"), _("Play again from the noise"), "", "L", "repeat", checkable=True),
-    ActionSpec("playback.save_as", "Playback", _("Save pictures as…"), _("Save this process as a picture, GIF, video or array"), "on_save_tape", "Ctrl+E", "download"),
-    ActionSpec("view.theme_system", "View", _("Theme of the system"), _("Light or dark as the system has it"), "_on_theme_system", checkable=True),
-    ActionSpec("view.theme_light", "View", _("Light"), _("Light colours"), "_on_theme_light", "", "sun", checkable=True),
+    ActionSpec(
+        "playback.loop", "Playback", _("Loop"), _("Play again from the noise"), "", "L", "repeat", checkable=True
+    ),
+    ActionSpec(
+        "playback.save_as",
+        "Playback",
+        _("Save pictures as…"),
+        _("Save this process as a picture, GIF, video or array"),
+        "on_save_tape",
+        "Ctrl+E",
+        "download",
+    ),
+    ActionSpec(
+        "view.theme_system",
+        "View",
+        _("Theme of the system"),
+        _("Light or dark as the system has it"),
+        "_on_theme_system",
+        checkable=True,
+    ),
+    ActionSpec(
+        "view.theme_light", "View", _("Light"), _("Light colours"), "_on_theme_light", "", "sun", checkable=True
+    ),
     ActionSpec("view.theme_dark", "View", _("Dark"), _("Dark colours"), "_on_theme_dark", "", "moon", checkable=True),
-    ActionSpec("view.reset_layout", "View", _("Reset layout"), _("Put all panels back in their places"), "_on_reset_layout", "", "rotate-ccw"),
-    ActionSpec("help.about", "Help", _("About DDPM Studio"), _("Version, licences, where things are stored"), "on_about", "F1", "info"),
-)  # fmt: skip
+    ActionSpec(
+        "view.reset_layout",
+        "View",
+        _("Reset layout"),
+        _("Put all panels back in their places"),
+        "_on_reset_layout",
+        "",
+        "rotate-ccw",
+    ),
+    ActionSpec(
+        "help.about",
+        "Help",
+        _("About DDPM Studio"),
+        _("Version, licences, where things are stored"),
+        "on_about",
+        "F1",
+        "info",
+    ),
+)
 
 
 def make_actions(window: QObject, files: QObject) -> dict[str, QAction]:
@@ -84,4 +162,5 @@ def set_icons(actions: dict[str, QAction]) -> None:
     assert theme()
     for spec in ACTIONS:
         if spec.icon:
-            actions[spec.id].setIcon(icon(spec.icon))
+            actions[spec.id].setProperty("icon_name", spec.icon)  # buttons draw it themselves
+            actions[spec.id].setIcon(icon(spec.icon))  # menus

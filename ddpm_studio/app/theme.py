@@ -93,7 +93,7 @@ LIGHT = Colors(
 
 
 class Theme(QObject):
-    """The scheme in force; ``changed`` is emitted after every widget has its new palette."""
+    """The scheme in force. ``changed`` comes before widgets have their new palettes: those follow one turn of the loop later."""
 
     changed = Signal()
 
@@ -198,7 +198,6 @@ def _load_fonts(app: QApplication) -> None:
     if "Inter" in QFontDatabase.families():
         font = QFont("Inter")
         font.setPointSizeF(10.0)
-        font.setFeature(QFont.Tag("tnum"), 1)
         app.setFont(font)
 
 

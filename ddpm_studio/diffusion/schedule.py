@@ -141,7 +141,7 @@ class NoiseSchedule:
                 raise ValueError(f"β at level {t} is {beta:g}; it must lie between 0 and 1")
         # 1 - prod(1 - β) loses digits at the first levels; expm1 of the sum of logs does not.
         log_alpha_bar = np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
-        return cls(np.exp(log_alpha_bar / 2), np.sqrt(-np.expm1(log_alpha_bar)))
+        return cls(np.exp(log_alpha_bar / 2), np.sqrt(np.abs(np.expm1(log_alpha_bar))))
 
     @classmethod
     def from_sigmas(cls, sigmas: Float64) -> NoiseSchedule:
