@@ -135,6 +135,14 @@ def test_progress_counts_and_cancels(tmp_path: Path) -> None:
         open_dataset(str(tmp_path), progress=lambda done, total: done < 3)
 
 
+def test_more_than_memory_holds_is_refused_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ddpm_studio.data.picture_folder._MOST_PIXELS", 2 * 32 * 32)
+    for index in range(3):
+        (tmp_path / f"{index}.png").touch()
+    with pytest.raises(DataError, match="3 pictures, too many for memory at 32 x 32"):
+        open_dataset(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["one.png", "table.csv", "nowhere"])
 def test_other_paths_are_refused(tmp_path: Path, name: str) -> None:
     save(tmp_path / "one.png")

@@ -123,6 +123,12 @@ def test_one_file_of_pictures_at_another_size(tmp_path: Path) -> None:
     assert dataset.name == "digits.bin"
 
 
+def test_labels_beside_one_file_are_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "train-images-idx3-ubyte", pictures(10))
+    write(tmp_path / "train-labels-idx1-ubyte", np.arange(10, dtype=np.uint8) % 2)
+    assert open_dataset(str(path)).classes == ("0", "1")
+
+
 def test_labels_are_not_pictures(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds labels"):
         open_dataset(str(write(tmp_path / "labels", np.zeros(5, np.uint8))))
