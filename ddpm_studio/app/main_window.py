@@ -61,7 +61,9 @@ class MainWindow(QMainWindow):
         self.setObjectName("main_window")
         self.setWindowTitle("DDPM Studio")
         self.setMinimumSize(1024, 640)
-        self.resize(1280, 800)
+        self.setDocumentMode(True)
+        room = self.screen().availableSize()
+        self.resize(min(1440, room.width() - 32), min(900, room.height() - 64))
         self.setAcceptDrops(True)
         self.settings = WindowSettings()
         self.heartbeat = Heartbeat(self)
@@ -198,6 +200,7 @@ class MainWindow(QMainWindow):
             self.resizeDocks([self.docks["recipe"], self.docks["learning"]], [276, 312], Qt.Orientation.Horizontal)
             self.resizeDocks([self.docks["learning"], self.docks["runs"]], [540, 160], Qt.Orientation.Vertical)
             self._default_layout = self.saveState()
+            self.view.setFocus()
             layout = self.settings.layout()
             if layout is not None:
                 self.restoreGeometry(layout[0])
@@ -563,6 +566,9 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_slow_clock(self) -> None:
         self.status.refresh()
+        step = self.controller.channels.batch.last("step")
+        if self.controller.training and step is not None:
+            self.runs_panel.set_active_step(int(step))
 
     @Slot(int, object)
     def _on_level(self, t: int, frame: Frame | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,9 @@ class RunsModel(QAbstractListModel):
             self.beginResetModel()
             self._rows, self._missing = list(rows), missing
             self.endResetModel()
+
+    def rows(self) -> list[RunRow]:
+        return self._rows
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         return 0 if parent.isValid() else len(self._rows)
@@ -226,6 +229,11 @@ class RunsPanel(QWidget):
         if current is not None and self.current() is None:
             self.set_current(current.path)
         self._offer_actions()
+
+    def set_active_step(self, step: int) -> None:
+        """The run in training has come this far."""
+        rows = [replace(row, step=step) if row.active else row for row in self.model.rows()]
+        self.model.set_rows(rows)
 
     def current(self) -> RunRow | None:
         row: RunRow | None = self.view.currentIndex().data(RUN_ROLE)

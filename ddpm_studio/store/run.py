@@ -140,10 +140,16 @@ def summarize(run: Run) -> RunSummary:
     except RecordError:
         pass
     try:
-        title = run.recipe().title
+        title = _display_name(run.name, run.recipe().title)
     except RunError:
         title = run.name
     return RunSummary(run, title, step, loss, datetime.fromtimestamp(run.record_file.stat().st_mtime))
+
+
+def _display_name(folder: str, title: str) -> str:
+    """The recipe's title with the time of the start, unless the user gave the folder a name."""
+    made = re.search(r"-\d{8}-(\d\d)(\d\d)\d\d(-\d+)?$", folder)
+    return f"{title}, {made[1]}:{made[2]}" if made else folder
 
 
 def _slug(name: str) -> str:
