@@ -143,7 +143,7 @@ def train(
     else:
         wanted = _recipe(recipe, set_ or [], seed, device)
         if steps is not None:
-            wanted = wanted.with_settings({"training.steps": steps})
+            wanted = _changed(wanted, {"training.steps": steps})
         run = Run.create(wanted, out)
     console.print(f"Run: {run.path}", markup=False, soft_wrap=True)
     from ddpm_studio.engine import run_training
@@ -173,7 +173,15 @@ def _recipe(source: str, changes: list[str], seed: int | None, device: str | Non
         settings["seed"] = seed
     if device is not None:
         settings["compute.device"] = device
-    return recipe.with_settings(settings) if settings else recipe
+    return _changed(recipe, settings)
+
+
+def _changed(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
+    """A recipe with what was asked for on the command line; a wrong wish is wrong usage."""
+    try:
+        return recipe.with_settings(settings)
+    except RecipeError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _show_training(events: Iterator[Event]) -> int:
@@ -281,7 +289,7 @@ def sample(
         changes["sampler.eta"] = eta
     if sampler is not None and sampler not in kinds_of("sampler"):
         raise typer.BadParameter(f"{sampler} is none of {', '.join(kinds_of('sampler'))}")
-    settings = recipe.with_settings(changes).sampler
+    settings = _changed(recipe, changes | ({} if device is None else {"compute.device": device})).sampler
     request = SampleRequest(count, recipe.seed if seed is None else seed, "ema", settings)
     from ddpm_studio.engine import run_sampling
 

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 
 from ddpm_studio.data import Dataset, open_dataset
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.store import ProbeRow, Record, Run, RunError, save_checkpoint
+from ddpm_studio.store import (
+    CheckpointError,
+    ProbeRow,
+    Record,
+    Run,
+    RunError,
+    forget_checkpoints_after,
+    save_checkpoint,
+)
 from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.control import Control, SampleRequest
 from ddpm_studio.training.events import (
@@ -41,7 +49,7 @@ def open_session(run: Run, *, step: int | None = None, device: str | None = None
     ``device`` overrides the recipe's.
 
     Raises:
-        RunError: if the wished checkpoint is not there.
+        RunError: if the wished checkpoint is not there. CheckpointError: if it is damaged.
     """
     found = [c for c in run.checkpoints() if step is None or c.step == step] if resume else []
     if step is not None and not found:
@@ -56,7 +64,11 @@ def open_session(run: Run, *, step: int | None = None, device: str | None = None
     precision = str(numbers["precision"]) if numbers else None
     session = build(recipe, dataset_of(recipe), precision=precision)
     if numbers is not None:
-        session.load_state(found[-1].tensors(), numbers)
+        tensors = found[-1].tensors()
+        try:
+            session.load_state(tensors, numbers)
+        except ValueError as error:
+            raise CheckpointError(f"{found[-1].tensors_file} cannot be used: {error}") from None
     return session
 
 
@@ -142,6 +154,7 @@ def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
             save_checkpoint(run.checkpoint_folder, *session.state(), session.recipe)
         case RolledBack():
             record.forget_after(event.step)
+            forget_checkpoints_after(run.checkpoint_folder, event.step)
             record.add_event(
                 event.from_step,
                 "rolled_back",

@@ -14,6 +14,8 @@ from ddpm_studio.store import Run
 from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, Request, SampleRequest, SaveRequest
 from ddpm_studio.training.events import Paused, Resumed, Started
 
+PLOTS, ENGINE = "ddpm_studio.app.learning_plots", "ddpm_studio.engine"  # slow to import: after the first paint
+
 
 class State(StrEnum):
     """What the engine does, as the window sees it. Every button follows from this and from nothing else."""
@@ -31,15 +33,17 @@ class RunController(QObject):
     """Lives in the window's thread.
 
     Signals: ``state_changed(State)``; ``reported(object)`` an event of the engine; ``failed(sentence,
-    details)``; ``ready`` once torch is loaded; ``idle`` when a job has ended and no other follows.
+    details)``; ``plots_loaded`` and ``ready`` when pyqtgraph and torch
+    are there; ``idle`` when a job has ended and no other follows.
     """
 
     state_changed = Signal(object)
     reported = Signal(object)
     failed = Signal(str, str)
+    plots_loaded = Signal()
     ready = Signal()
     idle = Signal()
-    _warm = Signal()
+    _warm = Signal(object)
     _go = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -58,7 +62,7 @@ class RunController(QObject):
         queued = Qt.ConnectionType.QueuedConnection
         self._warm.connect(self._worker.warm_up, queued)
         self._go.connect(self._worker.run, queued)
-        self._worker.warmed_up.connect(self._on_warmed_up, queued)
+        self._worker.imported.connect(self._on_imported, queued)
         self._worker.reported.connect(self._on_reported, queued)
         self._worker.failed.connect(self._on_failed, queued)
         self._worker.finished.connect(self._on_finished, queued)
@@ -68,8 +72,8 @@ class RunController(QObject):
     # -- commands
 
     def warm_up(self) -> None:
-        """Load torch; after the first paint."""
-        self._warm.emit()
+        """Load plots and torch; after the first paint."""
+        self._warm.emit((PLOTS, ENGINE))
 
     def train(self, run: Run, until: int | None = None, channels: Channels | None = None) -> None:
         """Train a new run, or go on with one whose curves ``channels`` already hold."""
@@ -157,10 +161,13 @@ class RunController(QObject):
             self.state = state
             self.state_changed.emit(state)
 
-    @Slot()
-    def _on_warmed_up(self) -> None:
-        self.is_ready = True
-        self.ready.emit()
+    @Slot(str)
+    def _on_imported(self, module: str) -> None:
+        if module == PLOTS:
+            self.plots_loaded.emit()
+        elif module == ENGINE:
+            self.is_ready = True
+            self.ready.emit()
 
     @Slot(object)
     def _on_reported(self, event: object) -> None:

@@ -28,7 +28,7 @@ class Channels:
     batch: MetricLog = field(default_factory=lambda: MetricLog("step", "loss", "lr", "grad_norm", "images_per_second"))
     probe: MetricLog = field(default_factory=lambda: MetricLog("step", "train", "held_out", capacity=1 << 10))
     levels: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
-    tape: LatestValue[Tape] = field(default_factory=LatestValue)
+    tape: LatestValue[TapeStarted] = field(default_factory=LatestValue)
 
     def deliver(self, event: Any) -> bool:
         """Put an event into its channel; False for a state change, which must go as a signal."""
@@ -38,7 +38,7 @@ class Channels:
             case Probed():
                 self.add_probe(event.step, event.train, event.held_out, event.levels, event.train_by_level)
             case TapeStarted():
-                self.tape.put(event.tape)
+                self.tape.put(event)
             case TapeGrew():
                 pass  # the window reads the growing tape on its own clock
             case RolledBack():
@@ -93,6 +93,8 @@ class TrainJob:
     until: int | None = None
 
     def events(self) -> Iterator[Any]:
+        recipe = self.run.current_recipe()
+        yield DataOpened(recipe.data.source, _open(recipe))
         from ddpm_studio.engine import run_training
 
         yield from run_training(self.run, self.control, until=self.until)
@@ -138,12 +140,11 @@ class OpenDataJob:
     channels: Channels
 
     def events(self) -> Iterator[Any]:
-        data = self.recipe.data
-        dataset = open_dataset(data.source, height=data.height, width=data.width)
-        yield DataOpened(data.source, dataset)
+        dataset = _open(self.recipe)
+        yield DataOpened(self.recipe.data.source, dataset)
         from ddpm_studio.training.build import count_parameters
 
-        yield DataOpened(data.source, dataset, count_parameters(self.recipe, dataset))
+        yield DataOpened(self.recipe.data.source, dataset, count_parameters(self.recipe, dataset))
 
 
 Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob
@@ -152,6 +153,10 @@ Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob
 def _dataset(recipe: Recipe) -> Dataset | None:
     """The recipe's data if they are still there: an old run can be watched without them."""
     try:
-        return open_dataset(recipe.data.source, height=recipe.data.height, width=recipe.data.width)
+        return _open(recipe)
     except ValueError:
         return None
+
+
+def _open(recipe: Recipe) -> Dataset:
+    return open_dataset(recipe.data.source, height=recipe.data.height, width=recipe.data.width)

@@ -110,11 +110,7 @@ class Application:
 
 def _open_crash_file(path: Path) -> tuple[str, IO[str]]:
     """What a crash wrote last time, and the file into which the next one writes."""
-    crashed = ""
-    try:
-        crashed = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        pass
+    crashed = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     file = path.open("w", encoding="utf-8")
     faulthandler.enable(file)
     return crashed, file

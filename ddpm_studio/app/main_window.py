@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from ddpm_studio.data import BUILT_IN, Dataset
 from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
 from ddpm_studio.paths import resource
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, read
+from ddpm_studio.recipes.recipe import DDIM
 from ddpm_studio.store import Run, RunError, list_runs
 from ddpm_studio.training.control import SampleRequest
 from ddpm_studio.training.events import (
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_TAPE = ("tapes", "first.npz")
+SAMPLE_SECONDS = 8.0  # samples stay on the stage at least so long
 SAMPLE_COUNT = {"pictures": 64, "points": 2000}
 
 
@@ -77,6 +80,7 @@ class MainWindow(QMainWindow):
         self.data_panel: DataPanel | None = None
         self._default_layout: QByteArray | None = None
         self._plan, self._steps, self._has_checkpoint, self._probes_shown = "", 0, False, 0
+        self._hold_until = 0.0  # of time.monotonic()
         self._quitting = False
         self.failures: list[str] = []  # sentences told since the start (for the smoke test)
 
@@ -159,6 +163,7 @@ class MainWindow(QMainWindow):
         controller.state_changed.connect(self._on_state)
         controller.reported.connect(self._on_reported)
         controller.failed.connect(self._on_failed)
+        controller.plots_loaded.connect(self._on_plots_loaded)
         controller.ready.connect(self._on_ready)
         controller.idle.connect(self._on_idle)
         self.top_bar.recipe_chosen.connect(self._on_recipe_chosen)
@@ -230,6 +235,11 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_painted(self) -> None:
         """What can wait until the window is on the screen: plots, data, the list of runs, and torch."""
+        self.controller.warm_up()
+        self._list_runs()
+
+    @Slot()
+    def _on_plots_loaded(self) -> None:
         from ddpm_studio.app.data_panel import DataPanel
         from ddpm_studio.app.learning_plots import LearningPlots
 
@@ -241,8 +251,6 @@ class MainWindow(QMainWindow):
         self.data_panel.level_changed.connect(self._on_data_level)
         self._show_channels()
         self._show_recipe(self.recipe)
-        self._list_runs()
-        self.controller.warm_up()
         self._data_clock.start()
 
     @Slot()
@@ -351,7 +359,13 @@ class MainWindow(QMainWindow):
 
     @Slot(str)
     def _on_weights(self, weights: str) -> None:
-        self.controller.preview(weights)
+        if self.controller.training:
+            self.controller.preview(weights)
+        elif self.run is not None and self._has_checkpoint and not self.controller.busy:
+            preview = self.recipe.preview
+            steps = min(preview.steps, self.recipe.schedule.steps)
+            request = SampleRequest(preview.count, self.recipe.seed, weights, DDIM(steps=steps))
+            self.controller.sample(self.run, request)
 
     def open_run(self, path: Path) -> None:
         """Show a run from disk."""
@@ -476,6 +490,8 @@ class MainWindow(QMainWindow):
         if self.data_panel is not None:
             self.data_panel.set_dataset(opened.dataset)
         self.dataset = opened.dataset
+        for note in opened.dataset.notes:
+            self.banner.show_notice(note, kind="info")
         self.form.set_facts(self._facts(parameters=opened.parameters))
 
     def _facts(self, parameters: int | None = None) -> dict[str, list[tuple[str, str, str]]]:
@@ -525,12 +541,18 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_frame_clock(self) -> None:
-        tape = self.controller.channels.tape.take()
-        if tape is not None:
+        started = self.controller.channels.tape.take()
+        # What was asked for stays on the stage for a while before previews go on.
+        if started is not None and (started.purpose == "sample" or time.monotonic() > self._hold_until):
+            tape = started.tape
             if self.dataset is not None and self.dataset.kind == tape.kind == "points":
                 self.view.set_data_points(self.dataset.held_out)
             self.view.set_note("")
             self.view.set_weights(tape.weights)
+            self._hold_until = time.monotonic() + SAMPLE_SECONDS if started.purpose == "sample" else 0.0
+            count = self.recipe.preview.count
+            same = self.tr("same {0:,} noises, seed {1}").format(count, tape.seed)
+            self.view.set_caption(same if started.purpose == "preview" else self.tr("seed {0}").format(tape.seed))
             self.view.set_tape(tape)
         self.view.poll()
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QStatusBar, QWidget
 
 from ddpm_studio.app.heartbeat import Heartbeat
 from ddpm_studio.app.labels import Caption, ElidedLabel
+from ddpm_studio.app.theme import MARGIN
 
 
 class StatusBar(QStatusBar):
@@ -18,6 +19,7 @@ class StatusBar(QStatusBar):
     def __init__(self, heartbeat: Heartbeat, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setSizeGripEnabled(False)
+        self.setContentsMargins(MARGIN // 2, 0, MARGIN, 0)
         self._heartbeat = heartbeat
         self._process = psutil.Process()
         self._saved_at: float | None = None

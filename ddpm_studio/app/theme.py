@@ -93,7 +93,7 @@ LIGHT = Colors(
 
 
 class Theme(QObject):
-    """The scheme in force. ``changed`` comes before widgets have their new palettes: those follow one turn of the loop later."""
+    """The scheme in force. ``changed`` comes first; widgets have their new palettes one turn of the loop later."""
 
     changed = Signal()
 

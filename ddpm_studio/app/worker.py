@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -21,24 +22,31 @@ class EngineWorker(QObject):
     """Runs one job at a time.
 
     Signals (all queued to the controller): ``reported`` a state change; ``failed`` one sentence and the
-    details; ``finished`` after every job, failed or not; ``warmed_up`` once torch is there.
+    details; ``finished`` after every job, failed or not; ``imported`` a module of the warm-up.
     """
 
     reported = Signal(object)
     failed = Signal(str, str)
     finished = Signal()
-    warmed_up = Signal()
+    imported = Signal(str)
 
-    @Slot()
-    def warm_up(self) -> None:
-        """Import torch here, in the thread that will use it (its thread pools belong to it)."""
+    @Slot(object)
+    def warm_up(self, modules: tuple[str, ...]) -> None:
+        """Import what is slow to import here, so that the window goes on; the engine (torch) last.
+
+        Torch is imported in the thread that will use it: its thread pools belong to it.
+        """
         if hasattr(os, "setpriority"):  # Linux: below the window's thread, before torch makes its own threads
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
-        try:
-            import ddpm_studio.engine  # noqa: F401
-        except BaseException as error:
-            self.failed.emit(f"PyTorch cannot be loaded: {error}", traceback.format_exc())
-        self.warmed_up.emit()
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        for module in modules:
+            try:
+                importlib.import_module(module)
+            except BaseException as error:
+                self.failed.emit(f"{module} cannot be loaded: {error}", traceback.format_exc())
+            self.imported.emit(module)
+        sys.setswitchinterval(interval)
 
     @Slot(object)
     def run(self, job: Job) -> None:

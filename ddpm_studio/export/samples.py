@@ -45,7 +45,8 @@ class SampleFile:
                     frame_image(tape, last, caption=caption(tape, last.t)).save(self.path)
                 case ".npy":
                     # uint8 (N, H, W, C) or float32 (N, 2); a trace has a leading axis of steps + 1
-                    np.save(self.path, np.stack([f.x for f in tape.frames]) if self.trace else tape.frames[-1].x)
+                    with self.path.open("wb") as file:  # given a name, numpy would append .npy to .NPY
+                        np.save(file, np.stack([f.x for f in tape.frames]) if self.trace else tape.frames[-1].x)
                 case ".gif":
                     self._write_gif(tape)
                 case ending:
@@ -87,4 +88,5 @@ class SampleFile:
 def caption(tape: Tape, t: int) -> str:
     """What a picture says about itself: sampler, number of steps, seed, level."""
     step = "" if tape.training_step is None else f"step {tape.training_step:,}   "
-    return f"{step}{tape.sampler}, {max(tape.total - 1, 0)} steps   seed {tape.seed}   t = {t}"
+    moves = tape.frames[-1].index if tape.frames else 0  # a long process keeps fewer frames than it has states
+    return f"{step}{tape.sampler}, {moves} steps   seed {tape.seed}   t = {t}"

@@ -48,11 +48,11 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places, one head for each 32 channels."""
+    """Self-attention over all places, one head for each 32 channels (fewer where they would not share evenly)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = max(channels // 32, 1)
+        self.heads = next(heads for heads in range(max(channels // 32, 1), 0, -1) if channels % heads == 0)
         self.norm, self.qkv = _norm(channels), nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
         _zero(self.out)

@@ -1,6 +1,6 @@
 """A run on disk: recipe, record, checkpoints; and the list of runs. Imports torch only to read or write weights."""
 
-from ddpm_studio.store.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from ddpm_studio.store.checkpoint import Checkpoint, CheckpointError, forget_checkpoints_after, save_checkpoint
 from ddpm_studio.store.record import METRICS, EventRow, ProbeRow, Record, RecordError
 from ddpm_studio.store.run import Run, RunError, RunSummary, list_runs, summarize
 
@@ -15,6 +15,7 @@ __all__ = [
     "Run",
     "RunError",
     "RunSummary",
+    "forget_checkpoints_after",
     "list_runs",
     "save_checkpoint",
     "summarize",

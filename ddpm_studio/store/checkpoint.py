@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,9 @@ class Checkpoint:
             values = tomllib.loads(self.about_file.read_text(encoding="utf-8"))
             return values["state"], Recipe.parse(values["recipe"])
         except (OSError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecipeError) as error:
-            raise CheckpointError(f"{self.about_file} is damaged ({error}); open an earlier checkpoint") from None
+            raise CheckpointError(
+                f"{self.about_file} is damaged ({error}); delete it to go on from an earlier one"
+            ) from None
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors, on the CPU.
@@ -58,13 +61,26 @@ class Checkpoint:
         try:
             return load_file(self.tensors_file)
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{self.tensors_file} is damaged ({error}); open an earlier checkpoint") from None
+            raise CheckpointError(
+                f"{self.tensors_file} is damaged ({error}); delete it to go on from an earlier one"
+            ) from None
 
 
 def checkpoints_in(folder: Path) -> list[Checkpoint]:
     """The complete checkpoints of a run, oldest first."""
-    found = [Checkpoint(path) for path in folder.glob("step-*.safetensors")]
+    found = [Checkpoint(path) for path in folder.glob("step-*.safetensors") if path.stem[5:].isdecimal()]
     return sorted((c for c in found if c.about_file.is_file()), key=lambda c: c.step)
+
+
+def forget_checkpoints_after(folder: Path, step: int) -> None:
+    """Remove those behind ``step``: the run has gone back there and comes by again, otherwise."""
+    _remove(checkpoint for checkpoint in checkpoints_in(folder) if checkpoint.step > step)
+
+
+def _remove(checkpoints: Iterable[Checkpoint]) -> None:
+    for checkpoint in checkpoints:
+        checkpoint.about_file.unlink(missing_ok=True)
+        checkpoint.tensors_file.unlink(missing_ok=True)
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any], recipe: Recipe) -> Checkpoint:
@@ -74,6 +90,7 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str,
         CheckpointError: if the disk is full or the folder cannot be written; earlier checkpoints stay.
     """
     import tomlkit
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     step = int(numbers["step"])
@@ -88,13 +105,10 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str,
         checkpoint.about_file.unlink(missing_ok=True)
         write_atomically(checkpoint.tensors_file, lambda part: save_file(whole, part))
         write_text(checkpoint.about_file, tomlkit.dumps(about))
-    except OSError as error:
-        raise CheckpointError(
-            f"{checkpoint.tensors_file} cannot be written: {error.strerror or error}; free some disk space"
-        ) from None
-    for old in to_thin_out(checkpoints_in(folder), KEEP):
-        old.about_file.unlink(missing_ok=True)
-        old.tensors_file.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in an error of its own
+        why = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{checkpoint.tensors_file} cannot be written: {why}; free some disk space") from None
+    _remove(to_thin_out(checkpoints_in(folder), KEEP))
     return checkpoint
 
 

@@ -79,6 +79,8 @@ class Record:
                 self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
                 self._db.execute("select count(*) from sqlite_master").fetchone()
         except sqlite3.Error as error:
+            if hasattr(self, "_db"):
+                self._db.close()
             raise RecordError(f"{path} cannot be opened as a record: {error}") from None
 
     def close(self) -> None:
@@ -217,7 +219,7 @@ class Record:
         """One tape, whole.
 
         Raises:
-            RecordError: if there is none with that id.
+            RecordError: if there is none with that id, or it is damaged.
         """
         rows = self._all("select about from tapes where id = ?", tape_id)
         if not rows:
@@ -228,7 +230,10 @@ class Record:
                 "select name, dtype, shape, data from arrays where tape = ?", tape_id
             )
         }
-        return Tape.from_arrays(json.loads(rows[0][0]), arrays)
+        try:
+            return Tape.from_arrays(json.loads(rows[0][0]), arrays)
+        except (LookupError, ValueError, TypeError) as error:
+            raise RecordError(f"{self.path}: tape number {tape_id} is damaged ({error})") from None
 
     def last_tape(self) -> Tape | None:
         """The newest tape of any purpose."""

@@ -75,11 +75,12 @@ class Run:
         Raises:
             RunError: if the folder holds no run.
         """
-        for folder in (path, path.parent, path.parent.parent):
-            if (folder / "recipe.toml").is_file() and (folder / "record.sqlite").is_file():
-                return cls(folder.resolve())
         if not path.exists():
             raise RunError(f"there is no folder {path}; it may have been moved")
+        whole = path.resolve()
+        for folder in (whole, whole.parent, whole.parent.parent):
+            if (folder / "recipe.toml").is_file() and (folder / "record.sqlite").is_file():
+                return cls(folder)
         raise RunError(f"{path} is not a run: it holds no recipe.toml beside a record.sqlite")
 
     # -- parts

@@ -56,6 +56,7 @@ def record(
     ``classes`` items are asked for class 0, 1, 2, … in turn.
     """
     start = time.perf_counter()
+    pausable = purpose != "preview" and not control.paused  # asked for during a pause, it runs through
     schedule = denoiser.schedule
     grid = timestep_grid(schedule, min(settings.steps, schedule.steps), settings.spacing)
     sampler = make_sampler(settings)
@@ -70,7 +71,7 @@ def record(
         if step.index in kept:
             tape.frames.append(to_frame(step, schedule, tape.kind, value_range))
             yield TapeGrew(tape)
-        while control.paused and purpose != "preview" and not control.stopping:
+        while pausable and control.paused and not control.stopping:
             control.hold()
         if control.stopping and purpose != "preview" and step.index < step.total:
             break
