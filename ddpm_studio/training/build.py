@@ -224,10 +224,10 @@ class Session:
             raise ValueError("the saved weights belong to another network than the recipe describes") from error
         slots = _under(tensors, "optimizer.")
         state: dict[int, dict[str, Tensor]] = {}
-        for index, (name, _) in enumerate(self.network.named_parameters()):
+        for index, (name, parameter) in enumerate(self.network.named_parameters()):
             mine = {key.rpartition(".")[2]: value for key, value in slots.items() if key.rpartition(".")[0] == name}
             if mine:
-                state[index] = {slot: value.clone() for slot, value in mine.items()}
+                state[index] = {slot: _laid_out_like(parameter, value) for slot, value in mine.items()}
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
         self.step, self.images_seen = int(numbers["step"]), int(numbers["images_seen"])
@@ -271,6 +271,11 @@ def snapshot(session: Session) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A copy of the state that later training cannot change."""
     tensors, numbers = session.state()
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}, deepcopy(numbers)
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """A copy in the parameter's memory layout: the fused AdamW pairs elements by their place in memory."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
