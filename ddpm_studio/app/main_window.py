@@ -181,8 +181,9 @@ class MainWindow(QMainWindow):
         theme().changed.connect(self._on_theme)
         self._clocks = [
             self._clock(33, self._on_frame_clock),
-            self._clock(100, self._on_plot_clock),
-            self._clock(250, self._on_text_clock),
+            # Each repaint takes a core from the training for some milliseconds, and its threads wait for each other.
+            self._clock(500, self._on_plot_clock),
+            self._clock(500, self._on_text_clock),
             self._clock(1000, self._on_slow_clock),
         ]
         self._data_clock = QTimer(self)

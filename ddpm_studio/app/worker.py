@@ -15,7 +15,7 @@ from ddpm_studio.app.jobs import Job
 
 log = logging.getLogger(__name__)
 
-SWITCH_INTERVAL = 0.001  # seconds; while a job runs the window gets the interpreter back this soon
+SWITCH_INTERVAL = 0.001  # seconds; while modules are imported the window gets the interpreter back this soon
 
 
 class EngineWorker(QObject):
@@ -51,8 +51,6 @@ class EngineWorker(QObject):
     @Slot(object)
     def run(self, job: Job) -> None:
         """Drive a job to its end; its events go to their channels."""
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_INTERVAL)
         try:
             for event in job.events():
                 if not job.channels.deliver(event):
@@ -61,7 +59,6 @@ class EngineWorker(QObject):
             # A text, not the traceback object: that would keep every tensor of the failed job alive.
             self.failed.emit(_sentence(error), traceback.format_exc())
         finally:
-            sys.setswitchinterval(interval)
             self.finished.emit()
 
 
