@@ -40,7 +40,8 @@ from ddpm_studio.training.trainer import sample, train
 
 def dataset_of(recipe: Recipe) -> Dataset:
     """The recipe's data in memory."""
-    return open_dataset(recipe.data.source, height=recipe.data.height, width=recipe.data.width)
+    data = recipe.data
+    return open_dataset(data.source, height=data.height, width=data.width, download=True)
 
 
 def open_session(run: Run, *, step: int | None = None, device: str | None = None, resume: bool = True) -> Session:

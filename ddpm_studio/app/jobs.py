@@ -93,10 +93,10 @@ class TrainJob:
     until: int | None = None
 
     def events(self) -> Iterator[Any]:
-        recipe = self.run.current_recipe()
-        yield DataOpened(recipe.data.source, _open(recipe))
-        from ddpm_studio.engine import run_training
+        from ddpm_studio.engine import dataset_of, run_training
 
+        recipe = self.run.current_recipe()
+        yield DataOpened(recipe.data.source, dataset_of(recipe))
         yield from run_training(self.run, self.control, until=self.until)
 
 

@@ -509,7 +509,10 @@ class MainWindow(QMainWindow):
 
     @Slot(str, str)
     def _on_failed(self, sentence: str, details: str) -> None:
-        self.report_failure(sentence, details)
+        if self.controller.state is State.LOADING:  # nobody asked for it in so many words: a notice is enough
+            self.banner.show_notice(sentence)
+        else:
+            self.report_failure(sentence, details)
 
     def report_failure(self, sentence: str, details: str) -> None:
         """Tell of an error; the window lives on."""

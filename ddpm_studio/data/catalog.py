@@ -79,12 +79,18 @@ BUILT_IN: dict[str, Entry] = {
 
 
 def open_dataset(
-    source: str, *, height: int | None = None, width: int | None = None, progress: Progress | None = None
+    source: str,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    progress: Progress | None = None,
+    download: bool = False,
 ) -> Dataset:
     """A built-in set by name, or the user's own by path: an IDX file or folder, or a folder of pictures.
 
     ``height`` and ``width`` are the wanted size of pictures: one given makes a square, none keeps the set's own size
     (32 x 32 for a folder); points have no size. A name wins over a path: "./moons" is the folder.
+    ``download`` lets "mnist" be fetched if it is not there yet.
     Raises DataError with a sentence for the user, Cancelled when ``progress`` returned False.
     """
     for side in (height, width):
@@ -92,7 +98,7 @@ def open_dataset(
             raise DataError(f"Pictures cannot be {side} pixels high or wide: choose from 1 to 1024.")
     if source == "mnist":
         # Not cached: the user may put the files there while the program runs.
-        return _resize(_open_mnist(), height, width, progress)
+        return _resize(_open_mnist(download), height, width, progress)
     if source in BUILT_IN:
         return _open_built_in(source, height, width)
     path = Path(source).expanduser()
@@ -139,14 +145,20 @@ def _load(name: str) -> dict[str, Array]:
         raise DataError(f"{path}, which comes with the program, cannot be read: install DDPM Studio again.") from error
 
 
-def _open_mnist() -> Dataset:
+def _open_mnist(download: bool) -> Dataset:
     folder = user_folder() / "datasets" / "mnist"
-    if not folder.is_dir() or "train images" not in find_idx(folder):
-        raise DataError(
-            f"MNIST does not come with the program: put its files (train-images-idx3-ubyte.gz, "
-            f"train-labels-idx1-ubyte.gz and the two t10k files) into {folder}, or choose fashion-mnist."
-        )
-    return read_idx_folder(folder, "mnist")
+    for place in (folder, folder / "MNIST" / "raw"):  # the user's own files, or torchvision's
+        if place.is_dir() and "train images" in find_idx(place):
+            return read_idx_folder(place, "mnist")
+    if download:
+        from ddpm_studio.data.vision import download_mnist  # brings torch
+
+        return read_idx_folder(download_mnist(folder), "mnist")
+    raise DataError(
+        "MNIST does not come with the program: starting a training downloads it; or put its files "
+        f"(train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and the two t10k files) into {folder}, "
+        "or choose fashion-mnist."
+    )
 
 
 def _resize(dataset: Dataset, height: int | None, width: int | None, progress: Progress | None) -> Dataset:
