@@ -87,7 +87,7 @@ def run_training(
     """
     yield Waiting("Loading data and building the network")
     session = open_session(run, device=device)
-    with run.record(write=True) as record:
+    with run.locked(), run.record(write=True) as record:
         record.forget_after(session.step)  # what came after the last save is trained again
         for event in train(session, control, until=until, seconds=seconds):
             _keep(run, record, session, event)

@@ -7,10 +7,15 @@ checkpoints/           what was learnt
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+import psutil
 
 from ddpm_studio.paths import runs_folder
 from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
@@ -100,6 +105,26 @@ class Run:
         """The recipe in force at the last checkpoint: changes made while the run went on are in it."""
         checkpoints = self.checkpoints()
         return checkpoints[-1].about()[1] if checkpoints else self.recipe()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within: no other process may train this run. A lock that a crash left behind does not count.
+
+        Raises:
+            RunError: if another process trains it now.
+        """
+        file = self.path / "training.lock"
+        try:
+            owner = int(file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            owner = 0
+        if owner and owner != os.getpid() and psutil.pid_exists(owner):
+            raise RunError(f"{self.path} is being trained by another program (process {owner}); stop that one first")
+        file.write_text(str(os.getpid()), encoding="ascii")
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
 
     def record(self, *, write: bool = False) -> Record:
         return Record(self.record_file, write=write)
