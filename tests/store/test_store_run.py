@@ -387,8 +387,8 @@ def test_runs_are_listed_newest_first_and_damaged_ones_too(tmp_path: Path) -> No
     assert [s.run for s in found] == runs[::-1]
     assert [(s.title, s.step, s.loss) for s in found] == [
         ("run 3", 0, None),
-        ("Nr 2", 8, 0.5),
-        ("Nr 1", 7, 1 / 7),
+        ("run 2", 8, 0.5),
+        ("run 1", 7, 1 / 7),
         ("run 0", 0, None),
     ]
     with pytest.raises(RunError):
