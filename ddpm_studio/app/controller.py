@@ -94,18 +94,18 @@ class RunController(QObject):
         job = OpenDataJob(recipe, Control(), self.channels)
         if self._job is None:
             self._begin(job, State.LOADING)
-        elif self.state is State.LOADING:
-            self._next = job
+        elif self.state is State.LOADING and isinstance(self._job, OpenDataJob):
+            self._next = job  # a run that is being opened brings its own data
 
     def pause(self, on: bool) -> None:
-        if self.training:
-            assert self._job is not None
-            self._job.control.pause(on)
+        if self.training and self._newest is not None:
+            self._newest.control.pause(on)
 
     def stop(self, *, keep: bool = True) -> None:
         """End the job in hand after its step; what was learnt is saved, unless ``keep`` is False."""
         if self._job is not None and self.state is not State.STOPPING:
             self._job.control.stop(keep=keep)
+            self._next = None
             self._set(State.STOPPING)
 
     def save(self) -> None:
@@ -120,8 +120,8 @@ class RunController(QObject):
         self.ask(PreviewRequest(weights))
 
     def ask(self, request: Request) -> None:
-        if self.training and self._job is not None:
-            self._job.control.ask(request)
+        if self.training and self._newest is not None:
+            self._newest.control.ask(request)
 
     @property
     def training(self) -> bool:
@@ -135,26 +135,34 @@ class RunController(QObject):
     @property
     def run(self) -> Run | None:
         """The run of the job in hand."""
-        return getattr(self._job, "run", None)
+        return getattr(self._newest, "run", None)
+
+    @property
+    def _newest(self) -> Job | None:
+        """The job that the state speaks of: the one in hand, or the one it gives way to."""
+        return self._next or self._job
 
     def shutdown(self, timeout_ms: int = 15_000) -> bool:
         """The last stage of quitting: it waits for the thread."""
         if self._job is not None:
             self._job.control.stop()
+        self._next = None
         self._thread.quit()
         return self._thread.wait(timeout_ms)
 
     # -- the engine's answers
 
     def _begin(self, job: Job, state: State) -> None:
-        if self._job is not None:
-            if self.state is not State.LOADING:
-                raise RuntimeError(f"the engine is {self.state}; nothing else can begin")
-            self._next = job  # a data set being loaded to look at gives way
-            return
-        self._job, self.channels = job, job.channels
+        if self._job is None:
+            self._job = job
+            self._go.emit(job)
+        elif self.state is State.LOADING:
+            self._job.control.stop()
+            self._next = job  # what is being loaded to look at gives way
+        else:
+            raise RuntimeError(f"the engine is {self.state}; nothing else can begin")
+        self.channels = job.channels
         self._set(state)
-        self._go.emit(job)
 
     def _set(self, state: State) -> None:
         if state is not self.state:
@@ -184,10 +192,9 @@ class RunController(QObject):
 
     @Slot()
     def _on_finished(self) -> None:
-        self._job, following, self._next = None, self._next, None
-        if following is not None:
-            state = {TrainJob: State.STARTING, SampleJob: State.SAMPLING}.get(type(following), State.LOADING)
-            self._begin(following, state)
+        self._job, self._next = self._next, None
+        if self._job is not None:
+            self._go.emit(self._job)  # its state has been shown since it was asked for
         else:
             self._set(State.IDLE)
             self.idle.emit()

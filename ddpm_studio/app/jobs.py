@@ -29,6 +29,7 @@ class Channels:
     probe: MetricLog = field(default_factory=lambda: MetricLog("step", "train", "held_out", capacity=1 << 10))
     levels: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
     tape: LatestValue[TapeStarted] = field(default_factory=LatestValue)
+    flags: list[tuple[int, str]] = field(default_factory=list)  # changes of settings, as the window tells them
 
     def deliver(self, event: Any) -> bool:
         """Put an event into its channel; False for a state change, which must go as a signal."""
@@ -142,6 +143,8 @@ class OpenDataJob:
     def events(self) -> Iterator[Any]:
         dataset = _open(self.recipe)
         yield DataOpened(self.recipe.data.source, dataset)
+        if self.control.stopping:
+            return
         from ddpm_studio.training.build import count_parameters
 
         yield DataOpened(self.recipe.data.source, dataset, count_parameters(self.recipe, dataset))

@@ -88,7 +88,6 @@ class Application:
         """Ctrl-C in the terminal: save and quit; the heartbeat gives Python the chance to run this."""
         signal.signal(which, signal.SIG_DFL)  # a second one ends at once
         self.window.quit_after_saving()
-        self.window.close()
 
     def exec(self) -> int:
         try:
@@ -104,8 +103,10 @@ class Application:
             faulthandler.disable()
         self._crash_file.close()
         path = Path(self._crash_file.name)
-        if path.exists() and path.stat().st_size == 0:
-            path.unlink()
+        if path.exists() and path.stat().st_size:
+            path.replace(path.with_name("stalls.log"))  # from the watchdog: the window was late, but it lived
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _open_crash_file(path: Path) -> tuple[str, IO[str]]:

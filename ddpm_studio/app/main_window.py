@@ -82,6 +82,7 @@ class MainWindow(QMainWindow):
         self._plan, self._steps, self._has_checkpoint, self._probes_shown = "", 0, False, 0
         self._hold_until = 0.0  # of time.monotonic()
         self._quitting = False
+        self._problems: dict[str, str] = {}  # of the form
         self.failures: list[str] = []  # sentences told since the start (for the smoke test)
 
         self._build()
@@ -291,9 +292,8 @@ class MainWindow(QMainWindow):
 
     @Slot(dict)
     def _on_problems(self, problems: dict[str, str]) -> None:
-        self.actions_by_id["run.start"].setEnabled(
-            not problems and self.controller.state in (State.IDLE, State.LOADING)
-        )
+        self._problems = problems
+        self._show_actions()
         self.status.message.set_text(next(iter(problems.values()), ""))
 
     @Slot()
@@ -309,7 +309,8 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_start(self) -> None:
-        self.start(self.recipe)
+        if not self.form.problems():  # takes what is being typed, too
+            self.start(self.form.recipe())
 
     def start(self, recipe: Recipe, folder: Path | None = None) -> None:
         """Begin a new run."""
@@ -370,6 +371,8 @@ class MainWindow(QMainWindow):
 
     def open_run(self, path: Path) -> None:
         """Show a run from disk."""
+        if not self._can_open():
+            return
         try:
             self.run = Run.open(path)
         except RunError as error:
@@ -380,6 +383,8 @@ class MainWindow(QMainWindow):
 
     def open_path(self, path: Path) -> None:
         """A run, a recipe file, or a folder of pictures: whatever was dropped or named on the command line."""
+        if not self._can_open():
+            return
         try:
             if path.is_file() and path.suffix == ".toml" and not (path.parent / "record.sqlite").exists():
                 self._choose(read(path))
@@ -389,6 +394,12 @@ class MainWindow(QMainWindow):
                 self.open_run(path)
         except RecipeError as error:
             show_error(self, str(error), "")
+
+    def _can_open(self) -> bool:
+        free = self.controller.state in (State.IDLE, State.LOADING)
+        if not free:
+            self.status.message.set_text(self.tr("Stop what runs first; then something else can be opened."))
+        return free
 
     def _recipe_for_folder(self, folder: Path) -> Recipe:
         base = built_in()["pixel-faces"]
@@ -415,7 +426,7 @@ class MainWindow(QMainWindow):
     def _on_state(self, state: State) -> None:
         training = self.controller.training or state is State.STOPPING
         self.form.set_running(training)
-        self.top_bar.set_state(state, can_resume=self._has_checkpoint, can_sample=self._has_checkpoint)
+        self._show_actions()
         texts = {
             State.PAUSED: self.tr("Paused"),
             State.STOPPING: self.tr("Finishing the step and saving…"),
@@ -423,6 +434,10 @@ class MainWindow(QMainWindow):
         }
         if state in texts:
             self.status.message.set_text(texts[state])
+
+    def _show_actions(self) -> None:
+        saved = self._has_checkpoint
+        self.top_bar.set_state(self.controller.state, can_start=not self._problems, can_resume=saved, can_sample=saved)
 
     @Slot(object)
     def _on_reported(self, event: object) -> None:
@@ -438,10 +453,9 @@ class MainWindow(QMainWindow):
                 self._has_checkpoint = True
                 self.status.saved()
             case SettingChanged():
-                text = f"{event.setting.partition('.')[2].replace('_', ' ')}: {event.old} → {event.new}"
+                text = _change(event.setting, event.old, event.new)
                 log.info("step %d: %s", event.step, text)
-                if self.plots is not None:
-                    self.plots.add_flag(event.step, text)
+                self._add_flag(event.step, text)
             case StepSkipped():
                 text = self.tr("Step {0:,} was skipped because {1}; {2:,} skipped in all.")
                 self.banner.show_notice(text.format(event.step, event.reason, event.total))
@@ -475,11 +489,9 @@ class MainWindow(QMainWindow):
         self._steps = opened.recipe.training.steps
         if opened.dataset is not None:
             self._show_data(DataOpened(opened.recipe.data.source, opened.dataset))
-        if self.plots is not None:
-            for event in opened.events:
-                if event.kind == "setting_changed":
-                    about = event.about
-                    self.plots.add_flag(event.step, f"{about['setting']}: {about['old']} → {about['new']}")
+        for event in opened.events:
+            if event.kind == "setting_changed":
+                self._add_flag(event.step, _change(**event.about))
         self.view.set_note("")
         self.view.set_hint(self.tr("This run has no pictures yet."))
         self.view.set_tape(opened.tape)
@@ -512,7 +524,9 @@ class MainWindow(QMainWindow):
         if self.controller.state is State.LOADING:  # nobody asked for it in so many words: a notice is enough
             self.banner.show_notice(sentence)
         else:
-            self.report_failure(sentence, details)
+            self.view.set_hint(sentence)  # seen if nothing else is on the stage
+        self.status.message.set_text(sentence)
+        self.report_failure(sentence, details)
 
     def report_failure(self, sentence: str, details: str) -> None:
         """Tell of an error; the window lives on."""
@@ -530,7 +544,7 @@ class MainWindow(QMainWindow):
         self._list_runs()
         if self.run is not None:
             self._has_checkpoint = bool(self.run.checkpoints())
-            self.top_bar.set_state(State.IDLE, can_resume=self._has_checkpoint, can_sample=self._has_checkpoint)
+            self._show_actions()
         if self._quitting:
             QTimer.singleShot(0, self, self.close)
 
@@ -542,6 +556,13 @@ class MainWindow(QMainWindow):
             channels = self.controller.channels
             self.plots.set_logs(channels.batch, channels.probe)
             self._probes_shown = 0
+            for step, text in channels.flags:
+                self.plots.add_flag(step, text)
+
+    def _add_flag(self, step: int, text: str) -> None:
+        self.controller.channels.flags.append((step, text))
+        if self.plots is not None:
+            self.plots.add_flag(step, text)
 
     @Slot()
     def _on_frame_clock(self) -> None:
@@ -713,8 +734,14 @@ class MainWindow(QMainWindow):
         elif answer == "discard":
             self._quitting = True
             self.controller.stop(keep=False)
+            self.close()
 
     def quit_after_saving(self) -> None:
         """Stop the training, keep everything, close when the engine is idle."""
         self._quitting = True
-        self.controller.stop()
+        self.close()
+
+
+def _change(setting: str, old: object, new: object) -> str:
+    """A change of a setting as its flag says it."""
+    return f"{setting.partition('.')[2].replace('_', ' ')}: {old} → {new}"

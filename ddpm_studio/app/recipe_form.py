@@ -137,7 +137,7 @@ class RecipeForm(QWidget):
     def set_running(self, running: bool) -> None:
         """While a run is active only settings that may change between two steps stay open."""
         self._running = running
-        self._show()
+        self._show(self._problems)
 
     # -- what stands around it
 

@@ -112,12 +112,12 @@ class TopBar(QWidget):
     def set_recipe(self, recipe: Recipe) -> None:
         self.recipe_button.setText(recipe.title)
 
-    def set_state(self, state: State, *, can_resume: bool, can_sample: bool) -> None:
+    def set_state(self, state: State, *, can_resume: bool, can_sample: bool, can_start: bool = True) -> None:
         """Show and enable the buttons that make sense."""
         training = state in (State.STARTING, State.TRAINING, State.PAUSED)
         free = state in (State.IDLE, State.LOADING)
         enabled = {
-            "run.start": free,
+            "run.start": free and can_start,
             "run.resume": free and can_resume,
             "run.pause": state in (State.TRAINING, State.PAUSED),
             "run.stop": training or state is State.SAMPLING,

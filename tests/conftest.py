@@ -1,0 +1,66 @@
+"""For every test: no screen, no user's folder, no dialogs, one thread; and nothing of Qt may be left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before Qt is imported
+os.environ.setdefault("QT_ACCESSIBILITY", "0")
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty user's folder of the test's own."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("DDPM_STUDIO_HOME", str(folder))
+    monkeypatch.setenv("DDPM_STUDIO_NO_DIALOGS", "1")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> None:
+    """Threads that wait for each other are slower than one on busy cores."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture
+def no_leaks(qapp: Any) -> Iterator[None]:
+    """Fails if the test leaves a running thread, an active timer or animation, or a visible window; names it."""
+    before = {id(o) for o in _alive()}
+    yield
+    for _ in range(20):
+        qapp.sendPostedEvents(None, 52)  # DeferredDelete
+        qapp.sendPostedEvents()
+    left = [_name(o) for o in _alive() if id(o) not in before]
+    assert not left, f"left behind: {', '.join(left)}"
+
+
+def _alive() -> list[Any]:
+    """What runs or is shown now."""
+    from PySide6.QtCore import QAbstractAnimation, QThread, QTimer
+    from PySide6.QtWidgets import QApplication
+    from shiboken6 import isValid
+
+    found: list[Any] = [w for w in QApplication.topLevelWidgets() if w.isVisible()]
+    gc.collect()
+    for o in gc.get_objects():
+        if issubclass(type(o), QTimer | QThread | QAbstractAnimation) and isValid(o):  # isinstance wakes lazy objects
+            runs = o.isActive() if isinstance(o, QTimer) else False
+            runs = runs or (isinstance(o, QThread) and o.isRunning() and o is not QThread.currentThread())
+            runs = runs or (isinstance(o, QAbstractAnimation) and o.state() == QAbstractAnimation.State.Running)
+            if runs:
+                found.append(o)
+    return found
+
+
+def _name(o: Any) -> str:
+    parent = o.parent()
+    return f"{type(o).__name__} {o.objectName()!r} of {type(parent).__name__ if parent else 'nothing'}"
