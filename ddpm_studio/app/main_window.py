@@ -732,14 +732,17 @@ class MainWindow(QMainWindow):
         if answer == "save":
             self.quit_after_saving()
         elif answer == "discard":
-            self._quitting = True
-            self.controller.stop(keep=False)
-            self.close()
+            self._quit_when_idle(keep=False)
 
     def quit_after_saving(self) -> None:
         """Stop the training, keep everything, close when the engine is idle."""
+        self._quit_when_idle(keep=True)
+
+    def _quit_when_idle(self, *, keep: bool) -> None:
         self._quitting = True
-        self.close()
+        self.controller.stop(keep=keep)
+        if not self.controller.busy:  # the training may have ended while the question was open
+            QTimer.singleShot(0, self, self.close)
 
 
 def _change(setting: str, old: object, new: object) -> str:

@@ -1,0 +1,485 @@
+"""The real window, used as a person would: start, watch, scrub, change, stop, reopen, go wrong, quit."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from PySide6.QtCore import QMimeData, QPointF, Qt, QThread, QTimer, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+from shiboken6 import isValid
+
+from ddpm_studio.app import main_window as main_window_module
+from ddpm_studio.app.controller import RunController, State
+from ddpm_studio.app.main_window import MainWindow
+from ddpm_studio.app.recipe_rows import FieldRow
+from ddpm_studio.app.theme import install, theme
+from ddpm_studio.recipes import Recipe, find
+from ddpm_studio.store import Run, list_runs
+
+pytestmark = [
+    pytest.mark.usefixtures("no_leaks"),
+    pytest.mark.qt_log_ignore("propagateSizeHints", extend=True),
+]
+LONG = 1_000_000
+Key = Qt.Key
+
+
+def small(steps: int = LONG, **settings: Any) -> Recipe:
+    """Two Gaussians, tiny, with a preview at once."""
+    base = {
+        "training.steps": steps,
+        "training.batch": 32,
+        "training.decay": "none",
+        "network.width": 16,
+        "network.depth": 1,
+        "preview.count": 16,
+        "preview.steps": 8,
+        "sampler.steps": 4,
+        "compute.threads": 1,
+        "compute.device": "cpu",
+    }
+    return find("two-gaussians").with_settings(base | {k.replace("__", "."): v for k, v in settings.items()})
+
+
+@pytest.fixture
+def opened(qtbot: QtBot, qapp: QApplication) -> Iterator[Callable[[], MainWindow]]:
+    """Makes windows; closes those that are still open, without a question."""
+    install(qapp)
+    windows: list[MainWindow] = []
+
+    def make() -> MainWindow:
+        window = MainWindow()
+        windows.append(window)
+        window.show()
+        qtbot.waitUntil(lambda: window.controller.is_ready and not window.controller.busy, timeout=30_000)
+        qtbot.wait(350)  # the data clock
+        qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+        return window
+
+    yield make
+    for window in windows:
+        if isValid(window):
+            if window.isVisible():
+                window._quitting = True
+                window.close()
+                qtbot.waitUntil(lambda w=window: not w.isVisible(), timeout=30_000)
+            window.deleteLater()
+    theme().prefer("system")
+
+
+@pytest.fixture
+def window(opened: Callable[[], MainWindow]) -> MainWindow:
+    return opened()
+
+
+def steps(window: MainWindow) -> int:
+    return len(window.controller.channels.batch)
+
+
+def train(qtbot: QtBot, window: MainWindow, recipe: Recipe, least: int = 5) -> None:
+    window.start(recipe)
+    qtbot.waitUntil(lambda: window.controller.state is State.TRAINING and steps(window) >= least, timeout=30_000)
+
+
+def wait_idle(qtbot: QtBot, window: MainWindow) -> None:
+    qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+
+
+def press(window: MainWindow, action: str) -> None:
+    assert window.actions_by_id[action].isEnabled(), f"{action} cannot be pressed"
+    window.actions_by_id[action].trigger()
+
+
+def message(window: MainWindow) -> str:
+    return window.status.message.text()
+
+
+def row(window: MainWindow, path: str) -> FieldRow:
+    return window.form._rows()[path]
+
+
+def type_in(window: MainWindow, path: str, text: str) -> None:
+    editor = row(window, path).editor
+    editor.setFocus()
+    editor.selectAll()
+    QTest.keyClicks(editor, text)
+    QTest.keyClick(editor, Key.Key_Return)
+
+
+# -- a run
+
+
+def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened):
+    enabled = {name: a.isEnabled() for name, a in window.actions_by_id.items()}
+    assert enabled["run.start"]
+    assert not enabled["run.resume"]
+    assert not enabled["run.stop"]
+    empty = window.plots.loss.grab().toImage()
+
+    window._choose(small())
+    QTest.keyClick(window, Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: window.controller.state is State.TRAINING, timeout=30_000)
+    assert not window.actions_by_id["run.start"].isEnabled()
+    qtbot.waitUntil(lambda: steps(window) > 20)
+    n = steps(window)
+    qtbot.waitUntil(lambda: steps(window) > n)
+    assert "Learning" in message(window)
+
+    # curves and preview
+    qtbot.waitUntil(lambda: window.plots.loss.last_step() > 0)
+    qtbot.waitUntil(lambda: window.plots.loss.grab().toImage() != empty)
+    player = window.view.player
+    qtbot.waitUntil(lambda: player.tape is not None and player.tape.complete and player.tape.training_step is not None)
+    qtbot.waitUntil(lambda: window.top_bar.step.text().startswith("Step "))
+    assert player.tape.kind == "points"
+
+    # the timeline by keyboard and mouse
+    level = window.view.timeline.level
+    window.view.setFocus()
+    QTest.keyClick(window.view, Key.Key_Home)
+    noise = level.text()
+    QTest.keyClick(window.view, Key.Key_Right)
+    assert level.text() != noise
+    QTest.keyClick(window.view, Key.Key_Left)
+    assert level.text() == noise
+    strip = window.view.timeline.strip
+    place = strip.places()[-1][1]
+    QTest.mouseClick(strip, Qt.MouseButton.LeftButton, pos=place.center())
+    assert level.text() == "t = 0" != noise
+    QTest.keyClick(window.view, Key.Key_End)
+
+    # pause and go on
+    press(window, "run.pause")
+    qtbot.waitUntil(lambda: window.controller.state is State.PAUSED)
+    assert message(window) == "Paused"
+    n = steps(window)
+    qtbot.wait(60)
+    assert steps(window) == n
+    assert window.actions_by_id["run.pause"].text() == "Resume"
+    press(window, "run.pause")
+    qtbot.waitUntil(lambda: steps(window) > n)
+
+    # a sample of this moment
+    press(window, "run.sample_now")
+    qtbot.waitUntil(lambda: player.tape is not None and player.tape.count == 2000, timeout=20_000)
+    assert window.controller.training
+
+    press(window, "run.stop")
+    assert window.controller.state is State.STOPPING
+    wait_idle(qtbot, window)
+    assert "everything is saved" in message(window)
+    run = window.run
+    assert run.checkpoints()
+    last = steps(window)
+
+    # sample from what was saved
+    press(window, "run.sample_now")
+    assert window.controller.state is State.SAMPLING
+    wait_idle(qtbot, window)
+    qtbot.waitUntil(lambda: "Sampled in" in message(window))
+
+    # a fresh window shows the run as it was
+    window.close()
+    other = opened()
+    other.open_run(run.path)
+    qtbot.waitUntil(lambda: "Opened" in message(other), timeout=20_000)
+    wait_idle(qtbot, other)
+    assert steps(other) == last
+    assert other.recipe == small()
+    assert other.view.player.tape is not None
+    assert len(other.controller.channels.probe) > 0
+    qtbot.waitUntil(lambda: other.plots.loss.last_step() == last)
+    assert [r.path for r in other.runs_panel.model.rows()] == [run.path]
+
+    press(other, "run.resume")
+    qtbot.waitUntil(lambda: steps(other) > last, timeout=30_000)
+    press(other, "run.stop")
+    wait_idle(qtbot, other)
+    with run.record() as record:
+        metrics = record.metrics()
+    assert np.array_equal(metrics[:, 0], np.arange(1, len(metrics) + 1)), "no step twice, none left out"
+
+
+def test_a_finished_run_says_so_and_goes_on_for_half_as_long(qtbot, window):
+    window.start(small(10))
+    qtbot.waitUntil(lambda: message(window) == "Done: 10 steps.", timeout=30_000)
+    wait_idle(qtbot, window)
+    press(window, "run.resume")
+    qtbot.waitUntil(lambda: message(window) == "Done: 15 steps.", timeout=30_000)
+    assert steps(window) == 15
+
+
+def test_a_change_while_training_is_an_event_and_a_flag(qtbot, window, opened):
+    train(qtbot, window, small())
+    assert not row(window, "network.width").editor.isEnabled(), "fixed while it runs"
+    type_in(window, "training.learning_rate", "0.0007")
+    qtbot.waitUntil(lambda: bool(window.controller.channels.flags))
+    assert window.controller.channels.flags[0][1] == "learning rate: 0.003 → 0.0007"
+    qtbot.waitUntil(lambda: "0.0007" in window.plots.readout.text())
+    press(window, "run.stop")
+    wait_idle(qtbot, window)
+    with window.run.record() as record:
+        changes = [e.about for e in record.events() if e.kind == "setting_changed"]
+    assert changes == [{"setting": "training.learning_rate", "old": 0.003, "new": 0.0007}]
+
+    path = window.run.path
+    window.close()
+    other = MainWindow()  # named on the command line: the run is there before the plots are
+    try:
+        other.show()
+        other.open_path(path)
+        qtbot.waitUntil(lambda: other.plots is not None and "0.0007" in other.plots.readout.text(), timeout=30_000)
+        assert other.recipe.training.learning_rate == 0.0007
+        wait_idle(qtbot, other)
+    finally:
+        other.close()
+        other.deleteLater()
+
+
+def test_what_is_being_typed_counts_when_start_is_pressed(qtbot, window):
+    window._choose(small(3))
+    window.form.set_level_of_detail("everything")
+    editor = row(window, "training.steps").editor
+    editor.setFocus()
+    editor.selectAll()
+    QTest.keyClicks(editor, "4")
+    press(window, "run.start")
+    qtbot.waitUntil(lambda: message(window) == "Done: 4 steps.", timeout=30_000)
+
+
+def test_an_invalid_field_disables_start_with_a_sentence(qtbot, window):
+    window.form.set_level_of_detail("everything")
+    start = window.actions_by_id["run.start"]
+    type_in(window, "training.batch", "0")
+    assert not start.isEnabled()
+    sentence = message(window)
+    assert sentence
+    window._data_clock.start(1)  # a data load comes and goes, Start stays off and the mark stays on
+    qtbot.waitUntil(lambda: window.controller.busy)
+    wait_idle(qtbot, window)
+    assert not start.isEnabled()
+    assert window.form.problems()
+    window.actions_by_id["run.start"].trigger()
+    assert window.run is None
+    type_in(window, "training.batch", "16")
+    assert start.isEnabled()
+    assert message(window) == ""
+
+
+def test_start_in_the_middle_of_a_data_load(qtbot, window):
+    """The curves are those of the new run, and nothing pushes it out of the queue."""
+    window._choose(find("pixel-faces"))
+    window.controller.open_data(window.recipe)
+    assert window.controller.state is State.LOADING
+    window.start(small(30))
+    assert window.controller.state is State.STARTING
+    qtbot.wait(350)  # the data clock of the new recipe
+    qtbot.waitUntil(lambda: message(window) == "Done: 30 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: window.plots.loss.last_step() == 30)
+    assert len(list_runs()) == 1
+
+
+def test_nothing_else_opens_while_a_training_goes_on(qtbot, window, tmp_path):
+    other = Run.create(small(), tmp_path / "other")
+    train(qtbot, window, small())
+    run = window.run
+    for path in (other.path, tmp_path):
+        window.open_path(path)
+        assert window.run is run
+        assert window.recipe == small()
+        assert "Stop what runs first" in message(window)
+    press(window, "run.stop")
+    wait_idle(qtbot, window)
+
+
+# -- pictures, folders, failures
+
+
+def pictures(folder: Path, n: int = 6) -> Path:
+    folder.mkdir()
+    for i in range(n):
+        noise = np.random.default_rng(i).integers(0, 255, (40, 36, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"{i}.png")
+    return folder
+
+
+TINY = {
+    "training.steps": 2,
+    "training.batch": 2,
+    "network.channels": (16,),
+    "preview.count": 2,
+    "preview.steps": 2,
+    "data.height": 8,
+    "data.width": 8,
+    "compute.threads": 1,
+    "compute.device": "cpu",
+}
+
+
+def test_a_dropped_folder_of_pictures_is_learnt(qtbot, window, tmp_path):
+    folder = pictures(tmp_path / "my pictures")
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(folder))])
+    nothing = Qt.KeyboardModifier.NoModifier
+    drop = QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, nothing)
+    window.dropEvent(drop)
+    assert window.recipe.data.source == str(folder)
+    assert window.top_bar.recipe_button.text() == "my pictures"
+    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.shape == (3, 32, 32), timeout=20_000)
+    wait_idle(qtbot, window)
+    window.start(window.recipe.with_settings(TINY))
+    qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.", timeout=30_000)
+    assert not window.failures
+
+
+def test_a_picture_recipe(qtbot, window):
+    window.start(find("fashion-mnist").with_settings(TINY | {"training.steps": 3, "network.patch": 1}))
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: window.view.player.tape is not None and window.view.player.tape.kind == "pictures")
+    assert not window.failures
+
+
+def test_a_failed_training_is_one_sentence_and_the_next_start_works(qtbot, window, tmp_path, capfd):
+    recipe = find("pixel-faces").with_settings({**TINY, "data.source": str(tmp_path / "gone")})
+    window.start(recipe)
+    qtbot.waitUntil(lambda: bool(window.failures), timeout=30_000)
+    wait_idle(qtbot, window)
+    assert str(tmp_path / "gone") in window.failures[0]
+    assert "Something unexpected" not in window.failures[0]
+    assert message(window) == window.failures[0]
+    assert not window.actions_by_id["run.resume"].isEnabled()
+    window.start(small(5))
+    qtbot.waitUntil(lambda: message(window) == "Done: 5 steps.", timeout=30_000)
+    assert str(tmp_path / "gone") in capfd.readouterr().err
+
+
+def test_a_run_that_cannot_be_opened_is_one_sentence(window, tmp_path, capfd):
+    (tmp_path / "recipe.toml").write_text("name = 3")
+    window.open_path(tmp_path)
+    window.open_path(tmp_path / "recipe.toml")
+    window.open_path(tmp_path / "nowhere")
+    assert len(capfd.readouterr().err.strip().splitlines()) >= 3
+    assert window.actions_by_id["run.start"].isEnabled()
+
+
+# -- what it remembers
+
+
+def test_detail_layout_and_theme_are_remembered(qtbot, window, opened, home):
+    window.form._detail.chosen.emit("everything")
+    window.docks["log"].hide()
+    press(window, "view.theme_light")
+    qtbot.wait(50)  # palettes come one turn of the loop later
+    light = window.grab().toImage().pixelColor(window.width() // 2, 4).lightness()
+    press(window, "view.theme_dark")
+    qtbot.wait(50)
+    dark = window.grab().toImage().pixelColor(window.width() // 2, 4).lightness()
+    assert dark < 90 < 160 < light
+    assert window.actions_by_id["view.theme_dark"].isChecked()
+    assert not window.actions_by_id["view.theme_light"].isChecked()
+    window.close()
+    assert (home / "window.ini").is_file()
+
+    other = opened()
+    assert other.form.level() == "everything"
+    assert other.docks["log"].isHidden()
+    assert other.actions_by_id["view.theme_dark"].isChecked()
+    press(other, "view.reset_layout")
+    assert all(not dock.isHidden() for dock in other.docks.values())
+    other.close()
+    third = opened()
+    assert not third.docks["log"].isHidden()
+
+
+# -- quitting
+
+
+def test_closing_while_training_saves_and_quits(qtbot, window):
+    train(qtbot, window, small())
+    window.close()
+    assert window.isVisible(), "the step in hand ends first"
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=15_000)
+    assert window.run.checkpoints()[-1].step == steps(window)
+
+
+@pytest.mark.parametrize("answer", ["save", "keep", "discard"])
+def test_the_question_when_closing(qtbot, window, monkeypatch, answer):
+    monkeypatch.delenv("DDPM_STUDIO_NO_DIALOGS")
+    train(qtbot, window, small())
+    window.close()
+    box = window._quit_box
+    qtbot.waitUntil(box.isVisible)
+    n = steps(window)
+    qtbot.waitUntil(lambda: steps(window) > n)  # it goes on while the question is open
+    QTest.mouseClick({"save": box._save, "keep": box._keep, "discard": box._discard}[answer], Qt.MouseButton.LeftButton)
+    if answer == "keep":
+        n = steps(window)
+        qtbot.waitUntil(lambda: steps(window) > n + 2)
+        assert window.isVisible()
+        assert window.controller.training
+        press(window, "run.stop")
+        wait_idle(qtbot, window)
+        assert window.isVisible()
+        return
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=15_000)
+    assert bool(window.run.checkpoints()) == (answer == "save")
+
+
+@pytest.mark.parametrize("answer", ["_save", "_discard"])
+def test_the_training_ends_while_the_question_is_open(qtbot, window, monkeypatch, answer):
+    monkeypatch.delenv("DDPM_STUDIO_NO_DIALOGS")
+    train(qtbot, window, small())
+    window.close()
+    qtbot.waitUntil(window._quit_box.isVisible)
+    window.controller.stop()
+    wait_idle(qtbot, window)
+    QTest.mouseClick(getattr(window._quit_box, answer), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
+
+
+def test_fifty_windows_leave_nothing_behind(qtbot, qapp, monkeypatch):
+    """Threads, timers, windows and log handlers as before; memory within reason."""
+    monkeypatch.setattr(RunController, "warm_up", lambda self: None)
+    monkeypatch.setattr(main_window_module.MainWindow, "_on_data_wanted", lambda self: None)
+    install(qapp)
+
+    def once() -> None:
+        window = MainWindow()
+        window.show()
+        qtbot.wait(40)  # the first paint and what follows it
+        window.close()
+        window.deleteLater()
+        qtbot.wait(1)
+
+    def count() -> tuple[int, ...]:
+        gc.collect()
+        kinds = [type(o) for o in gc.get_objects()]
+        handlers = len(logging.getLogger("ddpm_studio").handlers)
+        windows, objects = (
+            len(qapp.topLevelWidgets()),
+            [sum(issubclass(k, c) for k in kinds) for c in (QThread, QTimer)],
+        )
+        alive = sum(k is MainWindow for k in kinds)
+        return windows, handlers, alive, *objects
+
+    for _ in range(5):
+        once()
+    process = psutil.Process()
+    before, threads, memory = count(), process.num_threads(), process.memory_info().rss
+    for _ in range(45):
+        once()
+    assert count() == before
+    qtbot.waitUntil(lambda: process.num_threads() <= threads)
+    grown = (process.memory_info().rss - memory) / 1e6
+    assert grown < 45, f"{grown:.0f} MB more after 45 windows"
