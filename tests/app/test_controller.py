@@ -235,7 +235,7 @@ def test_commands_without_a_job_do_nothing(controller):
     controller.pause(True)
     controller.stop()
     controller.save()
-    controller.change("training.learning_rate", 1.0)
+    controller.change({"training.learning_rate": 1.0})
     assert controller.state is State.IDLE
 
 

@@ -61,10 +61,9 @@ def opened(qtbot: QtBot, qapp: QApplication) -> Iterator[Callable[[], MainWindow
     def make() -> MainWindow:
         window = MainWindow()
         windows.append(window)
+        window._data_clock.setInterval(1)
         window.show()
-        qtbot.waitUntil(lambda: window.controller.is_ready and not window.controller.busy, timeout=30_000)
-        qtbot.wait(350)  # the data clock
-        qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+        qtbot.waitUntil(lambda: settled(window), timeout=30_000)
         return window
 
     yield make
@@ -81,6 +80,13 @@ def opened(qtbot: QtBot, qapp: QApplication) -> Iterator[Callable[[], MainWindow
 @pytest.fixture
 def window(opened: Callable[[], MainWindow]) -> MainWindow:
     return opened()
+
+
+def settled(window: MainWindow) -> bool:
+    """Everything is loaded, and the data of the first recipe are on show."""
+    engine = window.controller
+    there = engine.is_ready and window.plots is not None and window.dataset is not None
+    return there and not engine.busy and not window._data_clock.isActive()
 
 
 def steps(window: MainWindow) -> int:
@@ -454,10 +460,10 @@ def test_fifty_windows_leave_nothing_behind(qtbot, qapp, monkeypatch):
     monkeypatch.setattr(main_window_module.MainWindow, "_on_data_wanted", lambda self: None)
     install(qapp)
 
-    def once() -> None:
+    def once(painted: bool) -> None:
         window = MainWindow()
         window.show()
-        qtbot.wait(40)  # the first paint and what follows it
+        qtbot.wait(40 if painted else 1)
         window.close()
         window.deleteLater()
         qtbot.wait(1)
@@ -474,11 +480,12 @@ def test_fifty_windows_leave_nothing_behind(qtbot, qapp, monkeypatch):
         return windows, handlers, alive, *objects
 
     for _ in range(5):
-        once()
+        once(painted=True)
     process = psutil.Process()
     before, threads, memory = count(), process.num_threads(), process.memory_info().rss
-    for _ in range(45):
-        once()
+    for i in range(45):
+        once(painted=i % 5 == 0)
+    qtbot.wait(60)  # the timers of windows that were gone before their first paint
     assert count() == before
     qtbot.waitUntil(lambda: process.num_threads() <= threads)
     grown = (process.memory_info().rss - memory) / 1e6
