@@ -29,6 +29,7 @@ from ddpm_studio.training.events import (
     Finished,
     Probed,
     RolledBack,
+    SaveFailed,
     Started,
     StepDone,
     StepSkipped,
@@ -150,8 +151,12 @@ def train(
 
     control = Control()
     with _interruptible(control) as interrupted:
-        events = run_training(run, control, device=device, until=steps, seconds=seconds)
-        last = _show_training(events)
+        try:
+            last = _show_training(run_training(run, control, device=device, until=steps, seconds=seconds))
+        except BaseException:
+            if not resume:
+                run.remove_if_empty()
+            raise
     if interrupted:
         console.print(
             f"Stopped and saved at step {last}. To go on: ddpm-studio train {recipe} --out {run.path} --resume",
@@ -219,6 +224,8 @@ def _show_training(events: Iterator[Event]) -> int:
                         f"Back to step {event.step} with the learning rate × {event.rate_scale:g}: {event.reason}.",
                         markup=False,
                     )
+                case SaveFailed():
+                    bar.console.print(f"Not saved: {event.reason}.", markup=False)
                 case CheckpointDue():
                     bar.update(task, text="saving")
                 case Finished():

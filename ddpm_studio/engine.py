@@ -7,6 +7,7 @@ two ways. Whoever calls gets every event after it has been recorded.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ddpm_studio.data import Dataset, open_dataset
 from ddpm_studio.recipes import Recipe
@@ -20,6 +21,7 @@ from ddpm_studio.store import (
     save_checkpoint,
 )
 from ddpm_studio.training.build import Session, build
+from ddpm_studio.training.compute import pick_device
 from ddpm_studio.training.control import Control, SampleRequest
 from ddpm_studio.training.events import (
     CheckpointDue,
@@ -27,6 +29,7 @@ from ddpm_studio.training.events import (
     Finished,
     Probed,
     RolledBack,
+    SaveFailed,
     SettingChanged,
     Started,
     StepDone,
@@ -38,21 +41,23 @@ from ddpm_studio.training.events import (
 from ddpm_studio.training.trainer import sample, train
 
 
-def dataset_of(recipe: Recipe) -> Dataset:
-    """The recipe's data in memory."""
+def dataset_of(recipe: Recipe, *, download: bool = False) -> Dataset:
+    """The recipe's data in memory; ``download`` lets MNIST be fetched if it is not there."""
     data = recipe.data
-    return open_dataset(data.source, height=data.height, width=data.width, download=True)
+    return open_dataset(data.source, height=data.height, width=data.width, download=download)
 
 
-def open_session(run: Run, *, step: int | None = None, device: str | None = None, resume: bool = True) -> Session:
-    """Build a run's session; with ``resume`` from its last checkpoint (or the one at ``step``).
+def open_session(
+    run: Run, *, step: int | None = None, device: str | None = None, dataset: Dataset | None = None
+) -> Session:
+    """Build a run's session from its last checkpoint (or the one at ``step``), or at step 0 if it has none.
 
-    ``device`` overrides the recipe's.
+    ``device`` overrides the recipe's; ``dataset`` is the recipe's, if it is in memory already.
 
     Raises:
         RunError: if the wished checkpoint is not there. CheckpointError: if it is damaged.
     """
-    found = [c for c in run.checkpoints() if step is None or c.step == step] if resume else []
+    found = [c for c in run.checkpoints() if step is None or c.step == step]
     if step is not None and not found:
         there = ", ".join(str(c.step) for c in run.checkpoints()) or "none"
         raise RunError(f"{run.path} has no checkpoint at step {step}; there are: {there}")
@@ -62,8 +67,7 @@ def open_session(run: Run, *, step: int | None = None, device: str | None = None
         numbers, recipe = found[-1].about()
     if device is not None:
         recipe = recipe.with_settings({"compute.device": device})
-    precision = str(numbers["precision"]) if numbers else None
-    session = build(recipe, dataset_of(recipe), precision=precision)
+    session = build(recipe, dataset or dataset_of(recipe), precision=_precision_to_keep(recipe, numbers))
     if numbers is not None:
         tensors = found[-1].tensors()
         try:
@@ -73,24 +77,45 @@ def open_session(run: Run, *, step: int | None = None, device: str | None = None
     return session
 
 
+def _precision_to_keep(recipe: Recipe, numbers: dict[str, Any] | None) -> str | None:
+    """A resumed run keeps its precision on the kind of device where it was chosen."""
+    if numbers is None or numbers.get("device") != pick_device(recipe.compute.device).type:
+        return None
+    return str(numbers["precision"])
+
+
 def run_training(
     run: Run,
     control: Control,
     *,
+    dataset: Dataset | None = None,
     device: str | None = None,
     until: int | None = None,
     seconds: float | None = None,
 ) -> Iterator[Event]:
     """Train a run from where it stands and record everything. The caller gets the events.
 
-    Closing this generator (or an error) leaves the last checkpoint and the whole record on disk.
+    ``until`` beyond the recipe's last step makes that the last step, so that a falling learning rate falls
+    later. Closing this generator (or an error) leaves the last checkpoint and the whole record on disk.
     """
     yield Waiting("Loading data and building the network")
-    session = open_session(run, device=device)
+    session = open_session(run, device=device, dataset=dataset or dataset_of(run.current_recipe(), download=True))
+    longer: Event | None = None
+    if until is not None and until > session.recipe.training.steps:
+        longer = SettingChanged(session.step, "training.steps", session.recipe.training.steps, until)
+        session.recipe = session.recipe.with_settings({"training.steps": until})
     with run.locked(), run.record(write=True) as record:
         record.forget_after(session.step)  # what came after the last save is trained again
+        if longer is not None:
+            _keep(run, record, session, longer)
+            yield longer
         for event in train(session, control, until=until, seconds=seconds):
-            _keep(run, record, session, event)
+            try:
+                _keep(run, record, session, event)
+            except CheckpointError as error:
+                if not isinstance(event, CheckpointDue) or event.reason not in ("autosave", "asked"):
+                    raise
+                event = SaveFailed(event.step, str(error))
             yield event
 
 

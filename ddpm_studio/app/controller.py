@@ -94,7 +94,7 @@ class RunController(QObject):
         job = OpenDataJob(recipe, Control(), self.channels)
         if self._job is None:
             self._begin(job, State.LOADING)
-        elif self.state is State.LOADING and isinstance(self._job, OpenDataJob):
+        elif self.state is State.LOADING and isinstance(self._newest, OpenDataJob):
             self._next = job  # a run that is being opened brings its own data
 
     def pause(self, on: bool) -> None:
@@ -111,9 +111,9 @@ class RunController(QObject):
     def save(self) -> None:
         self.ask(SaveRequest())
 
-    def change(self, setting: str, value: Any) -> None:
-        """Change a live setting of the training in hand."""
-        self.ask(ChangeRequest(setting, value))
+    def change(self, changes: dict[str, Any]) -> None:
+        """Change live settings of the training in hand, together."""
+        self.ask(ChangeRequest(changes))
 
     def preview(self, weights: str) -> None:
         """Show a preview of these weights now, and of these from now on."""
@@ -179,6 +179,8 @@ class RunController(QObject):
 
     @Slot(object)
     def _on_reported(self, event: object) -> None:
+        if self._next is not None:
+            return  # from a job that has given way
         if self.state is not State.STOPPING:
             if isinstance(event, Started | Resumed):
                 self._set(State.TRAINING)
@@ -188,7 +190,8 @@ class RunController(QObject):
 
     @Slot(str, str)
     def _on_failed(self, sentence: str, details: str) -> None:
-        self.failed.emit(sentence, details)
+        if self._next is None:
+            self.failed.emit(sentence, details)
 
     @Slot()
     def _on_finished(self) -> None:

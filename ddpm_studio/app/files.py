@@ -90,7 +90,7 @@ class FileActions(QObject):
         if path is not None:
             try:
                 SampleFile(path if path.suffix else path.with_suffix(".gif")).write(tape)
-            except (ExportError, KeyError) as error:
+            except ExportError as error:
                 show_error(self._window, str(error), "")
 
     @Slot(object)

@@ -18,7 +18,7 @@ from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import METRICS, EventRow, ProbeRow, Run
 from ddpm_studio.training.control import Control, SampleRequest
-from ddpm_studio.training.events import Probed, RolledBack, StepDone, TapeGrew, TapeStarted
+from ddpm_studio.training.events import Probed, RolledBack, Started, StepDone, TapeGrew, TapeStarted
 
 
 @dataclass
@@ -42,13 +42,22 @@ class Channels:
                 self.tape.put(event)
             case TapeGrew():
                 pass  # the window reads the growing tape on its own clock
+            case Started():
+                self.forget_after(event.resumed_at)  # what came after the last save is trained again
+                return False
             case RolledBack():
-                self.batch.truncate_after(event.step)
-                self.probe.truncate_after(event.step)
+                self.forget_after(event.step)
                 return False
             case _:
                 return False
         return True
+
+    def forget_after(self, step: int) -> None:
+        """Drop what lies behind ``step``: the run goes on from there."""
+        self.batch.truncate_after(step)
+        self.probe.truncate_after(step)
+        self.levels[:] = [row for row in self.levels if row[0] <= step]
+        self.flags[:] = [flag for flag in self.flags if flag[0] <= step]
 
     def add_probe(self, step: int, train: float, held_out: float, levels: Any, by_level: Any) -> None:
         self.probe.append(step, train, held_out)
@@ -94,11 +103,12 @@ class TrainJob:
     until: int | None = None
 
     def events(self) -> Iterator[Any]:
-        from ddpm_studio.engine import dataset_of, run_training
+        from ddpm_studio.engine import run_training
 
         recipe = self.run.current_recipe()
-        yield DataOpened(recipe.data.source, dataset_of(recipe))
-        yield from run_training(self.run, self.control, until=self.until)
+        dataset = _open(recipe, self.control, download=True)
+        yield DataOpened(recipe.data.source, dataset)
+        yield from run_training(self.run, self.control, dataset=dataset, until=self.until)
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,7 @@ class OpenRunJob:
         with self.run.record() as record:
             opened = (record.metrics(), record.probes(), record.events(), record.last_tape())
         self.channels.fill(*opened[:2])
-        yield RunOpened(self.run, recipe, *opened, _dataset(recipe))
+        yield RunOpened(self.run, recipe, *opened, _dataset(recipe, self.control))
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,7 @@ class OpenDataJob:
     channels: Channels
 
     def events(self) -> Iterator[Any]:
-        dataset = _open(self.recipe)
+        dataset = _open(self.recipe, self.control)
         yield DataOpened(self.recipe.data.source, dataset)
         if self.control.stopping:
             return
@@ -153,13 +163,19 @@ class OpenDataJob:
 Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob
 
 
-def _dataset(recipe: Recipe) -> Dataset | None:
+def _dataset(recipe: Recipe, control: Control) -> Dataset | None:
     """The recipe's data if they are still there: an old run can be watched without them."""
     try:
-        return _open(recipe)
+        return _open(recipe, control)
     except ValueError:
         return None
 
 
-def _open(recipe: Recipe) -> Dataset:
-    return open_dataset(recipe.data.source, height=recipe.data.height, width=recipe.data.width)
+def _open(recipe: Recipe, control: Control, *, download: bool = False) -> Dataset:
+    """The recipe's data; ends with ``Cancelled`` when ``control`` says stop."""
+
+    def go_on(done: int, of: int) -> bool:
+        return not control.stopping
+
+    data = recipe.data
+    return open_dataset(data.source, height=data.height, width=data.width, progress=go_on, download=download)

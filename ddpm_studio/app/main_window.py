@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -27,20 +28,24 @@ from ddpm_studio.app.status import StatusBar, time_left
 from ddpm_studio.app.theme import theme
 from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.data import BUILT_IN, Dataset
+from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
 from ddpm_studio.paths import resource
-from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, read
+from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, live_settings, read
 from ddpm_studio.recipes.recipe import DDIM
 from ddpm_studio.store import Run, RunError, list_runs
 from ddpm_studio.training.control import SampleRequest
 from ddpm_studio.training.events import (
+    ChangeRefused,
     CheckpointDue,
     Finished,
     RolledBack,
+    SaveFailed,
     SettingChanged,
     Started,
     StepSkipped,
     TapeFinished,
+    TapeStarted,
     ThreadsChanged,
     Waiting,
 )
@@ -81,6 +86,9 @@ class MainWindow(QMainWindow):
         self.data_panel: DataPanel | None = None
         self._default_layout: QByteArray | None = None
         self._plan, self._steps, self._has_checkpoint, self._probes_shown = "", 0, False, 0
+        self._begun: Run | None = None  # made by the start in hand
+        self._held: TapeStarted | None = None  # a preview that waits until samples have been seen
+        self._schedule = NoiseSchedule.cosine()
         self._hold_until = 0.0  # of time.monotonic()
         self._quitting = False
         self._problems: dict[str, str] = {}  # of the form
@@ -277,18 +285,22 @@ class MainWindow(QMainWindow):
     def _on_recipe_changed(self, recipe: Recipe) -> None:
         before, self.recipe = self.recipe, recipe
         if self.controller.training:
-            for setting, (_, new) in before.differences(recipe).items():
-                self.controller.change(setting, new)
+            changes = before.differences(recipe)
+            self.controller.change({setting: new for setting, (_, new) in changes.items() if new is not None})
         elif before.data != recipe.data or before.network != recipe.network:
             self._data_clock.start()
         self._show_recipe(recipe)
 
     def _show_recipe(self, recipe: Recipe) -> None:
         self.top_bar.set_recipe(recipe)
+        try:
+            self._schedule = NoiseSchedule.named(**recipe.schedule.model_dump())
+        except ValueError as error:  # allowed by each setting, but too much together
+            self.status.message.set_text(str(error))
+            return
         if self.plots is not None and self.data_panel is not None:
-            schedule = NoiseSchedule.named(**recipe.schedule.model_dump())
-            self.plots.set_schedule(schedule)
-            self.data_panel.set_schedule(schedule)
+            self.plots.set_schedule(self._schedule)
+            self.data_panel.set_schedule(self._schedule)
             self.data_panel.set_value_range(recipe.data.value_range)
 
     @Slot(dict)
@@ -322,7 +334,7 @@ class MainWindow(QMainWindow):
         except RunError as error:
             show_error(self, str(error), "")
             return
-        self._has_checkpoint = False
+        self._has_checkpoint, self._begun = False, self.run
         self.view.set_note("")
         self.view.set_tape(None)
         self.view.set_hint(self.tr("Building the network…"))
@@ -332,12 +344,21 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_resume(self) -> None:
-        if self.run is not None:
-            step = int(self.controller.channels.batch.last("step") or 0)
-            wanted = self.recipe.training.steps
-            # A finished run goes on for half as long again, unless more steps were asked for.
-            until = wanted if wanted > step else step + max(step // 2, 1)
-            self.controller.train(self.run, until, self.controller.channels)
+        if self.run is None or not self.run.checkpoints():
+            return
+        trained = self.run.current_recipe()
+        asked = trained.differences(self.recipe)
+        live = live_settings(self.recipe)
+        if asked.keys() - live - {"training.steps"}:
+            self._choose(trained)  # the form shows another recipe; a run goes on with its own
+            asked = {}
+        step, wanted = self.run.checkpoints()[-1].step, self.recipe.training.steps
+        # A finished run goes on for half as long again, unless more steps were asked for.
+        until = wanted if wanted > step else step + max(step // 2, 1)
+        self.controller.train(self.run, until, self.controller.channels)
+        changes = {setting: new for setting, (_, new) in asked.items() if setting in live and new is not None}
+        if changes:
+            self.controller.change(changes)
 
     @Slot()
     def _on_pause(self) -> None:
@@ -389,8 +410,8 @@ class MainWindow(QMainWindow):
         try:
             if path.is_file() and path.suffix == ".toml" and not (path.parent / "record.sqlite").exists():
                 self._choose(read(path))
-            elif path.is_dir() and not (path / "recipe.toml").exists():
-                self._choose(self._recipe_for_folder(path))
+            elif (path.is_dir() and not (path / "recipe.toml").exists()) or is_idx_file(path):
+                self._choose(self._recipe_for_data(path.resolve()))
             else:
                 self.open_run(path)
         except RecipeError as error:
@@ -402,10 +423,9 @@ class MainWindow(QMainWindow):
             self.status.message.set_text(self.tr("Stop what runs first; then something else can be opened."))
         return free
 
-    def _recipe_for_folder(self, folder: Path) -> Recipe:
-        base = built_in()["pixel-faces"]
-        size = {"data.source": str(folder), "data.height": 32, "data.width": 32}
-        return base.with_settings({"name": folder.name, "title": folder.name, "about": str(folder), **size})
+    def _recipe_for_data(self, path: Path) -> Recipe:
+        named = {"name": path.stem, "title": path.stem, "about": str(path), "data.source": str(path)}
+        return built_in()["pixel-faces"].with_settings({**named, "data.flip": False})
 
     def _remember_run(self) -> None:
         if self.run is not None:
@@ -457,6 +477,8 @@ class MainWindow(QMainWindow):
                 text = _change(event.setting, event.old, event.new)
                 log.info("step %d: %s", event.step, text)
                 self._add_flag(event.step, text)
+            case SaveFailed() | ChangeRefused():
+                self.banner.show_notice(event.reason)
             case StepSkipped():
                 text = self.tr("Step {0:,} was skipped because {1}; {2:,} skipped in all.")
                 self.banner.show_notice(text.format(event.step, event.reason, event.total))
@@ -467,6 +489,7 @@ class MainWindow(QMainWindow):
                 one = self.tr("Other programs use the processor: learning goes on with one thread")
                 self.status.message.set_text(one if event.threads == 1 else self.tr("Trying all threads again"))
             case TapeFinished() if event.purpose == "sample":
+                self._hold_until = time.monotonic() + SAMPLE_SECONDS
                 self.status.message.set_text(self.tr("Sampled in {0:.1f} s").format(event.seconds))
             case Finished():
                 done = (
@@ -525,9 +548,10 @@ class MainWindow(QMainWindow):
         if self.controller.state is State.LOADING:  # nobody asked for it in so many words: a notice is enough
             self.banner.show_notice(sentence)
         else:
+            self._quitting = False  # it must be read first
             self.view.set_hint(sentence)  # seen if nothing else is on the stage
+            self.report_failure(sentence, details)
         self.status.message.set_text(sentence)
-        self.report_failure(sentence, details)
 
     def report_failure(self, sentence: str, details: str) -> None:
         """Tell of an error; the window lives on."""
@@ -542,6 +566,11 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_idle(self) -> None:
+        if self._begun is not None:
+            self._begun.remove_if_empty()  # a training that could not begin leaves no trace
+            if not self._begun.path.is_dir():
+                self.run = None
+            self._begun = None
         self._list_runs()
         if self.run is not None:
             self._has_checkpoint = bool(self.run.checkpoints())
@@ -567,15 +596,18 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_frame_clock(self) -> None:
-        started = self.controller.channels.tape.take()
+        started = self.controller.channels.tape.take() or self._held
         # What was asked for stays on the stage for a while before previews go on.
-        if started is not None and (started.purpose == "sample" or time.monotonic() > self._hold_until):
+        held = started is not None and started.purpose == "preview" and time.monotonic() < self._hold_until
+        self._held = started if held else None
+        if started is not None and not held:
             tape = started.tape
             if self.dataset is not None and self.dataset.kind == tape.kind == "points":
                 self.view.set_data_points(self.dataset.held_out)
             self.view.set_note("")
             self.view.set_weights(tape.weights)
-            self._hold_until = time.monotonic() + SAMPLE_SECONDS if started.purpose == "sample" else 0.0
+            # While it samples and for some seconds after; TapeFinished sets the end.
+            self._hold_until = math.inf if started.purpose == "sample" else 0.0
             count = self.recipe.preview.count
             same = self.tr("same {0:,} noises, seed {1}").format(count, tape.seed)
             self.view.set_caption(same if started.purpose == "preview" else self.tr("seed {0}").format(tape.seed))
@@ -620,10 +652,8 @@ class MainWindow(QMainWindow):
 
     @Slot(int, object)
     def _on_level(self, t: int, frame: Frame | None) -> None:
-        schedule = NoiseSchedule.named(**self.recipe.schedule.model_dump()) if self.plots is not None else None
-        if schedule is not None and t <= schedule.steps:
-            self.form.set_level(t, float(schedule.alpha[t]), float(schedule.sigma[t]))
-            assert self.plots is not None
+        if self.plots is not None and t <= self._schedule.steps:
+            self.form.set_level(t, float(self._schedule.alpha[t]), float(self._schedule.sigma[t]))
             self.plots.set_level(t)
 
     @Slot(int)

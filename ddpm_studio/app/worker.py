@@ -12,6 +12,7 @@ import traceback
 from PySide6.QtCore import QObject, Signal, Slot
 
 from ddpm_studio.app.jobs import Job
+from ddpm_studio.data import Cancelled
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class EngineWorker(QObject):
                 importlib.import_module(module)
             except BaseException as error:
                 self.failed.emit(f"{module} cannot be loaded: {error}", traceback.format_exc())
-            self.imported.emit(module)
+            else:
+                self.imported.emit(module)
         sys.setswitchinterval(interval)
 
     @Slot(object)
@@ -55,6 +57,8 @@ class EngineWorker(QObject):
             for event in job.events():
                 if not job.channels.deliver(event):
                     self.reported.emit(event)
+        except Cancelled:
+            pass  # the person has already gone on to something else
         except BaseException as error:  # MemoryError and SystemExit too: the thread must live on
             # A text, not the traceback object: that would keep every tensor of the failed job alive.
             self.failed.emit(_sentence(error), traceback.format_exc())

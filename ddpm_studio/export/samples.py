@@ -35,8 +35,10 @@ class SampleFile:
         """Write a complete tape.
 
         Raises:
-            ExportError: if the file cannot be written.
+            ExportError: if the file cannot be written, or its ending says nothing.
         """
+        if self.path.suffix.lower() not in ENDINGS:
+            raise ExportError(f"{self.path.name} must end in one of {', '.join(ENDINGS)}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             match self.path.suffix.lower():

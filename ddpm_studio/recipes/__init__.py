@@ -1,7 +1,7 @@
 """What an experiment is: the schema of a recipe and the built-in recipes. No torch and no Qt."""
 
 from ddpm_studio.recipes.library import built_in, coerce, dumps, find, read
-from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, RecipeError, kinds_of, section_class
+from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, RecipeError, kinds_of, live_settings, section_class
 from ddpm_studio.recipes.settings import LEVELS, Field, Level, Section, Setting, fields_of
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "fields_of",
     "find",
     "kinds_of",
+    "live_settings",
     "read",
     "section_class",
 ]

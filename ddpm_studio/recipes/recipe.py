@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field as Rule
 from pydantic import ValidationError, field_validator, model_validator
 
-from ddpm_studio.recipes.settings import Section, Setting
+from ddpm_studio.recipes.settings import Section, Setting, fields_of
 
 
 class RecipeError(ValueError):
@@ -559,6 +559,17 @@ def kinds_of(section: str) -> dict[str, type[Section]]:
 def section_class(recipe: Recipe, section: str) -> type[Section]:
     """The class of a recipe's section."""
     return type(getattr(recipe, section))
+
+
+def live_settings(recipe: Recipe) -> set[str]:
+    """The settings that may change between two training steps; a sampler may change its kind as well."""
+    live = {
+        f"{section}.{field.name}"
+        for section in SECTION_TITLES
+        for field in fields_of(section_class(recipe, section))
+        if field.setting.live
+    }
+    return live | {"sampler.kind"}
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:

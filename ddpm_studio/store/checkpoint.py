@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpm_studio.recipes import Recipe, RecipeError, dumps
-from ddpm_studio.store.files import write_atomically, write_text
+from ddpm_studio.store.files import text, written
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,10 +101,13 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str,
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A half-replaced pair must not look complete: the new weights come first, their description last.
-        checkpoint.about_file.unlink(missing_ok=True)
-        write_atomically(checkpoint.tensors_file, lambda part: save_file(whole, part))
-        write_text(checkpoint.about_file, tomlkit.dumps(about))
+        # Both files are on the disk before either takes its place. In between, the pair lacks its description
+        # and does not count, so new weights never stand beside an old one.
+        with (
+            written(checkpoint.about_file, text(tomlkit.dumps(about))),
+            written(checkpoint.tensors_file, lambda part: save_file(whole, part)),
+        ):
+            checkpoint.about_file.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in an error of its own
         why = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{checkpoint.tensors_file} cannot be written: {why}; free some disk space") from None

@@ -10,7 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,14 +85,14 @@ class Record:
 
     def close(self) -> None:
         """Write what waits and fold the journal into the one file."""
-        if self.writable:
-            self.flush()
-            try:
-                self._db.execute("pragma wal_checkpoint(truncate)")
-                self._db.execute("pragma journal_mode = delete")
-            except sqlite3.OperationalError:
-                pass  # somebody reads right now; the journal stays beside the file and is still valid
-        self._db.close()
+        try:
+            if self.writable:
+                self.flush()
+                with suppress(sqlite3.OperationalError):  # somebody reads now: the journal stays, and is valid
+                    self._db.execute("pragma wal_checkpoint(truncate)")
+                    self._db.execute("pragma journal_mode = delete")
+        finally:
+            self._db.close()
 
     def __enter__(self) -> Record:
         return self
@@ -146,7 +146,8 @@ class Record:
                     "insert into arrays values (?, ?, ?, ?, ?)",
                     (cursor.lastrowid, name, array.dtype.str, json.dumps(array.shape), array.tobytes()),
                 )
-            if db.execute("select sum(bytes) from tapes").fetchone()[0] > self.frames_cap:
+            previews = db.execute("select coalesce(sum(bytes), 0) from tapes where purpose = 'preview'").fetchone()[0]
+            if previews > self.frames_cap:
                 rows = db.execute("select id from tapes where purpose = 'preview' order by step").fetchall()
                 thinned = rows[1:-1:2]
                 db.executemany("delete from arrays where tape = ?", thinned)

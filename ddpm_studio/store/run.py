@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,6 +106,13 @@ class Run:
         """The recipe in force at the last checkpoint: changes made while the run went on are in it."""
         checkpoints = self.checkpoints()
         return checkpoints[-1].about()[1] if checkpoints else self.recipe()
+
+    def remove_if_empty(self) -> None:
+        """Take the folder away again if nothing was learnt: a training that could not begin leaves no trace."""
+        with self.record() as record:
+            learnt = bool(record.last_metrics()) or bool(self.checkpoints())
+        if not learnt:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

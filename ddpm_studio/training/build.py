@@ -208,6 +208,7 @@ class Session:
             "rate_scale": self.rate_scale,
             "ema_updates": self.ema_updates,
             "precision": self.plan.precision,
+            "device": self.plan.device.type,
         }
         return tensors, numbers
 

@@ -30,7 +30,7 @@ class ComputePlan:
     channels_last: bool
     threads: int
     reason: str = ""
-    single_seconds: float = math.inf  # of a training step with one thread, if threads may change
+    single_item_seconds: float = math.inf  # of a step with one thread, per item; inf: threads stay
 
     def describe(self) -> str:
         """For the status bar: "CPU, bf16, 2 threads"."""
@@ -120,7 +120,7 @@ def choose_plan(recipe: Recipe, network: nn.Module, shape: Sequence[int], precis
         reason, pays = bench.compare(exact, fast, recipe.training.batch)
         plan = replace(fast if pays else exact, reason=reason)
     if device.type == "cpu" and threads > 1 and recipe.compute.threads is None:
-        plan = replace(plan, single_seconds=bench.single_thread_step(plan, recipe.training.batch))
+        plan = replace(plan, single_item_seconds=bench.single_thread_item(plan, recipe.training.batch))
     return plan
 
 
@@ -152,7 +152,10 @@ class _Benchmark:
 
     def compare(self, exact: ComputePlan, fast: ComputePlan, batch: int) -> tuple[str, bool]:
         """Whether bfloat16 pays here, and why."""
-        if exact.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if exact.device.type == "cpu" and not (
+            torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+            and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        ):
             return "this CPU has no bfloat16 instructions", False
         # A CPU without fast ones can be 50 times slower in bfloat16: find out on two pictures.
         for plan in (exact, fast):
@@ -170,15 +173,15 @@ class _Benchmark:
             return f"bfloat16 gains too little here ({gain:.2f}×)", False
         return f"bfloat16 is {gain:.1f}× faster here and agrees (cosine {agreement:.4f})", True
 
-    def single_thread_step(self, plan: ComputePlan, batch: int) -> float:
-        """Seconds of a training step with one thread, from a quarter of the batch."""
+    def single_thread_item(self, plan: ComputePlan, batch: int) -> float:
+        """Seconds per item of a training step with one thread, from a quarter of the batch."""
         count = max(batch // 4, 1)
         torch.set_num_threads(1)
         try:
             seconds = min(self.step(plan, count)[0] for _ in range(2))
         finally:
             torch.set_num_threads(plan.threads)
-        return seconds * batch / count
+        return seconds / count
 
 
 class ThreadGovernor:
@@ -197,25 +200,28 @@ class ThreadGovernor:
     def __init__(self, plan: ComputePlan) -> None:
         self._plan = plan
         self.threads = plan.threads
-        self._recent: list[float] = []
+        self._recent: list[float] = []  # seconds per item
+        self._looked = 0.0  # seconds in which these were collected
         self._alone = 0.0
 
-    def observe(self, seconds: float) -> int | None:
-        """A step took this long; returns the new number of threads if it has just changed."""
-        if not math.isfinite(self._plan.single_seconds):
+    def observe(self, seconds: float, items: int) -> int | None:
+        """A step of ``items`` took this long; returns the new number of threads if it has just changed."""
+        if not math.isfinite(self._plan.single_item_seconds):
             return None
         if self.threads == 1:
             self._alone += seconds
             return self._change(self._plan.threads) if self._alone > self.RETRY else None
-        self._recent.append(seconds)
-        if sum(self._recent) < self.LOOK or len(self._recent) < 5:
+        self._recent.append(seconds / items)
+        self._looked += seconds
+        if self._looked < self.LOOK or len(self._recent) < 5:
             return None
         typical = sorted(self._recent)[len(self._recent) // 2]
         self._recent.clear()
-        return self._change(1) if typical > 1.5 * self._plan.single_seconds else None
+        self._looked = 0.0
+        return self._change(1) if typical > 1.5 * self._plan.single_item_seconds else None
 
     def _change(self, threads: int) -> int:
         torch.set_num_threads(threads)
-        self.threads, self._alone = threads, 0.0
+        self.threads, self._alone, self._looked = threads, 0.0, 0.0
         self._recent.clear()
         return threads

@@ -35,10 +35,9 @@ class PreviewRequest:
 
 @dataclass(frozen=True)
 class ChangeRequest:
-    """Change a live setting, e.g. ("training.learning_rate", 3e-4)."""
+    """Change live settings together, e.g. ``{"training.learning_rate": 3e-4}``."""
 
-    setting: str
-    value: Any
+    changes: dict[str, Any]
 
 
 Request = SampleRequest | SaveRequest | PreviewRequest | ChangeRequest

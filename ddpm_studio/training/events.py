@@ -106,6 +106,22 @@ class SettingChanged:
 
 
 @dataclass(frozen=True)
+class ChangeRefused:
+    """Live settings that do not fit together; everything stays as it was."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class SaveFailed:
+    """The state could not be saved (a full disk, say); the training goes on."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class ThreadsChanged:
     """Other programs need the processor (``threads`` 1), or all threads are tried again."""
 
@@ -118,7 +134,7 @@ class CheckpointDue:
     """The state is whole and should be saved now, before the generator is asked to go on."""
 
     step: int
-    reason: str  # "autosave", "asked", "stopped", "finished"
+    reason: str  # "autosave", "asked", "stopped", "finished", "diverged"
 
 
 @dataclass(frozen=True)
@@ -158,6 +174,8 @@ Event = (
     | TapeGrew
     | TapeFinished
     | SettingChanged
+    | ChangeRefused
+    | SaveFailed
     | ThreadsChanged
     | CheckpointDue
     | Paused

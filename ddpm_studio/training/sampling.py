@@ -52,11 +52,11 @@ def record(
 ) -> Iterator[Event]:
     """Run one reverse process and keep its states on ``tape``, at most 120 of them unless ``every_state``.
 
-    ``settings`` is a sampler section of a recipe. Stops between two moves when ``control`` says so. With
+    ``settings`` is a sampler section of a recipe. It stops between two moves when ``control`` says so; a pause
+    comes after it. With
     ``classes`` items are asked for class 0, 1, 2, … in turn.
     """
     start = time.perf_counter()
-    pausable = purpose != "preview" and not control.paused  # asked for during a pause, it runs through
     schedule = denoiser.schedule
     grid = timestep_grid(schedule, min(settings.steps, schedule.steps), settings.spacing)
     sampler = make_sampler(settings)
@@ -71,9 +71,7 @@ def record(
         if step.index in kept:
             tape.frames.append(to_frame(step, schedule, tape.kind, value_range))
             yield TapeGrew(tape)
-        while pausable and control.paused and not control.stopping:
-            control.hold()
-        if control.stopping and purpose != "preview" and step.index < step.total:
+        if control.stopping and step.index < step.total:
             break
     yield TapeFinished(tape, purpose, time.perf_counter() - start)
 

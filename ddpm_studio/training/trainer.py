@@ -16,7 +16,7 @@ import torch
 
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.recipes.recipe import DDIM
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import VALUE_RANGES, Session, snapshot
@@ -24,6 +24,7 @@ from ddpm_studio.training.compute import ThreadGovernor
 from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, SampleRequest, SaveRequest
 from ddpm_studio.training.ema import update_ema
 from ddpm_studio.training.events import (
+    ChangeRefused,
     CheckpointDue,
     Event,
     Finished,
@@ -41,12 +42,13 @@ from ddpm_studio.training.probe import Probe
 from ddpm_studio.training.sampling import make_sampler, record
 
 BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
-ROLL_BACKS = 4  # before giving up
+ROLL_BACKS = 4  # from one good state, before giving up
+GOOD_SECONDS = 20.0  # of training without trouble make a state good
 PROBE_SHARE = 0.015
 
 
 class DivergedError(RuntimeError):
-    """Training cannot go on: the loss is never finite; one sentence with a remedy."""
+    """Training cannot go on: the loss stays non-finite; one sentence with a remedy."""
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -83,7 +85,8 @@ def train(
     good, bad, skipped, roll_backs = snapshot(session), 0, 0, 0
     saved_at = good_at = begun
     trained, rate, governor = 0.0, _Rate(), ThreadGovernor(session.plan)
-    yield from watch.look(trained)
+    if session.step < last_step:
+        yield from watch.look(trained)
 
     while session.step < last_step and not control.stopping:
         yield from watch.answer(trained)
@@ -93,7 +96,7 @@ def train(
         loss, grad_norm = _step(session)
         spent = clock() - start
         trained += spent
-        threads = governor.observe(spent)
+        threads = governor.observe(spent, session.recipe.training.batch)
         if threads is not None:
             yield ThreadsChanged(session.step, threads)
         if math.isfinite(loss) and math.isfinite(grad_norm):
@@ -114,6 +117,9 @@ def train(
         if bad == BAD_IN_A_ROW:
             roll_backs, bad = roll_backs + 1, 0
             if roll_backs > ROLL_BACKS:
+                session.load_state(*good)
+                if control.keep:
+                    yield CheckpointDue(session.step, "diverged")
                 raise DivergedError(
                     f"training cannot go on at step {session.step}: the loss is not finite even after {ROLL_BACKS} "
                     "roll-backs; lower the learning rate or clip the gradient"
@@ -126,8 +132,8 @@ def train(
         if now - saved_at >= 60 * session.recipe.training.autosave:
             saved_at = now
             yield CheckpointDue(session.step, "autosave")
-        if now - good_at >= 20 and bad == 0:
-            good, good_at = snapshot(session), now
+        if now - good_at >= GOOD_SECONDS and bad == 0:
+            good, good_at, roll_backs = snapshot(session), now, 0
         if session.step < last_step:
             yield from watch.look(trained)
         if seconds is not None and clock() - begun >= seconds:
@@ -259,20 +265,23 @@ class _Watch:
                         self.weights = request.weights
                         yield from self.preview(trained)
                     case ChangeRequest():
-                        yield self.change(request)
+                        yield from self.change(request)
             if not self.control.paused or self.control.stopping:
                 break
             self.control.hold()
         if paused and not self.control.stopping:
             yield Resumed(self.session.step)
 
-    def change(self, request: ChangeRequest) -> Event:
-        """A live setting takes effect. The recipe is a frozen value, so the session gets another one."""
-        session = self.session
-        section, _, name = request.setting.partition(".")
-        old = getattr(getattr(session.recipe, section), name)
-        session.recipe = session.recipe.with_settings({request.setting: request.value})
-        return SettingChanged(session.step, request.setting, old, request.value)
+    def change(self, request: ChangeRequest) -> Iterator[Event]:
+        """Live settings take effect. The recipe is a frozen value, so the session gets another one."""
+        session, before = self.session, self.session.recipe
+        try:
+            session.recipe = before.with_settings(request.changes)
+        except RecipeError as error:  # a wish that does not fit must not end a training
+            yield ChangeRefused(session.step, str(error))
+            return
+        for setting, (old, new) in before.differences(session.recipe).items():
+            yield SettingChanged(session.step, setting, old, new)
 
 
 def sample(

@@ -107,7 +107,9 @@ def main() -> None:
         print(name)
         for key in results[0]:
             values = [row[key] for row in results]
-            print(f"  {key:18} median {statistics.median(values):9.2f}   min {min(values):9.2f}   max {max(values):9.2f}")
+            print(
+                f"  {key:18} median {statistics.median(values):9.2f}   min {min(values):9.2f}   max {max(values):9.2f}"
+            )
     pairs = zip(rows["window"], rows["headless"], strict=True)
     print(f"window / headless: {statistics.median(w['steps_per_s'] / h['steps_per_s'] for w, h in pairs):.3f}")
 

@@ -255,8 +255,8 @@ def test_live_changes_take_effect_at_once(recipe_of: RecipeOf) -> None:
     for event in train(session, control, until=30):
         events.append(event)
         if isinstance(event, StepDone) and event.step == 10:
-            control.ask(ChangeRequest("training.learning_rate", 1e-5))
-            control.ask(ChangeRequest("training.batch", 8))
+            control.ask(ChangeRequest({"training.learning_rate": 1e-5}))
+            control.ask(ChangeRequest({"training.batch": 8}))
     done = of(StepDone, events)
     assert done[9].learning_rate == 3e-3
     assert done[10].learning_rate == 1e-5
@@ -407,19 +407,19 @@ def test_counting_parameters_takes_no_memory(recipe_of: RecipeOf) -> None:
 def test_the_governor_leaves_a_busy_processor_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    plan = ComputePlan(CPU, "float32", True, 4, single_seconds=0.1)
+    plan = ComputePlan(CPU, "float32", True, 4, single_item_seconds=0.1)
     governor = ThreadGovernor(plan)
-    assert [governor.observe(0.05) for _ in range(200)] == [None] * 200
-    assert governor.observe(5.0) is None, "one slow step is no judgement"
-    assert 1 in iter(lambda: governor.observe(0.4), 4)
-    alone = [governor.observe(0.1) for _ in range(220)]
+    assert [governor.observe(0.05, 1) for _ in range(200)] == [None] * 200
+    assert governor.observe(5.0, 1) is None, "one slow step is no judgement"
+    assert 1 in iter(lambda: governor.observe(0.4, 1), 4)
+    alone = [governor.observe(0.1, 1) for _ in range(220)]
     assert alone.index(4) * 0.1 == pytest.approx(20, abs=2)
     assert asked == [1, 4]
-    fixed = ThreadGovernor(replace(plan, single_seconds=math.inf))
-    assert [fixed.observe(9.0) for _ in range(50)] == [None] * 50
+    fixed = ThreadGovernor(replace(plan, single_item_seconds=math.inf))
+    assert [fixed.observe(9.0, 1) for _ in range(50)] == [None] * 50
 
 
 def test_a_change_of_threads_is_told(recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ThreadGovernor, "observe", lambda self, seconds: 1)
+    monkeypatch.setattr(ThreadGovernor, "observe", lambda self, seconds, items: 1)
     events = list(train(session_of(recipe_of()), Control(), until=2))
     assert of(ThreadsChanged, events) == [ThreadsChanged(1, 1), ThreadsChanged(2, 1)]

@@ -63,7 +63,7 @@ def test_in_one_go_is_in_two_and_in_many(kind: str, recipe_of: RecipeOf, new_run
 def test_live_changes_survive_a_resume(recipe_of: RecipeOf, new_run: NewRun) -> None:
     recipe = recipe_of()
     whole, half = new_run(recipe, "whole"), new_run(recipe, "half")
-    change = ChangeRequest("training.learning_rate", 1e-2)
+    change = ChangeRequest({"training.learning_rate": 1e-2})
     for run, until in ((whole, 40), (half, 20)):
         control = Control()
         for event in run_training(run, control, until=until):
@@ -75,7 +75,7 @@ def test_live_changes_survive_a_resume(recipe_of: RecipeOf, new_run: NewRun) -> 
     assert half.current_recipe().training.learning_rate == 1e-2
     with half.record() as record:
         (event,) = [e for e in record.events() if e.kind == "setting_changed"]
-    assert (event.step, event.about) == (10, {"setting": change.setting, "old": 3e-3, "new": 1e-2})
+    assert (event.step, event.about) == (10, {"setting": "training.learning_rate", "old": 3e-3, "new": 1e-2})
 
 
 @pytest.mark.parametrize("kind", ["points", "pictures"])
