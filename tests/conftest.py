@@ -39,6 +39,8 @@ def no_leaks(qapp: Any) -> Iterator[None]:
     for _ in range(20):
         qapp.sendPostedEvents(None, 52)  # DeferredDelete
         qapp.sendPostedEvents()
+    if any(id(o) not in before for o in _alive()):
+        gc.collect()  # what nobody holds any more is no leak
     left = [_name(o) for o in _alive() if id(o) not in before]
     assert not left, f"left behind: {', '.join(left)}"
 
@@ -49,15 +51,19 @@ def _alive() -> list[Any]:
     from PySide6.QtWidgets import QApplication
     from shiboken6 import isValid
 
+    running = {
+        QTimer: QTimer.isActive,
+        QThread: lambda o: o.isRunning() and o is not QThread.currentThread(),
+        QAbstractAnimation: lambda o: o.state() == QAbstractAnimation.State.Running,
+    }
     found: list[Any] = [w for w in QApplication.topLevelWidgets() if w.isVisible()]
-    gc.collect()
+    kinds: dict[type, Any] = {}
     for o in gc.get_objects():
-        if issubclass(type(o), QTimer | QThread | QAbstractAnimation) and isValid(o):  # isinstance wakes lazy objects
-            runs = o.isActive() if isinstance(o, QTimer) else False
-            runs = runs or (isinstance(o, QThread) and o.isRunning() and o is not QThread.currentThread())
-            runs = runs or (isinstance(o, QAbstractAnimation) and o.state() == QAbstractAnimation.State.Running)
-            if runs:
-                found.append(o)
+        kind = type(o)  # never isinstance: that wakes lazy objects
+        if kind not in kinds:
+            kinds[kind] = next((runs for base, runs in running.items() if issubclass(kind, base)), None)
+        if kinds[kind] is not None and isValid(o) and kinds[kind](o):
+            found.append(o)
     return found
 
 
