@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ddpm_studio import __version__
-from ddpm_studio.recipes import Recipe, RecipeError, built_in, coerce, find, kinds_of
+from ddpm_studio.data.idx import is_idx_file
+from ddpm_studio.recipes import Recipe, RecipeError, built_in, coerce, find, for_data, kinds_of
 from ddpm_studio.store import CheckpointError, RecordError, Run, RunError
 from ddpm_studio.training.control import Control, SampleRequest
 from ddpm_studio.training.events import (
@@ -49,7 +50,7 @@ console = Console(stderr=True, highlight=False)
 
 INTERRUPTED = 130
 
-RecipeArgument = Annotated[str, typer.Argument(help="A built-in recipe or a TOML file.")]
+RecipeArgument = Annotated[str, typer.Argument(help="A built-in recipe, a TOML file, or a folder of pictures.")]
 RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
@@ -141,6 +142,9 @@ def train(
         if set_ or seed is not None:
             raise typer.BadParameter("a resumed run keeps its recipe: leave out --set and --seed")
         run = Run.open(out)
+        named, is_of = _find(recipe).name, run.recipe().name
+        if named != is_of:
+            raise typer.BadParameter(f"{out} is a run of {is_of}, not of {named}")
     else:
         wanted = _recipe(recipe, set_ or [], seed, device)
         if steps is not None:
@@ -166,8 +170,16 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
+def _find(source: str) -> Recipe:
+    """A built-in recipe, a TOML file, or one made for a folder of pictures or IDX files."""
+    path = Path(source)
+    if source not in built_in() and (path.is_dir() or is_idx_file(path)):
+        return for_data(path)
+    return find(source)
+
+
 def _recipe(source: str, changes: list[str], seed: int | None, device: str | None) -> Recipe:
-    recipe = find(source)
+    recipe = _find(source)
     settings: dict[str, Any] = {}
     for change in changes:
         key, equals, value = change.partition("=")
@@ -210,6 +222,8 @@ def _show_training(events: Iterator[Event]) -> int:
                 case Started():
                     step = event.resumed_at
                     bar.console.print(f"{event.parameters:,} parameters; {event.plan}", markup=False)
+                    if step >= event.steps:
+                        bar.console.print(f"Already at step {step:,}; ask for more with --steps.", markup=False)
                     bar.update(task, total=event.steps, completed=step)
                 case StepDone():
                     step = event.step

@@ -89,7 +89,9 @@ class FileActions(QObject):
         path = self._save_name(self.tr("Save pictures as"), "denoising.gif", kinds)
         if path is not None:
             try:
-                SampleFile(path if path.suffix else path.with_suffix(".gif")).write(tape)
+                path = path if path.suffix else path.with_suffix(".gif")
+                SampleFile(path).write(tape)
+                self._window.status.message.set_text(self.tr("Saved {0}").format(path))
             except ExportError as error:
                 show_error(self._window, str(error), "")
 

@@ -25,6 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("path", nargs="?", type=Path)
     parser.add_argument("--smoke-test", action="store_true")
     ours, for_qt = parser.parse_known_args(arguments)
+    if ours.path is not None and not ours.path.exists():
+        print(f"ddpm-studio: there is no command, file or folder called {ours.path}", file=sys.stderr)  # noqa: T201
+        return 1
     if not _has_display():
         print(  # noqa: T201
             f"ddpm-studio: there is no display to open a window on; to train without one: {TWIN}", file=sys.stderr
@@ -34,9 +37,6 @@ def main(arguments: list[str] | None = None) -> int:
         from ddpm_studio.app.smoke import smoke_test
 
         return smoke_test(for_qt)
-    if ours.path is not None and not ours.path.exists():
-        print(f"ddpm-studio: there is no file or folder {ours.path}", file=sys.stderr)  # noqa: T201
-        return 1
     return Application(for_qt, ours.path).exec()
 
 

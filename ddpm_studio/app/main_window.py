@@ -31,7 +31,7 @@ from ddpm_studio.data import BUILT_IN, Dataset
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
 from ddpm_studio.paths import resource
-from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, live_settings, read
+from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, for_data, live_settings, read
 from ddpm_studio.recipes.recipe import DDIM
 from ddpm_studio.store import Run, RunError, list_runs
 from ddpm_studio.training.control import SampleRequest
@@ -86,6 +86,7 @@ class MainWindow(QMainWindow):
         self.data_panel: DataPanel | None = None
         self._default_layout: QByteArray | None = None
         self._plan, self._steps, self._has_checkpoint, self._probes_shown = "", 0, False, 0
+        self._first_tape: Tape | None = None
         self._begun: Run | None = None  # made by the start in hand
         self._held: TapeStarted | None = None  # a preview that waits until samples have been seen
         self._schedule = NoiseSchedule.cosine()
@@ -231,6 +232,7 @@ class MainWindow(QMainWindow):
         except ValueError as error:
             log.warning("%s", error)
             return
+        self._first_tape = tape
         self.view.set_tape(tape)
         self.view.player.set_loop(True)
         self.view.player.to_noise()
@@ -266,7 +268,7 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_ready(self) -> None:
-        self.status.message.set_text(self.tr("Ready. Start learns {0}.").format(self.recipe.title))
+        self._say(self.tr("Ready. Start learns {0}.").format(self.recipe.title))
 
     # -- recipe
 
@@ -276,6 +278,9 @@ class MainWindow(QMainWindow):
 
     def _choose(self, recipe: Recipe) -> None:
         """Make a recipe the one that Start uses, and the one that changes are marked against."""
+        if self._first_tape is not None and self.view.player.tape is self._first_tape and recipe != self.recipe:
+            self.view.set_note("")  # the recording is of other data
+            self.view.set_tape(None)
         self.recipe = recipe
         self.form.set_recipe(recipe, recipe)
         self._show_recipe(recipe)
@@ -296,7 +301,7 @@ class MainWindow(QMainWindow):
         try:
             self._schedule = NoiseSchedule.named(**recipe.schedule.model_dump())
         except ValueError as error:  # allowed by each setting, but too much together
-            self.status.message.set_text(str(error))
+            self._say(str(error))
             return
         if self.plots is not None and self.data_panel is not None:
             self.plots.set_schedule(self._schedule)
@@ -307,7 +312,7 @@ class MainWindow(QMainWindow):
     def _on_problems(self, problems: dict[str, str]) -> None:
         self._problems = problems
         self._show_actions()
-        self.status.message.set_text(next(iter(problems.values()), ""))
+        self._say(next((f"{setting}: {text}" for setting, text in problems.items()), ""))
 
     @Slot()
     def _on_data_wanted(self) -> None:
@@ -359,6 +364,7 @@ class MainWindow(QMainWindow):
         changes = {setting: new for setting, (_, new) in asked.items() if setting in live and new is not None}
         if changes:
             self.controller.change(changes)
+        self._list_runs()
 
     @Slot()
     def _on_pause(self) -> None:
@@ -390,6 +396,8 @@ class MainWindow(QMainWindow):
             steps = min(preview.steps, self.recipe.schedule.steps)
             request = SampleRequest(preview.count, self.recipe.seed, weights, DDIM(steps=steps))
             self.controller.sample(self.run, request)
+        elif self.view.player.tape is not None:
+            self.view.set_weights(self.view.player.tape.weights)  # nothing can be drawn now: say what is shown
 
     def open_run(self, path: Path) -> None:
         """Show a run from disk."""
@@ -411,7 +419,7 @@ class MainWindow(QMainWindow):
             if path.is_file() and path.suffix == ".toml" and not (path.parent / "record.sqlite").exists():
                 self._choose(read(path))
             elif (path.is_dir() and not (path / "recipe.toml").exists()) or is_idx_file(path):
-                self._choose(self._recipe_for_data(path.resolve()))
+                self._choose(for_data(path))
             else:
                 self.open_run(path)
         except RecipeError as error:
@@ -420,12 +428,8 @@ class MainWindow(QMainWindow):
     def _can_open(self) -> bool:
         free = self.controller.state in (State.IDLE, State.LOADING)
         if not free:
-            self.status.message.set_text(self.tr("Stop what runs first; then something else can be opened."))
+            self._say(self.tr("Stop what runs first; then something else can be opened."))
         return free
-
-    def _recipe_for_data(self, path: Path) -> Recipe:
-        named = {"name": path.stem, "title": path.stem, "about": str(path), "data.source": str(path)}
-        return built_in()["pixel-faces"].with_settings({**named, "data.flip": False})
 
     def _remember_run(self) -> None:
         if self.run is not None:
@@ -441,6 +445,12 @@ class MainWindow(QMainWindow):
         ]
         self.runs_panel.set_rows(rows)
 
+    def _say(self, text: str) -> None:
+        """Tell it in the status bar; the log keeps it."""
+        if text:
+            log.info("%s", text)
+        self.status.message.set_text(text)
+
     # -- what the engine says
 
     @Slot(object)
@@ -454,7 +464,7 @@ class MainWindow(QMainWindow):
             State.SAMPLING: self.tr("Sampling…"),
         }
         if state in texts:
-            self.status.message.set_text(texts[state])
+            self._say(texts[state])
 
     def _show_actions(self) -> None:
         saved = self._has_checkpoint
@@ -464,11 +474,11 @@ class MainWindow(QMainWindow):
     def _on_reported(self, event: object) -> None:
         match event:
             case Waiting():
-                self.status.message.set_text(event.text + "…")
+                self._say(event.text + "…")
             case Started():
                 self._plan, self._steps = event.plan, event.steps
                 self.form.set_facts(self._facts(parameters=event.parameters))
-                self.status.message.set_text(self.tr("Learning {0}").format(self.recipe.title))
+                self._say(self.tr("Learning {0}").format(self.recipe.title))
                 self.view.set_hint(self.tr("The first preview comes in a moment."))
             case CheckpointDue():
                 self._has_checkpoint = True
@@ -487,17 +497,17 @@ class MainWindow(QMainWindow):
                 self.banner.show_notice(text.format(event.step, event.rate_scale, event.reason))
             case ThreadsChanged():
                 one = self.tr("Other programs use the processor: learning goes on with one thread")
-                self.status.message.set_text(one if event.threads == 1 else self.tr("Trying all threads again"))
+                self._say(one if event.threads == 1 else self.tr("Trying all threads again"))
             case TapeFinished() if event.purpose == "sample":
                 self._hold_until = time.monotonic() + SAMPLE_SECONDS
-                self.status.message.set_text(self.tr("Sampled in {0:.1f} s").format(event.seconds))
+                self._say(self.tr("Sampled in {0:.1f} s").format(event.seconds))
             case Finished():
                 done = (
                     self.tr("Stopped at step {0:,}; everything is saved.")
                     if event.stopped
                     else self.tr("Done: {0:,} steps.")
                 )
-                self.status.message.set_text(done.format(event.step))
+                self._say(done.format(event.step))
             case RunOpened():
                 self._show_run(event)
             case DataOpened():
@@ -505,7 +515,6 @@ class MainWindow(QMainWindow):
 
     def _show_run(self, opened: RunOpened) -> None:
         self._choose(opened.recipe)
-        self._data_clock.stop()
         self._has_checkpoint = bool(opened.run.checkpoints())
         self._show_channels()
         started = [e.about for e in opened.events if e.kind == "started"]
@@ -518,10 +527,12 @@ class MainWindow(QMainWindow):
                 self._add_flag(event.step, _change(**event.about))
         self.view.set_note("")
         self.view.set_hint(self.tr("This run has no pictures yet."))
+        if opened.tape is not None:
+            self.view.set_weights(opened.tape.weights)
         self.view.set_tape(opened.tape)
         self.view.player.to_image()
         self.status.forget_saved()
-        self.status.message.set_text(self.tr("Opened {0}").format(opened.run.path))
+        self._say(self.tr("Opened {0}").format(opened.run.path))
 
     def _show_data(self, opened: DataOpened) -> None:
         if self.data_panel is not None:
@@ -535,7 +546,10 @@ class MainWindow(QMainWindow):
         facts: dict[str, list[tuple[str, str, str]]] = {}
         dataset = self.dataset
         if dataset is not None:
-            facts["data"] = [(self.tr("Items"), f"{len(dataset):,}", "")]
+            facts["data"] = [
+                (self.tr("Items"), f"{len(dataset):,}", ""),
+                (self.tr("Held out"), f"{len(dataset.held_out):,}", ""),
+            ]
             if dataset.kind == "pictures":
                 channels, height, width = dataset.shape
                 facts["data"].append((self.tr("Size"), f"{width} × {height}" + (" × 3" if channels == 3 else ""), "px"))
@@ -551,7 +565,7 @@ class MainWindow(QMainWindow):
             self._quitting = False  # it must be read first
             self.view.set_hint(sentence)  # seen if nothing else is on the stage
             self.report_failure(sentence, details)
-        self.status.message.set_text(sentence)
+        self._say(sentence)
 
     def report_failure(self, sentence: str, details: str) -> None:
         """Tell of an error; the window lives on."""

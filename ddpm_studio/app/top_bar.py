@@ -133,6 +133,8 @@ class TopBar(QWidget):
         self.recipe_button.setEnabled(free)
         self.start.setVisible(free)
         self.resume.setVisible(free and can_resume)
+        self.resume.set_primary(can_resume)  # the likelier wish; Start makes a new run
+        self.start.set_primary(not can_resume)
         self.pause.setVisible(not free)
         self.stop.setVisible(not free)
         self._actions["run.pause"].setText(self.tr("Resume") if state is State.PAUSED else self.tr("Pause"))

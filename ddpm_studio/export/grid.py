@@ -51,9 +51,11 @@ def _points_image(points: NDArray[Any]) -> Image.Image:
     side = POINT_SIDE
     spread = 1.05 * max(POINT_RANGE, float(np.quantile(np.abs(points), 0.99)))  # x_T of a wide schedule
     place = ((points * [1, -1] / spread + 1) / 2 * (side - 1)).round().astype(int)
-    inside = ((place >= 1) & (place < side - 1)).all(axis=1)
+    inside = ((place >= 2) & (place < side - 2)).all(axis=1)
     density = np.zeros((side, side))
-    for dx, dy, weight in [(0, 0, 1.0), (1, 0, 0.5), (-1, 0, 0.5), (0, 1, 0.5), (0, -1, 0.5)]:
-        np.add.at(density, (place[inside, 1] + dy, place[inside, 0] + dx), weight)
+    for dx in range(-2, 3):
+        for dy in range(-2, 3):
+            weight = 2 * max(0.0, 1 - math.hypot(dx, dy) / 2.5)
+            np.add.at(density, (place[inside, 1] + dy, place[inside, 0] + dx), weight)
     grey = (255 * (1 - np.exp(-density))).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")

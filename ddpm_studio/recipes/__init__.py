@@ -1,6 +1,6 @@
 """What an experiment is: the schema of a recipe and the built-in recipes. No torch and no Qt."""
 
-from ddpm_studio.recipes.library import built_in, coerce, dumps, find, read
+from ddpm_studio.recipes.library import built_in, coerce, dumps, find, for_data, read
 from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, RecipeError, kinds_of, live_settings, section_class
 from ddpm_studio.recipes.settings import LEVELS, Field, Level, Section, Setting, fields_of
 
@@ -18,6 +18,7 @@ __all__ = [
     "dumps",
     "fields_of",
     "find",
+    "for_data",
     "kinds_of",
     "live_settings",
     "read",

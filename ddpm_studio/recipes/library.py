@@ -39,6 +39,12 @@ def find(source: str | Path) -> Recipe:
     )
 
 
+def for_data(path: Path) -> Recipe:
+    """A recipe for the user's own data: a folder of pictures, or IDX files. It suits small pictures of any kind."""
+    named = {"name": path.stem, "title": path.stem, "about": str(path), "data.source": str(path.resolve())}
+    return built_in()["pixel-faces"].with_settings({**named, "data.flip": False})
+
+
 def read(path: Path) -> Recipe:
     """Read a recipe file.
 

@@ -598,6 +598,16 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
     target[name] = value
 
 
+def _limit(item: Any) -> str:
+    """A range or type that was missed, in the form's words."""
+    limits = item.get("ctx", {})
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    for key, word in words.items():
+        if key in limits:
+            return f"must be {word} {limits[key]}"
+    return {"int_parsing": "must be a whole number", "float_parsing": "must be a number"}.get(item["type"], "")
+
+
 def _sentences(error: ValidationError) -> dict[str, str]:
     problems: dict[str, str] = {}
     for item in error.errors(include_url=False):
@@ -616,6 +626,7 @@ def _sentences(error: ValidationError) -> dict[str, str]:
             path, text = f"{parts[0]}.kind", f"{given} of {', '.join(kinds_of(parts[0]))}"
         elif item["type"] != "value_error":
             given = item.get("input")
+            text = _limit(item) or text
             text = f"{text[0].lower()}{text[1:]}, but it is {given!r}"
         problems.setdefault(path, text)
     return problems

@@ -23,7 +23,8 @@ from ddpm_studio.store import Run
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import StepDone
 control = Control()
-recipe, seconds = find(sys.argv[1]).with_settings({"training.steps": 1_000_000, "training.decay": "none"}), float(sys.argv[2])
+recipe = find(sys.argv[1]).with_settings({"training.steps": 1_000_000, "training.decay": "none"})
+seconds = float(sys.argv[2])
 first = last = None
 asked = time.perf_counter()
 for event in run_training(Run.create(recipe), control):
@@ -41,7 +42,8 @@ from PySide6.QtCore import QObject, QTimer, Slot
 from ddpm_studio.app.main import Application
 from ddpm_studio.recipes import find
 
-recipe, seconds = find(sys.argv[1]).with_settings({"training.steps": 1_000_000, "training.decay": "none"}), float(sys.argv[2])
+recipe = find(sys.argv[1]).with_settings({"training.steps": 1_000_000, "training.decay": "none"})
+seconds = float(sys.argv[2])
 application = Application([])
 window = application.window
 
