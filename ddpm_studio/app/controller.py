@@ -14,7 +14,8 @@ from ddpm_studio.store import Run
 from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, Request, SampleRequest, SaveRequest
 from ddpm_studio.training.events import Paused, Resumed, Started
 
-PLOTS, ENGINE = "ddpm_studio.app.learning_plots", "ddpm_studio.engine"  # slow to import: after the first paint
+# Slow to import, so after the first paint. The last comes with torch's first optimizer: not at Start, then.
+PLOTS, ENGINE, OPTIMIZER = "ddpm_studio.app.learning_plots", "ddpm_studio.engine", "torch._dynamo"
 
 
 class State(StrEnum):
@@ -73,7 +74,7 @@ class RunController(QObject):
 
     def warm_up(self) -> None:
         """Load plots and torch; after the first paint."""
-        self._warm.emit((PLOTS, ENGINE))
+        self._warm.emit((PLOTS, ENGINE, OPTIMIZER))
 
     def train(self, run: Run, until: int | None = None, channels: Channels | None = None) -> None:
         """Train a new run, or go on with one whose curves ``channels`` already hold."""
