@@ -72,9 +72,13 @@ class RunController(QObject):
 
     # -- commands
 
-    def warm_up(self) -> None:
-        """Load plots and torch; after the first paint."""
-        self._warm.emit((PLOTS, ENGINE, OPTIMIZER))
+    def load_plots(self) -> None:
+        """Import pyqtgraph; after the first paint."""
+        self._warm.emit((PLOTS,))
+
+    def load_engine(self) -> None:
+        """Import torch; when the window has nothing large to build any more."""
+        self._warm.emit((ENGINE, OPTIMIZER))
 
     def train(self, run: Run, until: int | None = None, channels: Channels | None = None) -> None:
         """Train a new run, or go on with one whose curves ``channels`` already hold."""

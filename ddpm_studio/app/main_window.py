@@ -248,7 +248,7 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_painted(self) -> None:
         """What can wait until the window is on the screen: plots, data, the list of runs, and torch."""
-        self.controller.warm_up()
+        self.controller.load_plots()
         self._list_runs()
 
     @Slot()
@@ -256,14 +256,18 @@ class MainWindow(QMainWindow):
         from ddpm_studio.app.data_panel import DataPanel
         from ddpm_studio.app.learning_plots import LearningPlots
 
-        self.plots, self.data_panel = LearningPlots(), DataPanel()
-        for holder, panel in ((self.learning_holder, self.plots), (self.data_holder, self.data_panel)):
-            column = QVBoxLayout(holder)
-            column.setContentsMargins(0, 0, 0, 0)
-            column.addWidget(panel)
-        self.data_panel.level_changed.connect(self._on_data_level)
+        # In turns of the event loop: a data panel, the plots, then torch, so that the tape plays on between them.
+        if self.data_panel is None:
+            self.data_panel = DataPanel()
+            self.data_panel.level_changed.connect(self._on_data_level)
+            _fill(self.data_holder, self.data_panel)
+            QTimer.singleShot(0, self, self._on_plots_loaded)
+            return
+        self.plots = LearningPlots()
+        _fill(self.learning_holder, self.plots)
         self._show_channels()
         self._show_recipe(self.recipe)
+        self.controller.load_engine()
         self._data_clock.start()
 
     @Slot()
@@ -793,3 +797,9 @@ class MainWindow(QMainWindow):
 def _change(setting: str, old: object, new: object) -> str:
     """A change of a setting as its flag says it."""
     return f"{setting.partition('.')[2].replace('_', ' ')}: {old} → {new}"
+
+
+def _fill(holder: QWidget, panel: QWidget) -> None:
+    column = QVBoxLayout(holder)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.addWidget(panel)

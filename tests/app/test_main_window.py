@@ -456,7 +456,7 @@ def test_the_training_ends_while_the_question_is_open(qtbot, window, monkeypatch
 
 def test_fifty_windows_leave_nothing_behind(qtbot, qapp, monkeypatch):
     """Threads, timers, windows and log handlers as before; memory within reason."""
-    monkeypatch.setattr(RunController, "warm_up", lambda self: None)
+    monkeypatch.setattr(RunController, "load_plots", lambda self: None)
     monkeypatch.setattr(main_window_module.MainWindow, "_on_data_wanted", lambda self: None)
     install(qapp)
 

@@ -69,11 +69,11 @@ from PySide6.QtCore import QTimer
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.main import Application
 seen = {}
-def warm_up(self):
+def load_plots(self):
     seen["torch"], seen["pyqtgraph"] = "torch" in sys.modules, "pyqtgraph" in sys.modules
     seen["visible"], seen["plays"] = application.window.isVisible(), application.window.view.player.playing
     QTimer.singleShot(0, application.window, application.window.close)
-RunController.warm_up = warm_up
+RunController.load_plots = load_plots
 application = Application([])
 application.window._data_clock.stop()
 status = application.exec()
@@ -148,7 +148,7 @@ def test_a_crash_is_told_once(home):
 from PySide6.QtCore import QTimer
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.main import Application
-RunController.warm_up = lambda self: None
+RunController.load_plots = lambda self: None
 for _ in range(2):
     application = Application([])
     application.window._data_clock.stop()
