@@ -115,7 +115,8 @@ class RunsModel(QAbstractListModel):
         return False  # the new name comes back with set_rows once the folder has it
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        if not index.isValid() or self._missing[index.row()]:
+        # A run in training keeps its name: its folder is being written to.
+        if not index.isValid() or self._missing[index.row()] or self._rows[index.row()].active:
             return super().flags(index)
         return super().flags(index) | Qt.ItemFlag.ItemIsEditable
 
@@ -256,9 +257,10 @@ class RunsPanel(QWidget):
     def _offer_actions(self) -> None:
         row = self.current()
         there = row is not None and not self.view.currentIndex().data(MISSING_ROLE)
-        for action in (self._open, self._show_folder, self._rename):
+        for action in (self._open, self._show_folder):
             action.setEnabled(there)
-        self._trash.setEnabled(there and row is not None and not row.active)
+        for action in (self._rename, self._trash):
+            action.setEnabled(there and row is not None and not row.active)
 
     @Slot(QModelIndex, QModelIndex)
     def _on_current_changed(self, current: QModelIndex, previous: QModelIndex) -> None:

@@ -560,3 +560,15 @@ def test_a_notice_shows_a_sentence_and_its_action(qtbot: QtBot) -> None:
     with qtbot.waitSignal(banner.closed):
         QTest.mouseClick(banner._close, Qt.MouseButton.LeftButton, pos=QPoint(10, 10))
     assert not banner.isVisible()
+
+
+def test_a_run_in_training_keeps_its_name_and_its_place(qtbot, tmp_path):
+    from datetime import datetime
+
+    panel = RunsPanel()
+    qtbot.addWidget(panel)
+    panel.set_rows([RunRow(tmp_path, "now", 3, datetime(2026, 1, 1), None, True)])
+    panel.set_current(tmp_path)
+    assert not panel.model.flags(panel.model.index(0)) & Qt.ItemFlag.ItemIsEditable
+    panel.set_rows([RunRow(tmp_path, "now", 3, datetime(2026, 1, 1), None, False)])
+    assert panel.model.flags(panel.model.index(0)) & Qt.ItemFlag.ItemIsEditable
