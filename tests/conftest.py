@@ -25,10 +25,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture(autouse=True)
-def one_torch_thread() -> None:
-    """Threads that wait for each other are slower than one on busy cores."""
+def one_torch_thread() -> Iterator[None]:
+    """Threads that wait for each other are slower than one on busy cores; and denormals as torch has them."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)  # training sets it; other tests count on denormals
 
 
 @pytest.fixture

@@ -75,13 +75,16 @@ class Tape:
     def nbytes(self) -> int:
         return sum(frame.nbytes for frame in self.frames)
 
+    def about(self) -> dict[str, Any]:
+        """Everything but the frames, by name, as JSON can hold it."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "frames"}
+
     # -- files: an .npz without pickles
 
     def save(self, path: Path) -> None:
         """Write a compressed .npz; the start's missing estimates are left out."""
-        about = {k: v for k, v in asdict_shallow(self).items() if k != "frames"}
         with path.open("wb") as file:  # given a name, numpy would append .npz to it
-            arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **self.arrays()}
+            arrays: dict[str, Any] = {"about": np.array(json.dumps(self.about())), **self.arrays()}
             np.savez_compressed(file, **arrays)
 
     def arrays(self) -> dict[str, Items]:
@@ -133,11 +136,6 @@ class Tape:
         except (OSError, EOFError, BadZipFile, zlib.error, LookupError, ValueError, TypeError) as error:
             why = f"it has no {error}" if isinstance(error, KeyError) else error
             raise ValueError(f"{path} is not a recorded tape: {why}") from error
-
-
-def asdict_shallow(tape: Tape) -> dict[str, Any]:
-    """A tape's attributes by name (``dataclasses.asdict`` would copy every frame)."""
-    return {name: getattr(tape, name) for name in tape.__dataclass_fields__}
 
 
 def kept_indices(total: int, most: int = 120) -> Sequence[int]:

@@ -135,11 +135,10 @@ class Record:
 
     def add_tape(self, tape: Tape, purpose: str) -> None:
         """Keep a tape; above the cap every second preview goes, never the first or the last."""
-        about = {name: getattr(tape, name) for name in Tape.__dataclass_fields__ if name != "frames"}
         with self._transaction() as db:
             cursor = db.execute(
                 "insert into tapes (step, purpose, bytes, about) values (?, ?, ?, ?)",
-                (tape.training_step or 0, purpose, tape.nbytes, json.dumps(about)),
+                (tape.training_step or 0, purpose, tape.nbytes, json.dumps(tape.about())),
             )
             for name, array in tape.arrays().items():
                 db.execute(

@@ -1,27 +1,17 @@
-"""Tiny runs. One thread: threads that wait for each other are slower on busy cores, and results stay equal."""
+"""Tiny runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from ddpm_studio.recipes import Recipe, find
 from ddpm_studio.store import Run
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    torch.set_flush_denormal(False)  # training sets it; other tests in this process count on denormals
 
 
 @pytest.fixture(scope="session")
