@@ -237,9 +237,7 @@ class MainWindow(QMainWindow):
         self.view.player.set_loop(True)
         self.view.player.to_noise()
         self.view.player.play()
-        self.view.set_note(
-            self.tr("A recording: noise becomes pictures. Drag the bar; then press Start to watch one learn.")
-        )
+        self.view.set_note(self.tr("A recording. Drag the bar, or press Start to watch one learn."))
 
     @Slot()
     def _on_first_paint(self) -> None:

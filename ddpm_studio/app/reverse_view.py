@@ -127,6 +127,7 @@ class ReverseView(QWidget):
         """Say below the stage what plays, e.g. that it is a recording; empty: nothing."""
         self.note.set_text(text)
         self.note.setVisible(bool(text))
+        self.line.setVisible(not text)  # on a small screen there is no room for both
 
     def set_weights(self, weights: str) -> None:
         """Show which weights are in use, "raw" or "ema", without asking for them."""
