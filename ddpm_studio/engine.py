@@ -44,7 +44,7 @@ from ddpm_studio.training.trainer import sample, train
 def dataset_of(recipe: Recipe, *, download: bool = False) -> Dataset:
     """The recipe's data in memory; ``download`` lets MNIST be fetched if it is not there."""
     data = recipe.data
-    return open_dataset(data.source, height=data.height, width=data.width, download=download)
+    return open_dataset(data.source, height=data.height, width=data.width, count=data.count, download=download)
 
 
 def open_session(

@@ -178,4 +178,6 @@ def _open(recipe: Recipe, control: Control, *, download: bool = False) -> Datase
         return not control.stopping
 
     data = recipe.data
-    return open_dataset(data.source, height=data.height, width=data.width, progress=go_on, download=download)
+    return open_dataset(
+        data.source, height=data.height, width=data.width, count=data.count, progress=go_on, download=download
+    )

@@ -83,13 +83,15 @@ def open_dataset(
     *,
     height: int | None = None,
     width: int | None = None,
+    count: int | None = None,
     progress: Progress | None = None,
     download: bool = False,
 ) -> Dataset:
     """A built-in set by name, or the user's own by path: an IDX file or folder, or a folder of pictures.
 
     ``height`` and ``width`` are the wanted size of pictures: one given makes a square, none keeps the set's own size
-    (32 x 32 for a folder); points have no size. A name wins over a path: "./moons" is the folder.
+    (32 x 32 for a folder); points have no size, but ``count`` of them are drawn to learn from. A name
+    wins over a path: "./moons" is the folder.
     ``download`` lets "mnist" be fetched if it is not there yet.
     Raises DataError with a sentence for the user, Cancelled when ``progress`` returned False.
     """
@@ -100,7 +102,7 @@ def open_dataset(
         # Not cached: the user may put the files there while the program runs.
         return _resize(_open_mnist(download), height, width, progress)
     if source in BUILT_IN:
-        return _open_built_in(source, height, width)
+        return _open_built_in(source, height, width, count)
     path = Path(source).expanduser()
     if path.is_dir():
         # The resolved folder has a name even where the path is "."
@@ -124,9 +126,9 @@ def open_dataset(
 
 
 @functools.lru_cache(maxsize=8)
-def _open_built_in(name: str, height: int | None, width: int | None) -> Dataset:
+def _open_built_in(name: str, height: int | None, width: int | None, count: int | None) -> Dataset:
     if BUILT_IN[name].kind == "points":
-        return points_dataset(name)
+        return points_dataset(name, count or TRAIN_COUNT)
     if name == "fashion-mnist":
         arrays = _load(name)
         labels = arrays["labels"].astype(np.int64)

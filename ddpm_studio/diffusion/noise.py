@@ -49,13 +49,21 @@ def _finalize(x: Tensor) -> Tensor:
     return x ^ _shift33(x)
 
 
-def gaussian(seeds: Sequence[int], move: int, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
+def seed_tensor(seeds: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """Seeds as int64 (N,): made once where a long process draws often."""
+    return torch.tensor([_signed(seed) for seed in seeds], dtype=torch.int64, device=device)
+
+
+def gaussian(
+    seeds: Sequence[int] | Tensor, move: int, shape: Sequence[int], *, device: torch.device | str = "cpu"
+) -> Tensor:
     """Standard normal noise, float32 (len(seeds), *shape).
 
-    ``move`` counts the draws of one process (0 is x_T). Row i depends on (seeds[i], move) alone.
+    ``move`` counts the draws of one process (0 is x_T). Row i depends on (seeds[i], move) alone; ``seeds``
+    may be a ``seed_tensor`` on the device.
     """
     size = math.prod(shape)
-    keys = torch.tensor([_signed(seed) for seed in seeds], dtype=torch.int64, device=device)
+    keys = seeds if isinstance(seeds, Tensor) else seed_tensor(seeds, device)
     keys = _finalize(_finalize(keys + _signed(_GOLDEN)) + _signed(_GOLDEN + move))
     keys = (keys >> 1) & (_MASK >> 1)  # mix(seed, move) of all seeds at once
     half = (size + 1) // 2

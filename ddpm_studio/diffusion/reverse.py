@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddpm_studio.diffusion.denoiser import DenoiserLike, Prediction
-from ddpm_studio.diffusion.noise import gaussian
+from ddpm_studio.diffusion.noise import gaussian, seed_tensor
 from ddpm_studio.diffusion.samplers import Move, Past, Sampler
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 
@@ -40,6 +40,18 @@ class ReverseStep:
     nfe: int
 
 
+def start_noise(
+    schedule: NoiseSchedule,
+    t: int,
+    seeds: Sequence[int],
+    shape: Sequence[int],
+    *,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """sigma_t · z, float32 (N, *shape): where a process begins. Item i depends on seeds[i] alone."""
+    return gaussian(seeds, 0, shape, device=device) * float(schedule.sigma[t])
+
+
 @torch.no_grad()
 def reverse_process(
     denoiser: DenoiserLike,
@@ -56,25 +68,26 @@ def reverse_process(
     """Walk the grid with one sampler; yields the start, then one step for each finished move.
 
     Args:
-        grid: strictly falling levels, e.g. from ``timestep_grid``.
+        grid: falling levels, e.g. from ``timestep_grid``; a level that stands there again is one more move at it.
         shape: of one item, e.g. (1, 28, 28).
         seeds: one for each item; item i depends on seeds[i] alone, whatever the batch.
         schedule: needed only for denoisers that do not carry one.
-        x: start state at level grid[0], (N, *shape); default sigma·z (at T: pure noise).
+        x: start state at level grid[0], (N, *shape); default ``start_noise`` there (at T: pure noise).
         label: int64 (N,) class labels or None.
 
     Raises:
-        ValueError: if the grid does not fall or leaves the schedule.
+        ValueError: if the grid rises or leaves the schedule.
     """
     # The decorator form of no_grad switches gradients off only while this generator runs: a consumer
     # between two yields has its own setting back.
     table: NoiseSchedule = schedule if schedule is not None else denoiser.schedule  # type: ignore[attr-defined]
-    if len(grid) < 2 or any(t <= u for t, u in pairwise(grid)):
-        raise ValueError(f"the levels of a grid must fall; got {list(grid)[:6]}…")
+    if len(grid) < 2 or any(t < u for t, u in pairwise(grid)):
+        raise ValueError(f"the levels of a grid must not rise; got {list(grid)[:6]}…")
     if grid[0] > table.steps or grid[-1] < 0:
         raise ValueError(f"the grid runs from {grid[0]} to {grid[-1]}, outside the schedule's 0 … {table.steps}")
 
     draws = nfe = 0
+    keys = seed_tensor(seeds, device)
 
     def predict(x: Tensor, t: int, label: Tensor | None) -> Prediction:
         nonlocal nfe
@@ -84,11 +97,10 @@ def reverse_process(
     def noise() -> Tensor:
         nonlocal draws
         draws += 1
-        return gaussian(seeds, draws, shape, device=device).to(x)
+        return gaussian(keys, draws, shape, device=device).to(x)
 
     if x is None:
-        x = gaussian(seeds, 0, shape, device=device)
-        x = x * float(table.sigma[grid[0]])
+        x = start_noise(table, grid[0], seeds, shape, device=device)
     past: deque[Past] = deque(maxlen=max(sampler.memory, 0))
     total = len(grid) - 1
     yield ReverseStep(0, total, grid[0], grid[0], x, None, None, nfe)

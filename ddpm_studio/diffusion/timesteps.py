@@ -1,4 +1,4 @@
-"""timestep_grid: the explicit list of levels that a sampler visits, T first, 0 last."""
+"""timestep_grid: the explicit list of levels that a sampler visits, T first, the end level (0 = clean) last."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from ddpm_studio.diffusion.schedule import NoiseSchedule
 SPACINGS = ("uniform", "quadratic", "karras", "log-snr")
 
 
-def timestep_grid(schedule: NoiseSchedule, steps: int, spacing: str = "uniform", rho: float = 7.0) -> list[int]:
-    """``steps`` moves from T down to 0, as a strictly falling list of at most steps + 1 levels.
+def timestep_grid(
+    schedule: NoiseSchedule, steps: int, spacing: str = "uniform", rho: float = 7.0, *, end: int = 0
+) -> list[int]:
+    """``steps`` moves from T down to ``end``, as a strictly falling list of at most steps + 1 levels.
 
     Spacings: "uniform" in t (the "trailing" one of arXiv 2305.08891: starts at T, ends clean), "quadratic"
     in t (DDIM, appendix D.3), "karras" (EDM eq. 5, exponent rho in σ/α), "log-snr" (uniform in log SNR, as
@@ -19,18 +21,18 @@ def timestep_grid(schedule: NoiseSchedule, steps: int, spacing: str = "uniform",
     grid may be shorter.
 
     Raises:
-        ValueError: if steps does not lie in 1 … T or the spacing is unknown.
+        ValueError: if steps does not lie in 1 … T - end or the spacing is unknown.
     """
     T = schedule.steps
-    if not 1 <= steps <= T:
-        raise ValueError(f"{steps} sampling steps do not fit a schedule with T = {T}: use 1 … {T}")
+    if not 1 <= steps <= T - end:
+        raise ValueError(f"{steps} sampling steps do not fit the levels {T} … {end}: use 1 … {T - end}")
     u = np.linspace(0, 1, steps + 1)
     if spacing == "uniform":
-        levels = T * (1 - u)
+        levels = end + (T - end) * (1 - u)
     elif spacing == "quadratic":
-        levels = T * (1 - u) ** 2
+        levels = end + (T - end) * (1 - u) ** 2
     elif spacing in ("karras", "log-snr"):
-        levels = np.append(_levels_by_noise(schedule, steps, spacing, rho), 0)
+        levels = np.append(_levels_by_noise(schedule, steps, spacing, rho), 0).clip(end)
     else:
         raise ValueError(f"no spacing is called {spacing!r}; there are {', '.join(SPACINGS)}")
     falling = sorted({round(float(level)) for level in levels}, reverse=True)

@@ -15,7 +15,15 @@ from ddpm_studio.diffusion.denoiser import Denoiser
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.parameterization import Parameterization
 from ddpm_studio.diffusion.schedule import NoiseSchedule
-from ddpm_studio.networks import CompactUNet, PointMLP
+from ddpm_studio.networks import (
+    AttentionUNet,
+    CompactUNet,
+    DDPMUNet,
+    PointMLP,
+    ScoreMLP,
+    Scratch5UNet,
+    SimpleUnet,
+)
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.training.compute import ComputePlan, choose_plan
 from ddpm_studio.training.ema import ema_copy
@@ -31,32 +39,58 @@ def make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
     """
     settings: Any = recipe.network
     torch.manual_seed(mix(recipe.seed, -1))
-    scale = _time_scale(recipe)
-    if settings.kind == "point-mlp":
+    if settings.kind in ("point-mlp", "score-mlp"):
         _require(
             dataset.kind == "points",
             "network.kind",
-            "the point MLP learns points, but the data are pictures; choose compact-unet",
+            f"the {settings.kind} learns points, but the data are pictures; choose compact-unet",
         )
-        return PointMLP(dataset.shape[0], settings.width, settings.depth, scale)
-    _require(
-        dataset.kind == "pictures",
-        "network.kind",
-        "the compact U-Net learns pictures, but the data are points; choose point-mlp",
-    )
-    classes = 0
-    if settings.class_label:
-        classes = len(dataset.classes)
-        _require(classes > 1, "network.class_label", f"{dataset.name} has no class labels; turn class label off")
-    return CompactUNet(
-        dataset.shape[0],
-        settings.channels,
-        settings.blocks,
-        settings.patch,
-        settings.attention,
-        classes,
-        scale,
-    )
+    else:
+        _require(
+            dataset.kind == "pictures",
+            "network.kind",
+            f"the {settings.kind} learns pictures, but the data are points; choose point-mlp",
+        )
+    network = _make_network(recipe, dataset)
+    sides = dataset.shape[1:]
+    multiple = getattr(network, "multiple", 1) if settings.kind != "compact-unet" else 1  # ours pads inside
+    if any(side % multiple for side in sides):
+        nearest = tuple(max(round(side / multiple), 1) * multiple for side in sides)
+        raise RecipeError(
+            {
+                "data.height": f"the {settings.kind} halves the sides until they must be multiples of {multiple}, but "
+                f"the pictures are {sides[1]} × {sides[0]}; set height to {nearest[0]} and width to {nearest[1]}"
+            }
+        )
+    return network
+
+
+def _make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    net: Any = recipe.network
+    items = dataset.shape[0]  # channels of a picture, dimensions of a point
+    match net.kind:
+        case "point-mlp":
+            return PointMLP(items, net.width, net.depth, _time_scale(recipe))
+        case "score-mlp":
+            return ScoreMLP(items, net.widths, net.level_aware)
+        case "scratch5-unet":
+            return Scratch5UNet(items, net.channels, net.time_width)
+        case "simple-unet":
+            return SimpleUnet(items, net.channels, net.time_width, net.shared_norm)
+        case "attention-unet":
+            return AttentionUNet(items, net.base, net.multipliers, heads=net.heads)
+        case "ddpm-unet":
+            return DDPMUNet(items, net.base, net.multipliers, net.blocks, dropout=net.dropout)
+        case "compact-unet":
+            classes = len(dataset.classes) if net.class_label else 0
+            _require(
+                not net.class_label or classes > 1,
+                "network.class_label",
+                f"{dataset.name} has no class labels; turn class label off",
+            )
+            return CompactUNet(items, net.channels, net.blocks, net.patch, net.attention, classes, _time_scale(recipe))
+        case kind:
+            raise ValueError(f"no network is called {kind!r}")
 
 
 def count_parameters(recipe: Recipe, dataset: Dataset) -> int:
@@ -74,7 +108,7 @@ def make_denoiser(recipe: Recipe, schedule: NoiseSchedule, network: Any, *, kind
         Parameterization(recipe.prediction.predicts),
         recipe.prediction.time_label,
         low_high if clip and recipe.prediction.clip_x0 and kind == "pictures" else None,
-        scale_input=recipe.schedule.kind == "geometric",
+        scale_input=recipe.prediction.scale_input and recipe.schedule.kind == "geometric",
     )
 
 
@@ -123,19 +157,27 @@ class Items:
 
 
 class DataOrder:
-    """Which items a step sees: a permutation for each epoch from (seed, epoch), indexed by images seen."""
+    """Which items a step sees: a permutation for each epoch from (seed, epoch), indexed by images seen.
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed = count, seed
+    ``epoch_end``: a batch "run-on"s into the next epoch, is "short", or the rest of the epoch is "drop"ped.
+    """
+
+    def __init__(self, count: int, seed: int, epoch_end: str = "run-on") -> None:
+        self.count, self.seed, self.epoch_end = count, seed, epoch_end
         self._epochs: dict[int, Tensor] = {}
 
     def __call__(self, images_seen: int, batch: int) -> Tensor:
-        """Indices of the next ``batch`` items, int64 (batch,); a batch may cross an epoch's end."""
+        """Indices of the next ``batch`` items, int64 (batch,), or fewer where a short batch ends the epoch."""
+        length = self.count
+        if self.epoch_end == "drop":
+            length = self.count // batch * batch or self.count
         parts: list[Tensor] = []
         while batch > 0:
-            epoch, start = divmod(images_seen, self.count)
-            part = self._permutation(epoch)[start : start + batch]
+            epoch, start = divmod(images_seen, length)
+            part = self._permutation(epoch)[start : min(start + batch, length)]
             parts.append(part)
+            if self.epoch_end != "run-on":
+                break
             images_seen, batch = images_seen + len(part), batch - len(part)
         return torch.cat(parts)
 
@@ -264,7 +306,7 @@ def build(recipe: Recipe, dataset: Dataset, *, precision: str | None = None) -> 
         optimizer=optimizer,
         items=Items(dataset.train, dataset.labels, recipe, plan.device),
         held_out=Items(dataset.held_out, dataset.held_out_labels, recipe, plan.device),
-        order=DataOrder(len(dataset.train), recipe.seed),
+        order=DataOrder(len(dataset.train), recipe.seed, recipe.data.epoch_end),
     )
 
 

@@ -162,7 +162,7 @@ class _Benchmark:
             self.step(plan, 2)
         if self.step(fast, 2)[0] > 3 * self.step(exact, 2)[0] + 0.02:
             return "bfloat16 is slower here", False
-        count = min(batch, 32)
+        count = self._affordable(exact, min(batch, 32))
         slow = [self.step(exact, count) for _ in range(3)]
         quick = [self.step(fast, count) for _ in range(3)]
         gain = min(s for s, _ in slow) / min(s for s, _ in quick)
@@ -173,11 +173,16 @@ class _Benchmark:
             return f"bfloat16 gains too little here ({gain:.2f}×)", False
         return f"bfloat16 is {gain:.1f}× faster here and agrees (cosine {agreement:.4f})", True
 
+    def _affordable(self, plan: ComputePlan, most: int) -> int:
+        """At most ``most`` items, fewer for a network so large that the step would keep the user waiting."""
+        few = min(most, 2)
+        return max(few, min(most, int(0.2 * few / self.step(plan, few)[0])))
+
     def single_thread_item(self, plan: ComputePlan, batch: int) -> float:
         """Seconds per item of a training step with one thread, from a quarter of the batch."""
-        count = max(batch // 4, 1)
         torch.set_num_threads(1)
         try:
+            count = self._affordable(plan, max(batch // 4, 1))
             seconds = min(self.step(plan, count)[0] for _ in range(2))
         finally:
             torch.set_num_threads(plan.threads)

@@ -19,9 +19,9 @@ def warmed_up(decay: float, updates: int) -> float:
 
 
 @torch.no_grad()
-def update_ema(ema: nn.Module, network: nn.Module, decay: float, updates: int) -> None:
-    """ema += (1 - decay) (network - ema) in place; buffers are copied."""
-    weight = 1 - warmed_up(decay, updates)
+def update_ema(ema: nn.Module, network: nn.Module, decay: float) -> None:
+    """ema += (1 - decay) (network - ema) in place; buffers (such as batch norm's statistics) are copied."""
+    weight = 1 - decay
     torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), weight)
     for mine, theirs in zip(ema.buffers(), network.buffers(), strict=True):
         mine.copy_(theirs)

@@ -17,24 +17,29 @@ _DISTANCES = {"mse": F.mse_loss, "l1": F.l1_loss, "huber": F.smooth_l1_loss}
 def loss_per_item(recipe: Recipe, out: Tensor, target: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """The weighted loss of each item, float32 (N,).
 
-    out, target: (N, …); alpha, sigma: (N, 1, …, 1). "uniform" weighs the network's output by 1; "min-snr"
-    weighs the error in x0 by min(SNR, γ) (arXiv 2303.09556), which on the output is times gain².
+    out, target: (N, …); alpha, sigma: (N, 1, …, 1). Over an item's values the mean or the sum is taken.
+    "uniform" weighs the network's output by 1; "sigma2" by σ_t² (004, eq. 2.2.4: denoising score matching);
+    "min-snr" weighs the error in x0 by min(SNR, γ) (arXiv 2303.09556), which on the output is times gain².
     """
     distance: Any = _DISTANCES[recipe.objective.loss]
-    loss: Tensor = distance(out.float(), target.float(), reduction="none").flatten(1).mean(1)
-    if recipe.objective.weight == "min-snr":
+    loss: Tensor = distance(out, target, reduction="none").flatten(1)
+    loss = loss.sum(1) if recipe.objective.reduction == "sum" else loss.mean(1)
+    if recipe.objective.weight == "sigma2":
+        loss = loss * sigma.flatten() ** 2
+    elif recipe.objective.weight == "min-snr":
         gain = Parameterization(recipe.prediction.predicts).x0_gain(alpha, sigma)
         snr = (alpha / sigma) ** 2
         loss = loss * (snr.clamp_max(recipe.objective.gamma) * gain**2).flatten()
     return loss
 
 
-def draw_levels(count: int, steps: int, stratified: bool, device: torch.device) -> Tensor:
-    """Noise levels for a batch, int64 (count,), uniform on 1 … T, from torch's seeded default generator.
+def draw_levels(count: int, steps: int, stratified: bool, device: torch.device, first: int = 1) -> Tensor:
+    """Noise levels for a batch, int64 (count,), uniform on first … T, from torch's seeded default generator.
 
     Stratified: item i draws from the i-th of ``count`` equal parts, so every batch covers all levels.
     """
     if not stratified:
-        return torch.randint(1, steps + 1, (count,), device=device)
+        return torch.randint(first, steps + 1, (count,), device=device)
     place = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
-    return (place * steps).long().clamp_max(steps - 1) + 1
+    levels = steps + 1 - first
+    return (place * levels).long().clamp_max(levels - 1) + first

@@ -35,7 +35,7 @@ class Probe:
         self._sets = [
             _choose(items, session, per_bin, salt) for salt, items in enumerate((session.items, session.held_out))
         ]
-        edges = np.linspace(0, session.schedule.steps, BINS + 1)
+        edges = np.linspace(session.recipe.objective.first_level - 1, session.schedule.steps, BINS + 1)
         self.levels = (edges[1:] + edges[:-1]) / 2
 
     @torch.no_grad()
@@ -59,8 +59,8 @@ def _choose(items: Items, session: Session, per_bin: int, salt: int) -> _Set:
     generator = torch.Generator().manual_seed(mix(session.recipe.seed, 2, salt))
     index = torch.randint(len(items), (count,), generator=generator).to(device)
     x0, label = items.batch(index, augment=False)
-    # Evenly through each bin, so that bins compare: level k of all runs from 1 to T.
-    T = session.schedule.steps
-    t = (torch.linspace(0, 1, count, dtype=torch.float64) * (T - 1)).round().long().to(device) + 1
+    # Evenly through each bin, so that bins compare: level k of all runs from the first to T.
+    T, first = session.schedule.steps, session.recipe.objective.first_level
+    t = (torch.linspace(0, 1, count, dtype=torch.float64) * (T - first)).round().long().to(device) + first
     seeds = [mix(session.recipe.seed, 3, salt, i) for i in range(count)]
     return _Set(x0, label, t, gaussian(seeds, 0, x0.shape[1:], device=device))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,13 @@ from torch import Tensor
 
 from ddpm_studio.diffusion.denoiser import Denoiser
 from ddpm_studio.diffusion.noise import mix
-from ddpm_studio.diffusion.reverse import ReverseStep, reverse_process
+from ddpm_studio.diffusion.reverse import ReverseStep, reverse_process, start_noise
 from ddpm_studio.diffusion.samplers import SAMPLERS, Sampler
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, Tape, kept_indices
 from ddpm_studio.diffusion.timesteps import timestep_grid
+from ddpm_studio.recipes import Recipe
+from ddpm_studio.training.build import VALUE_RANGES
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import Event, TapeFinished, TapeGrew, TapeStarted
 
@@ -26,9 +28,34 @@ from ddpm_studio.training.events import Event, TapeFinished, TapeGrew, TapeStart
 def make_sampler(settings: Any) -> Sampler:
     """The rule for a recipe's sampler section."""
     cls = SAMPLERS[settings.kind]
-    knobs = {knob.name: getattr(settings, knob.name) for knob in fields(cls)}
+    knobs = {knob.name: getattr(settings, knob.name) for knob in fields(cls) if hasattr(settings, knob.name)}
     sampler: Sampler = cls(**knobs)
     return sampler
+
+
+def make_grid(settings: Any, schedule: NoiseSchedule) -> list[int]:
+    """The levels that a recipe's sampler section visits; Langevin dynamics stays for many moves at each."""
+    if settings.kind == "langevin-plain":
+        return [settings.level] * settings.steps + [0]
+    end = getattr(settings, "end_level", 0)
+    grid = timestep_grid(schedule, min(settings.steps, schedule.steps - end), settings.spacing, end=end)
+    if settings.kind == "langevin":
+        return [t for t in grid[:-1] for _ in range(settings.moves)] + grid[-1:]
+    return grid
+
+
+class Tone(NamedTuple):
+    """How values become grey levels: low … high to 0 … 255, the nearest or the one below, maybe as a negative."""
+
+    low: float = -1.0
+    high: float = 1.0
+    truncate: bool = False
+    inverted: bool = False
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Tone:
+        data = recipe.data
+        return cls(*VALUE_RANGES[data.value_range], data.grey_levels == "truncate", data.inverted)
 
 
 def item_seeds(seed: int, count: int) -> list[int]:
@@ -43,7 +70,7 @@ def record(
     shape: Sequence[int],
     *,
     count: int,
-    value_range: tuple[float, float],
+    tone: Tone,
     control: Control,
     purpose: str,
     every_state: bool = False,
@@ -52,45 +79,48 @@ def record(
 ) -> Iterator[Event]:
     """Run one reverse process and keep its states on ``tape``, at most 120 of them unless ``every_state``.
 
-    ``settings`` is a sampler section of a recipe. It stops between two moves when ``control`` says so; a pause
-    comes after it. With
-    ``classes`` items are asked for class 0, 1, 2, … in turn.
+    ``settings`` is a sampler section of a recipe. Every sampler starts from the same noise of level T. It stops
+    between two moves when ``control`` says so; a pause comes after it. With ``classes`` items are asked for class
+    0, 1, 2, … in turn.
     """
     start = time.perf_counter()
     schedule = denoiser.schedule
-    grid = timestep_grid(schedule, min(settings.steps, schedule.steps), settings.spacing)
+    grid = make_grid(settings, schedule)
     sampler = make_sampler(settings)
     kept = set(range(len(grid)) if every_state else kept_indices(len(grid) - 1))
     tape.total = len(kept)
     label = torch.arange(count, device=device) % classes if classes else None
     yield TapeStarted(tape, purpose)
-    steps = reverse_process(
-        denoiser, grid, sampler, shape, seeds=item_seeds(tape.seed, count), label=label, device=device
-    )
+    seeds = item_seeds(tape.seed, count)
+    x = start_noise(schedule, schedule.steps, seeds, shape, device=device)
+    steps = reverse_process(denoiser, grid, sampler, shape, seeds=seeds, x=x, label=label, device=device)
     for step in steps:
         if step.index in kept:
-            tape.frames.append(to_frame(step, schedule, tape.kind, value_range))
+            tape.frames.append(to_frame(step, schedule, tape.kind, tone))
             yield TapeGrew(tape)
         if control.stopping and step.index < step.total:
             break
     yield TapeFinished(tape, purpose, time.perf_counter() - start)
 
 
-def to_frame(step: ReverseStep, schedule: NoiseSchedule, kind: str, value_range: tuple[float, float]) -> Frame:
+def to_frame(step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone) -> Frame:
     """A state as it is shown. Each array is new, so frames can be kept while the process goes on."""
     if kind == "points":
         x, x0, eps = (None if v is None else v.float().cpu().numpy().copy() for v in (step.x, step.x0, step.eps))
     else:
         # A variance-exploding state is shown divided by its growing spread; elsewhere this divides by 1.
         alpha, sigma = float(schedule.alpha[step.t]), float(schedule.sigma[step.t])
-        x = to_uint8(step.x / max(1.0, (alpha**2 + sigma**2) ** 0.5), *value_range)
-        x0 = None if step.x0 is None else to_uint8(step.x0, *value_range)
-        eps = None if step.eps is None else to_uint8(step.eps, -2.5, 2.5)  # 99 % of a normal
+        x = to_uint8(step.x / max(1.0, (alpha**2 + sigma**2) ** 0.5), tone)
+        x0 = None if step.x0 is None else to_uint8(step.x0, tone)
+        eps = None if step.eps is None else to_uint8(step.eps, Tone(-2.5, 2.5))  # 99 % of a normal
     assert x is not None
     return Frame(step.index, step.t, x, x0, eps)
 
 
-def to_uint8(x: Tensor, low: float, high: float) -> NDArray[np.uint8]:
-    """float (N, C, H, W) in low … high → uint8 (N, H, W, C), rounded, clamped, contiguous."""
-    grey = ((x - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+def to_uint8(x: Tensor, tone: Tone) -> NDArray[np.uint8]:
+    """float (N, C, H, W) → uint8 (N, H, W, C), clamped, contiguous."""
+    grey = (x - tone.low) * (255 / (tone.high - tone.low))
+    if tone.inverted:
+        grey = 255 - grey
+    grey = (grey if tone.truncate else grey.round()).clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(grey.permute(0, 2, 3, 1).cpu().numpy())

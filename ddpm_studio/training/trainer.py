@@ -17,12 +17,12 @@ import torch
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe, RecipeError
-from ddpm_studio.recipes.recipe import DDIM
+from ddpm_studio.recipes.sections import DDIM
 from ddpm_studio.training.budget import Budget
-from ddpm_studio.training.build import VALUE_RANGES, Session, snapshot
+from ddpm_studio.training.build import Session, snapshot
 from ddpm_studio.training.compute import ThreadGovernor
 from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, SampleRequest, SaveRequest
-from ddpm_studio.training.ema import update_ema
+from ddpm_studio.training.ema import update_ema, warmed_up
 from ddpm_studio.training.events import (
     ChangeRefused,
     CheckpointDue,
@@ -39,7 +39,7 @@ from ddpm_studio.training.events import (
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
-from ddpm_studio.training.sampling import make_sampler, record
+from ddpm_studio.training.sampling import Tone, make_sampler, record
 
 BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
 ROLL_BACKS = 4  # from one good state, before giving up
@@ -52,8 +52,11 @@ class DivergedError(RuntimeError):
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """The rate of the step after ``step`` steps: warm-up from 0, then constant or falling to 0."""
+    """The rate of the step after ``step`` steps: warm-up from 0, then constant, falling to 0, or one cycle."""
     settings = recipe.training
+    if settings.decay == "one-cycle":
+        high = settings.learning_rate
+        return _one_cycle(step, settings.steps, high / 25, high, high / 25 / 1e4)
     if step < settings.warmup:
         return settings.learning_rate * (step + 1) / (settings.warmup + 1)
     if settings.decay == "none":
@@ -61,6 +64,26 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     done = min((step - settings.warmup) / max(settings.steps - settings.warmup, 1), 1.0)
     left = 1 - done if settings.decay == "linear" else (1 + math.cos(math.pi * done)) / 2
     return settings.learning_rate * left
+
+
+def adam_beta1(recipe: Recipe, step: int) -> float:
+    """Adam's β1 of the step after ``step`` steps; one cycle moves it against the rate."""
+    if recipe.training.decay == "one-cycle":
+        return _one_cycle(step, recipe.training.steps, 0.95, 0.85, 0.95)
+    return recipe.training.beta1
+
+
+def _one_cycle(step: int, steps: int, start: float, middle: float, end: float) -> float:
+    """Half cosines from start to middle in the first 30 % of the steps, and on to the end (arXiv 1708.07120).
+
+    The values of torch's OneCycleLR at its defaults, which tutorial 004 uses.
+    """
+    turn = 0.3 * steps - 1
+    if step <= turn:
+        a, b, p = start, middle, step / turn if turn > 0 else 1.0
+    else:
+        a, b, p = middle, end, min((step - turn) / (steps - 1 - turn), 1.0)
+    return b + (a - b) * (1 + math.cos(math.pi * p)) / 2
 
 
 def train(
@@ -92,7 +115,7 @@ def train(
         yield from watch.answer(trained)
         if _stopped(control):
             break
-        start = clock()
+        start, seen = clock(), session.images_seen
         loss, grad_norm = _step(session)
         spent = clock() - start
         trained += spent
@@ -101,7 +124,7 @@ def train(
             yield ThreadsChanged(session.step, threads)
         if math.isfinite(loss) and math.isfinite(grad_norm):
             bad = 0
-            batch = session.recipe.training.batch
+            batch = session.images_seen - seen
             yield StepDone(
                 session.step,
                 session.images_seen,
@@ -156,7 +179,8 @@ def _step(session: Session) -> tuple[float, float]:
     x0, label = session.items.batch(index)
     if not session.classes:
         label = None
-    t = draw_levels(len(x0), session.schedule.steps, settings.stratified, device)
+    first = recipe.objective.first_level
+    t = draw_levels(len(x0), session.schedule.steps, settings.stratified, device, first)
     eps = torch.randn_like(x0)
 
     denoiser = session.training_denoiser()
@@ -173,9 +197,14 @@ def _step(session: Session) -> tuple[float, float]:
     session.step += 1
     session.images_seen += len(x0)
     if all(map(math.isfinite, values)):
-        session.optimizer.param_groups[0]["lr"] = learning_rate(recipe, session.step - 1) * session.rate_scale
+        adam = session.optimizer.param_groups[0]
+        adam["lr"] = learning_rate(recipe, session.step - 1) * session.rate_scale
+        adam["betas"] = (adam_beta1(recipe, session.step - 1), settings.beta2)
         session.optimizer.step()
-        update_ema(session.ema, session.network, settings.ema_decay, session.ema_updates)
+        decay = settings.ema_decay
+        update_ema(
+            session.ema, session.network, warmed_up(decay, session.ema_updates) if settings.ema_warmup else decay
+        )
         session.ema_updates += 1
     return values
 
@@ -225,7 +254,10 @@ class _Watch:
             yield from self.preview(0.0)
 
     def preview(self, trained: float) -> Iterator[Event]:
-        settings = DDIM(steps=self.session.recipe.preview.steps)
+        recipe = self.session.recipe
+        settings: Any = DDIM(steps=recipe.preview.steps)
+        if recipe.preview.method == "recipe":
+            settings = recipe.sampler.model_copy(update={"steps": min(recipe.preview.steps, recipe.sampler.steps)})
         start = time.perf_counter()
         yield from sample(
             self.session,
@@ -317,7 +349,7 @@ def sample(
         tape,
         session.shape,
         count=count,
-        value_range=VALUE_RANGES[session.recipe.data.value_range],
+        tone=Tone.of(session.recipe),
         control=control,
         purpose=purpose,
         every_state=every_state,

@@ -379,4 +379,4 @@ def test_samplers_refuse_what_they_do_not_know() -> None:
     for eta in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="it must lie in 0 … 1"):
             DDIM(eta)
-    assert set(SAMPLERS) == {"ddpm", "ddim", "euler", "heun", "dpmpp-2m"}
+    assert set(SAMPLERS) == {"ddpm", "ddim", "euler", "heun", "dpmpp-2m", "langevin", "langevin-plain"}

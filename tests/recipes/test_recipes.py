@@ -56,7 +56,7 @@ def a_value(field: Field) -> st.SearchStrategy[Any]:
         case "text":
             value = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
         case "ints":
-            value = st.lists(st.integers(1, 32).map(lambda n: 16 * n), min_size=1, max_size=5)
+            value = st.lists(st.integers(1, 32).map(lambda n: 16 * n), min_size=3, max_size=3)
         case "int":
             value = st.integers(int(low or 0), int(high) if high is not None else 10**9)
         case "float":
@@ -87,7 +87,16 @@ def recipes(draw: st.DrawFn) -> Recipe:
         schedule["steps"] = max(schedule["steps"], int(schedule["beta_end"] * 1000) + 1)
     if schedule["kind"] == "flow" and values["prediction"]["predicts"] in ("epsilon", "score"):
         values["prediction"]["predicts"] = "velocity"
-    sampler["steps"] = min(sampler["steps"], schedule["steps"])
+    network, end = values["network"], sampler.get("end_level", 0)
+    if "base" in network:
+        network |= {"base": network["base"] // 32 * 32 or 32, "heads": 4} if "heads" in network else {"base": 32}
+    if "end_level" in sampler:
+        sampler["end_level"] = end = min(end, schedule["steps"] - 1)
+    if sampler["kind"] != "langevin-plain":
+        sampler["steps"] = min(sampler["steps"], schedule["steps"] - end)
+    else:
+        sampler["level"] = min(sampler["level"], schedule["steps"])
+    values["objective"]["first_level"] = min(values["objective"]["first_level"], schedule["steps"])
     return Recipe.parse(values)
 
 
@@ -115,8 +124,8 @@ def test_differences_lead_from_one_recipe_to_the_other(mine: Recipe, theirs: Rec
 def test_every_setting_is_written_out_kind_first() -> None:
     recipe = Recipe()
     values = tomllib.loads(dumps(recipe))
-    assert list(values)[:4] == ["name", "title", "about", "seed"]
-    assert list(values)[4:] == list(SECTION_TITLES)
+    assert list(values)[:6] == ["name", "title", "about", "tutorial", "edition", "seed"]
+    assert list(values)[6:] == list(SECTION_TITLES)
     for section in SECTION_TITLES:
         assert set(values[section]) == set(section_class(recipe, section).model_fields)
         if "kind" in values[section]:
@@ -380,7 +389,7 @@ def test_built_in_names_and_titles_are_unique() -> None:
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_no_setting_is_left_undescribed(cls: type[Section]) -> None:
     described = [field.name for field in fields_of(cls)]
-    silent = {"kind", "name", "title", "about", *SECTION_TITLES}
+    silent = {"kind", "name", "title", "about", "tutorial", "edition", *SECTION_TITLES}
     assert described == [name for name in cls.model_fields if name not in silent]
     assert cls.__doc__ or "kind" not in cls.model_fields  # the form shows what a kind is
 
@@ -434,7 +443,7 @@ def test_bounds_are_those_of_the_validation(cls: type[Section], field: Field) ->
 
 def test_kinds_and_sections() -> None:
     assert set(SECTION_TITLES) == {n for n, i in Recipe.model_fields.items() if isinstance(i.default, Section)}
-    assert set(kinds_of("sampler")) == {"ddpm", "ddim", "euler", "heun", "dpmpp-2m"}
+    assert set(kinds_of("sampler")) == {"ddpm", "ddim", "euler", "heun", "dpmpp-2m", "langevin", "langevin-plain"}
     assert set(kinds_of("schedule")) == {
         "linear",
         "scaled_linear",
