@@ -66,6 +66,7 @@ BUILT_IN: dict[str, Entry] = {
         "Pixel faces", "pictures", (3, 32, 32), 6_000, "Generated faces in pixel art, in colour.", "CC0 1.0"
     ),
     "two-gaussians": _points("Two Gaussians", "Two tight clouds: the score-based tutorial's data."),
+    "uneven-gaussians": _points("Uneven Gaussians", "The two clouds, four fifths of the points in one."),
     "eight-gaussians": _points("Eight Gaussians", "Eight clouds on a circle."),
     "moons": _points("Two moons", "Two half circles that reach into each other."),
     "swiss-roll": _points("Swiss roll", "One band, rolled up."),

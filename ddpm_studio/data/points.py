@@ -1,14 +1,16 @@
 """Point sets in the plane: small enough to learn in seconds, and to draw whole.
 
-Each shape is a function ``(n, rng) -> float64 (n, 2)`` in its own units; ``points_dataset`` standardises it. Three of
+Each shape is a function ``(n, rng) -> float64 (n, 2)`` in its own units; ``points_dataset`` standardises it. Four of
 them are mixtures of Gaussians, so the best possible denoiser is known in closed form: ``mixture_of`` gives it away.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +50,78 @@ class Mixture:
         return Mixture((self.means - self.centre) / self.scale, self.variance / self.scale**2, self.weights)
 
     def draw(self, n: int, rng: np.random.Generator) -> Points:
-        """float64 (n, 2). With equal weights each component gets its exact share, give or take one point."""
+        """float64 (n, 2). Each component gets its exact share, give or take one point."""
         if np.ptp(self.weights) == 0:
             which = rng.permutation(np.arange(n) % len(self.weights))
         else:
-            which = rng.choice(len(self.weights), size=n, p=self.weights)
+            # A comb of n teeth at a random place over the weights laid end to end (systematic sampling).
+            comb = (np.arange(n) + rng.random()) / n
+            which = rng.permutation(np.searchsorted(np.cumsum(self.weights)[:-1], comb, side="right"))
         points: Points = self.means[which] + np.sqrt(self.variance) * rng.standard_normal((n, 2))
         return points
+
+    def score(self, x: NDArray[np.floating[Any]], alpha: float = 1.0, sigma: float = 0.0) -> Points:
+        """grad_x log p(x), float64 (N, 2), of the mixture noised to ``alpha * x0 + sigma * eps``.
+
+        x: (N, 2); alpha >= 0, sigma >= 0, not both 0. With sum_k r_k = 1 the shares of the components in x, it is
+        (alpha * sum_k r_k m_k - x) / (alpha^2 * variance + sigma^2). The closed form behind tutorial 004's (2.2.5).
+        """
+        spread = self._spread(alpha, sigma)
+        share = self._log_shares(x, alpha, spread)
+        share = np.exp(share - share.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        score: Points = (alpha * (share @ self.means) - x) / spread
+        return score
+
+    def log_density(self, x: NDArray[np.floating[Any]], alpha: float = 1.0, sigma: float = 0.0) -> Points:
+        """log p(x), float64 (N,), of the mixture noised as for ``score``; x: (N, 2)."""
+        x, spread = x.astype(np.float64), self._spread(alpha, sigma)
+        terms = self._log_shares(x, alpha, spread)
+        top = terms.max(axis=1)
+        total = top + np.log(np.exp(terms - top[:, None]).sum(axis=1))
+        log_density: Points = total - (x**2).sum(axis=1) / (2 * spread) - np.log(2 * np.pi * spread)
+        return log_density
+
+    def nearest(self, x: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+        """The component most likely to have made each point of x (N, 2): int64 (N,); -1 where one is not finite."""
+        finite = np.isfinite(x).all(axis=1)
+        nearest = np.full(len(x), -1, dtype=np.int64)
+        nearest[finite] = self._log_shares(x[finite], 1.0, self.variance).argmax(axis=1)
+        return nearest
+
+    def shares(self, x: NDArray[np.floating[Any]]) -> Points:
+        """The part of the points x (N, 2) that is nearest to each component: float64 (K,).
+
+        The sum is 1, less where points are not finite, and 0 where there are no points.
+        """
+        nearest = self.nearest(x)
+        return np.bincount(nearest[nearest >= 0], minlength=len(self.means)) / max(len(nearest), 1)
+
+    def spreads(self, x: NDArray[np.floating[Any]]) -> Points:
+        """How wide the points x (N, 2) lie around each component: float64 (K,), to compare with sqrt(variance).
+
+        The root mean square distance per dimension of the points nearest to a component from their own mean; NaN where
+        there are none.
+        """
+        x, nearest = x.astype(np.float64), self.nearest(x)
+        own = (x[nearest == k] for k in range(len(self.means)))
+        return np.array([np.sqrt(part.var(axis=0).mean()) if len(part) else np.nan for part in own])
+
+    def _spread(self, alpha: float, sigma: float) -> float:
+        """The variance of each noised component, per dimension."""
+        spread = alpha**2 * self.variance + sigma**2
+        if not spread > 0:
+            raise ValueError(f"A mixture at alpha {alpha}, sigma {sigma} has no density: one must be above 0.")
+        return spread
+
+    def _log_shares(self, x: NDArray[np.floating[Any]], alpha: float, spread: float) -> Points:
+        """(N, K): log of weight times density, but for what is the same for all components.
+
+        Without |x|^2, so that it is exact far away too, and one product of matrices.
+        """
+        means = alpha * self.means
+        terms: Points = (x @ means.T - (means**2).sum(axis=1) / 2) / spread + np.log(self.weights)
+        return terms
 
 
 def _equal(means: Points, variance: float) -> Mixture:
@@ -64,6 +131,14 @@ def _equal(means: Points, variance: float) -> Mixture:
 def two_gaussians_mixture() -> Mixture:
     """Half N((-2, -2), 0.01 I), half N((2, 2), 0.01 I), as the score-based tutorial has it: 0.01 is the covariance."""
     return _equal(np.array([[-2.0, -2.0], [2.0, 2.0]]), 0.01)
+
+
+def uneven_gaussians_mixture() -> Mixture:
+    """The two Gaussians, but four fifths of the points lie at (-2, -2): do samples find the right shares?
+
+    Langevin dynamics without enough noise does not: Song & Ermon 2019 (arXiv 1907.05600), section 3.2.2.
+    """
+    return dataclasses.replace(two_gaussians_mixture(), weights=np.array([0.8, 0.2]))
 
 
 def eight_gaussians_mixture() -> Mixture:
@@ -81,6 +156,10 @@ def dino_mixture() -> Mixture:
 
 def two_gaussians(n: int, rng: np.random.Generator) -> Points:
     return two_gaussians_mixture().draw(n, rng)
+
+
+def uneven_gaussians(n: int, rng: np.random.Generator) -> Points:
+    return uneven_gaussians_mixture().draw(n, rng)
 
 
 def eight_gaussians(n: int, rng: np.random.Generator) -> Points:
@@ -127,6 +206,7 @@ def spiral(n: int, rng: np.random.Generator) -> Points:
 
 SHAPES: dict[str, Shape] = {
     "two-gaussians": two_gaussians,
+    "uneven-gaussians": uneven_gaussians,
     "eight-gaussians": eight_gaussians,
     "moons": moons,
     "swiss-roll": swiss_roll,
@@ -137,6 +217,7 @@ SHAPES: dict[str, Shape] = {
 
 _MIXTURES: dict[str, Callable[[], Mixture]] = {
     "two-gaussians": two_gaussians_mixture,
+    "uneven-gaussians": uneven_gaussians_mixture,
     "eight-gaussians": eight_gaussians_mixture,
     "dino": dino_mixture,
 }
