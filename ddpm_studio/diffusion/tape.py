@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,15 +20,44 @@ from numpy.typing import NDArray
 Items = NDArray[Any]
 
 
+class ScoreField(NamedTuple):
+    """The score that a network sees in the plane, at the level of (alpha, sigma).
+
+    score: float32 (S, S, 2), on a lattice over -reach … reach whose rows go along y and columns along x, both upwards;
+    its points lie in the centres of S x S equal squares.
+    """
+
+    score: Items
+    alpha: float
+    sigma: float
+    reach: float
+
+    @property
+    def spots(self) -> NDArray[np.float64]:
+        """The points of the lattice, float64 (S * S, 2), in the order of ``score``."""
+        return lattice(len(self.score), self.reach)
+
+
+def lattice(side: int, reach: float) -> NDArray[np.float64]:
+    """The centres of ``side`` x ``side`` equal squares over -reach … reach, row by row upwards; float64 (side², 2)."""
+    along = reach * ((2 * np.arange(side) + 1) / side - 1)
+    x, y = np.meshgrid(along, along)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
 @dataclass(frozen=True)
 class Frame:
-    """One state: x at level t, and the estimates x0 and eps that led there (None for the start x_T)."""
+    """One state: x at level t, and the estimates x0 and eps that led there (None for the start x_T).
+
+    ``field``: the score in the plane, at the level where the estimates were made; None for pictures.
+    """
 
     index: int
     t: int
     x: Items
     x0: Items | None = None
     eps: Items | None = None
+    field: ScoreField | None = None
 
     def view(self, show: str) -> Items:
         """``show``: "x", "x0" or "eps"; the start has no estimates and shows x for each."""
@@ -37,7 +66,8 @@ class Frame:
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (self.x, self.x0, self.eps) if a is not None)
+        score = self.field.score if self.field else None
+        return sum(a.nbytes for a in (self.x, self.x0, self.eps, score) if a is not None)
 
 
 @dataclass
@@ -88,7 +118,11 @@ class Tape:
             np.savez_compressed(file, **arrays)
 
     def arrays(self) -> dict[str, Items]:
-        """The frames as stacked arrays: index, t, x, and x0 and eps of all frames that have them."""
+        """The frames as stacked arrays: index, t, x, and x0 and eps of all frames that have them.
+
+        Score fields, if there are any, as score, field_levels (n, 3: alpha, sigma, reach) and field_of, the positions
+        of their frames.
+        """
         later = [f for f in self.frames if f.x0 is not None and f.eps is not None]
         arrays = {
             "index": np.array([f.index for f in self.frames]),
@@ -98,6 +132,11 @@ class Tape:
         if later:
             arrays["x0"] = np.stack([f.view("x0") for f in later])
             arrays["eps"] = np.stack([f.view("eps") for f in later])
+        fields = {i: f.field for i, f in enumerate(self.frames) if f.field is not None}
+        if fields:
+            arrays["score"] = np.stack([each.score for each in fields.values()])
+            arrays["field_levels"] = np.array([each[1:] for each in fields.values()])
+            arrays["field_of"] = np.array(list(fields))
         return arrays
 
     @classmethod
@@ -109,6 +148,7 @@ class Tape:
         alike = x.shape[1:] == x0.shape[1:] == eps.shape[1:]
         if not (len(index) == len(levels) == len(x) and len(x0) == len(eps) <= len(x) and alike):
             raise ValueError("its arrays do not belong together")
+        fields = _fields(arrays, len(x))
         frames = [
             Frame(
                 int(index[i]),
@@ -116,6 +156,7 @@ class Tape:
                 x[i],
                 x0[i - lead] if i >= lead else None,
                 eps[i - lead] if i >= lead else None,
+                fields.get(i),
             )
             for i in range(len(x))
         ]
@@ -136,6 +177,17 @@ class Tape:
         except (OSError, EOFError, BadZipFile, zlib.error, LookupError, ValueError, TypeError) as error:
             why = f"it has no {error}" if isinstance(error, KeyError) else error
             raise ValueError(f"{path} is not a recorded tape: {why}") from error
+
+
+def _fields(arrays: dict[str, Items], frames: int) -> dict[int, ScoreField]:
+    """The score fields by the position of their frame; none in a tape recorded before there were any."""
+    if "score" not in arrays:
+        return {}
+    score, levels, of = arrays["score"], arrays["field_levels"], arrays["field_of"]
+    square = score.ndim == 4 and score.shape[1] == score.shape[2] and score.shape[3] == 2
+    if not (square and levels.shape == (len(score), 3) and of.shape == (len(score),) and (of < frames).all()):
+        raise ValueError("its score fields do not belong to its frames")
+    return {int(i): ScoreField(s, *map(float, level)) for i, s, level in zip(of, score, levels, strict=True)}
 
 
 def kept_indices(total: int, most: int = 120) -> Sequence[int]:

@@ -17,12 +17,14 @@ from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.reverse import ReverseStep, reverse_process, start_noise
 from ddpm_studio.diffusion.samplers import SAMPLERS, Sampler
 from ddpm_studio.diffusion.schedule import NoiseSchedule
-from ddpm_studio.diffusion.tape import Frame, Tape, kept_indices
+from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape, kept_indices, lattice
 from ddpm_studio.diffusion.timesteps import timestep_grid
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training.build import VALUE_RANGES
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import Event, TapeFinished, TapeGrew, TapeStarted
+
+FIELD_SIDE, FIELD_REACH = 20, 2.5  # of the lattice on which the score of points is recorded
 
 
 def make_sampler(settings: Any) -> Sampler:
@@ -81,13 +83,15 @@ def record(
 
     ``settings`` is a sampler section of a recipe. Every sampler starts from the same noise of level T. It stops
     between two moves when ``control`` says so; a pause comes after it. With ``classes`` items are asked for class
-    0, 1, 2, … in turn.
+    0, 1, 2, … in turn. At most 120 frames of points carry the score field, one small network call each.
     """
     start = time.perf_counter()
     schedule = denoiser.schedule
     grid = make_grid(settings, schedule)
     sampler = make_sampler(settings)
-    kept = set(range(len(grid)) if every_state else kept_indices(len(grid) - 1))
+    fewer = set(kept_indices(len(grid) - 1))
+    kept = set(range(len(grid))) if every_state else fewer
+    fields = fewer if tape.kind == "points" and not classes else set()
     tape.total = len(kept)
     label = torch.arange(count, device=device) % classes if classes else None
     yield TapeStarted(tape, purpose)
@@ -96,14 +100,26 @@ def record(
     steps = reverse_process(denoiser, grid, sampler, shape, seeds=seeds, x=x, label=label, device=device)
     for step in steps:
         if step.index in kept:
-            tape.frames.append(to_frame(step, schedule, tape.kind, tone))
+            field = score_field(denoiser, step.t_from, device) if step.index in fields else None
+            tape.frames.append(to_frame(step, schedule, tape.kind, tone, field))
             yield TapeGrew(tape)
         if control.stopping and step.index < step.total:
             break
     yield TapeFinished(tape, purpose, time.perf_counter() - start)
 
 
-def to_frame(step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone) -> Frame:
+@torch.no_grad()
+def score_field(denoiser: Denoiser, t: int, device: torch.device | str = "cpu") -> ScoreField:
+    """The score -eps/sigma_t over the plane as ``denoiser`` sees it at level t > 0."""
+    alpha, sigma = float(denoiser.schedule.alpha[t]), float(denoiser.schedule.sigma[t])
+    spots = torch.from_numpy(lattice(FIELD_SIDE, FIELD_REACH)).float().to(device)
+    score = (-denoiser(spots, t).eps / sigma).float().cpu().numpy().reshape(FIELD_SIDE, FIELD_SIDE, 2)
+    return ScoreField(score, alpha, sigma, FIELD_REACH)
+
+
+def to_frame(
+    step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone, field: ScoreField | None = None
+) -> Frame:
     """A state as it is shown. Each array is new, so frames can be kept while the process goes on."""
     if kind == "points":
         x, x0, eps = (None if v is None else v.float().cpu().numpy().copy() for v in (step.x, step.x0, step.eps))
@@ -114,7 +130,7 @@ def to_frame(step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone) 
         x0 = None if step.x0 is None else to_uint8(step.x0, tone)
         eps = None if step.eps is None else to_uint8(step.eps, Tone(-2.5, 2.5))  # 99 % of a normal
     assert x is not None
-    return Frame(step.index, step.t, x, x0, eps)
+    return Frame(step.index, step.t, x, x0, eps, field)
 
 
 def to_uint8(x: Tensor, tone: Tone) -> NDArray[np.uint8]:

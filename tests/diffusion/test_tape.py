@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddpm_studio.diffusion import Frame, Tape
-from ddpm_studio.diffusion.tape import kept_indices
+from ddpm_studio.diffusion.tape import ScoreField, kept_indices
 
 
 def recorded(kind: str = "pictures", frames: int = 5, *, start: bool = True) -> Tape:
@@ -180,6 +181,50 @@ def test_a_view_falls_back_to_the_state() -> None:
     assert second.view("x") is second.x
     assert first.nbytes == first.x.nbytes
     assert second.nbytes == 3 * first.nbytes
+
+
+def with_fields(*positions: int) -> Tape:
+    """A tape of points whose frames at ``positions`` carry a score field."""
+    random = np.random.default_rng(0)
+    tape = recorded("points")
+    for i in positions:
+        field = ScoreField(random.standard_normal((3, 3, 2)).astype(np.float32), 0.5 + i, 0.1 * i, 2.5)
+        tape.frames[i] = replace(tape.frames[i], field=field)
+    return tape
+
+
+@pytest.mark.parametrize("positions", [(0, 1, 2, 3, 4), (0, 3), (4,)])
+def test_score_fields_survive_the_disk(tmp_path: Path, positions: tuple[int, ...]) -> None:
+    tape = with_fields(*positions)
+    tape.save(tmp_path / "a.npz")
+    again = Tape.load(tmp_path / "a.npz")
+    assert same(tape, again)
+    assert again.nbytes == tape.nbytes == recorded("points").nbytes + len(positions) * 3 * 3 * 2 * 4
+    for i, (before, after) in enumerate(zip(tape.frames, again.frames, strict=True)):
+        assert (after.field is not None) == (i in positions)
+        if before.field is not None and after.field is not None:
+            np.testing.assert_array_equal(after.field.score, before.field.score)
+            assert after.field[1:] == before.field[1:]
+
+
+@pytest.mark.parametrize("spoilt", ["field_of", "field_levels", "score", "missing"])
+def test_score_fields_of_other_frames_are_refused(spoilt: str) -> None:
+    tape = with_fields(1, 2)
+    arrays = tape.arrays()
+    match spoilt:
+        case "field_of":
+            arrays["field_of"] = np.array([1, 5])
+        case "missing":
+            del arrays["field_levels"]
+        case _:
+            arrays[spoilt] = arrays[spoilt][:, :1]
+    with pytest.raises((ValueError, KeyError)):
+        Tape.from_arrays(tape.about(), arrays)
+
+
+def test_the_lattice_lies_in_the_centres_of_equal_squares() -> None:
+    field = ScoreField(np.zeros((4, 4, 2), np.float32), 1.0, 1.0, 2.0)
+    assert field.spots[:5].tolist() == [[-1.5, -1.5], [-0.5, -1.5], [0.5, -1.5], [1.5, -1.5], [-1.5, -0.5]]
 
 
 @settings(deadline=None, max_examples=200)
