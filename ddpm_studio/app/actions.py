@@ -12,7 +12,7 @@ from ddpm_studio.app.theme import icon, theme
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """One action. ``id`` is its object name, ``method`` the window's slot; menus are in order of the list."""
+    """One action. ``id`` is its object name, ``method`` a slot of the window or its parts; the list has menu order."""
 
     id: str
     menu: str
@@ -32,28 +32,26 @@ MENUS = ("Run", "Playback", "View", "Help")
 
 ACTIONS = (
     ActionSpec(
-        "run.start", "Run", _("Start"), _("Start a new run with this recipe"), "_on_start", "Ctrl+Return", "play"
+        "run.start", "Run", _("Start"), _("Start a new run with this recipe"), "on_start", "Ctrl+Return", "play"
     ),
     ActionSpec(
-        "run.resume", "Run", _("Resume"), _("Go on with the run on screen"), "_on_resume", "Ctrl+Shift+Return", "play"
+        "run.resume", "Run", _("Resume"), _("Go on with the run on screen"), "on_resume", "Ctrl+Shift+Return", "play"
     ),
+    ActionSpec("run.pause", "Run", _("Pause"), _("Pause the training; nothing is lost"), "on_pause", "Ctrl+P", "pause"),
     ActionSpec(
-        "run.pause", "Run", _("Pause"), _("Pause the training; nothing is lost"), "_on_pause", "Ctrl+P", "pause"
-    ),
-    ActionSpec(
-        "run.stop", "Run", _("Stop"), _("Stop after this step and keep everything"), "_on_stop", "Ctrl+.", "square"
+        "run.stop", "Run", _("Stop"), _("Stop after this step and keep everything"), "on_stop", "Ctrl+.", "square"
     ),
     ActionSpec(
         "run.sample_now",
         "Run",
         _("Sample now"),
         _("Sample with the weights of this moment"),
-        "_on_sample",
+        "on_sample",
         "Ctrl+G",
         "sparkles",
     ),
     ActionSpec(
-        "run.save", "Run", _("Save now"), _("Save the whole state of the training"), "_on_save", "Ctrl+S", "save"
+        "run.save", "Run", _("Save now"), _("Save the whole state of the training"), "on_save", "Ctrl+S", "save"
     ),
     ActionSpec(
         "run.open", "Run", _("Open run…"), _("Open the folder of a run"), "on_open_run", "Ctrl+O", "folder-open"
@@ -77,7 +75,7 @@ ACTIONS = (
         "",
         "images",
     ),
-    ActionSpec("app.quit", "Run", _("Quit"), _("Close the window; a running training is saved"), "_on_quit", "Ctrl+Q"),
+    ActionSpec("app.quit", "Run", _("Quit"), _("Close the window; a running training is saved"), "on_quit", "Ctrl+Q"),
     ActionSpec("playback.play", "Playback", _("Play"), _("Play from noise to picture"), "", "Space", "play"),
     ActionSpec("playback.to_noise", "Playback", _("To noise"), _("Go to the noise x_T"), "", "Home", "skip-back"),
     ActionSpec(
@@ -110,19 +108,17 @@ ACTIONS = (
         "View",
         _("Theme of the system"),
         _("Light or dark as the system has it"),
-        "_on_theme_system",
+        "on_theme_system",
         checkable=True,
     ),
-    ActionSpec(
-        "view.theme_light", "View", _("Light"), _("Light colours"), "_on_theme_light", "", "sun", checkable=True
-    ),
-    ActionSpec("view.theme_dark", "View", _("Dark"), _("Dark colours"), "_on_theme_dark", "", "moon", checkable=True),
+    ActionSpec("view.theme_light", "View", _("Light"), _("Light colours"), "on_theme_light", "", "sun", checkable=True),
+    ActionSpec("view.theme_dark", "View", _("Dark"), _("Dark colours"), "on_theme_dark", "", "moon", checkable=True),
     ActionSpec(
         "view.reset_layout",
         "View",
         _("Reset layout"),
         _("Put all panels back in their places"),
-        "_on_reset_layout",
+        "on_reset_layout",
         "",
         "rotate-ccw",
     ),
@@ -138,8 +134,8 @@ ACTIONS = (
 )
 
 
-def make_actions(window: QObject, files: QObject) -> dict[str, QAction]:
-    """A QAction for each entry, by id, wired to the slots of the window or of its file actions."""
+def make_actions(window: QObject, *parts: QObject) -> dict[str, QAction]:
+    """A QAction for each entry, by id, wired to the slot of the window or of the first of its parts that has it."""
     actions: dict[str, QAction] = {}
     for spec in ACTIONS:
         action = QAction(QCoreApplication.translate("Actions", spec.text), window)
@@ -151,7 +147,8 @@ def make_actions(window: QObject, files: QObject) -> dict[str, QAction]:
         action.setToolTip(tip)
         action.setCheckable(spec.checkable)
         if spec.method:
-            action.triggered.connect(getattr(window, spec.method, None) or getattr(files, spec.method))
+            owner = next(part for part in (window, *parts) if hasattr(part, spec.method))
+            action.triggered.connect(getattr(owner, spec.method))
         actions[spec.id] = action
     set_icons(actions)
     return actions

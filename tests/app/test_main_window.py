@@ -19,10 +19,10 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from shiboken6 import isValid
 
-from ddpm_studio.app import main_window as main_window_module
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.recipe_rows import FieldRow
+from ddpm_studio.app.session import Session
 from ddpm_studio.app.theme import install, theme
 from ddpm_studio.recipes import Recipe, find
 from ddpm_studio.store import Run, list_runs
@@ -61,7 +61,7 @@ def opened(qtbot: QtBot, qapp: QApplication) -> Iterator[Callable[[], MainWindow
     def make() -> MainWindow:
         window = MainWindow()
         windows.append(window)
-        window._data_clock.setInterval(1)
+        window.session.data_clock.setInterval(1)
         window.show()
         qtbot.waitUntil(lambda: settled(window), timeout=30_000)
         return window
@@ -70,7 +70,7 @@ def opened(qtbot: QtBot, qapp: QApplication) -> Iterator[Callable[[], MainWindow
     for window in windows:
         if isValid(window):
             if window.isVisible():
-                window._quitting = True
+                window.closing.wanted = True
                 window.close()
                 qtbot.waitUntil(lambda w=window: not w.isVisible(), timeout=30_000)
             window.deleteLater()
@@ -86,7 +86,7 @@ def settled(window: MainWindow) -> bool:
     """Everything is loaded, and the data of the first recipe are on show."""
     engine = window.controller
     there = engine.is_ready and window.plots is not None and window.dataset is not None
-    return there and not engine.busy and not window._data_clock.isActive()
+    return there and not engine.busy and not window.session.data_clock.isActive()
 
 
 def steps(window: MainWindow) -> int:
@@ -133,7 +133,7 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
     assert not enabled["run.stop"]
     empty = window.plots.loss.grab().toImage()
 
-    window._choose(small())
+    window.session.choose(small())
     QTest.keyClick(window, Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: window.controller.state is State.TRAINING, timeout=30_000)
     assert not window.actions_by_id["run.start"].isEnabled()
@@ -254,7 +254,7 @@ def test_a_change_while_training_is_an_event_and_a_flag(qtbot, window, opened):
 
 
 def test_what_is_being_typed_counts_when_start_is_pressed(qtbot, window):
-    window._choose(small(3))
+    window.session.choose(small(3))
     window.form.set_level_of_detail("everything")
     editor = row(window, "training.steps").editor
     editor.setFocus()
@@ -271,7 +271,7 @@ def test_an_invalid_field_disables_start_with_a_sentence(qtbot, window):
     assert not start.isEnabled()
     sentence = message(window)
     assert sentence
-    window._data_clock.start(1)  # a data load comes and goes, Start stays off and the mark stays on
+    window.session.data_clock.start(1)  # a data load comes and goes, Start stays off and the mark stays on
     qtbot.waitUntil(lambda: window.controller.busy)
     wait_idle(qtbot, window)
     assert not start.isEnabled()
@@ -285,7 +285,7 @@ def test_an_invalid_field_disables_start_with_a_sentence(qtbot, window):
 
 def test_start_in_the_middle_of_a_data_load(qtbot, window):
     """The curves are those of the new run, and nothing pushes it out of the queue."""
-    window._choose(find("pixel-faces"))
+    window.session.choose(find("pixel-faces"))
     window.controller.open_data(window.recipe)
     assert window.controller.state is State.LOADING
     window.start(small(30))
@@ -424,7 +424,7 @@ def test_the_question_when_closing(qtbot, window, monkeypatch, answer):
     monkeypatch.delenv("DDPM_STUDIO_NO_DIALOGS")
     train(qtbot, window, small())
     window.close()
-    box = window._quit_box
+    box = window.closing.question
     qtbot.waitUntil(box.isVisible)
     n = steps(window)
     qtbot.waitUntil(lambda: steps(window) > n)  # it goes on while the question is open
@@ -447,17 +447,17 @@ def test_the_training_ends_while_the_question_is_open(qtbot, window, monkeypatch
     monkeypatch.delenv("DDPM_STUDIO_NO_DIALOGS")
     train(qtbot, window, small())
     window.close()
-    qtbot.waitUntil(window._quit_box.isVisible)
+    qtbot.waitUntil(window.closing.question.isVisible)
     window.controller.stop()
     wait_idle(qtbot, window)
-    QTest.mouseClick(getattr(window._quit_box, answer), Qt.MouseButton.LeftButton)
+    QTest.mouseClick(getattr(window.closing.question, answer), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
 
 
 def test_fifty_windows_leave_nothing_behind(qtbot, qapp, monkeypatch):
     """Threads, timers, windows and log handlers as before; memory within reason."""
     monkeypatch.setattr(RunController, "load_plots", lambda self: None)
-    monkeypatch.setattr(main_window_module.MainWindow, "_on_data_wanted", lambda self: None)
+    monkeypatch.setattr(Session, "_on_data_wanted", lambda self: None)
     install(qapp)
 
     def once(painted: bool) -> None:

@@ -75,7 +75,7 @@ def load_plots(self):
     QTimer.singleShot(0, application.window, application.window.close)
 RunController.load_plots = load_plots
 application = Application([])
-application.window._data_clock.stop()
+application.window.session.data_clock.stop()
 status = application.exec()
 print(json.dumps(seen | {"status": status}))
 """
@@ -151,7 +151,7 @@ from ddpm_studio.app.main import Application
 RunController.load_plots = lambda self: None
 for _ in range(2):
     application = Application([])
-    application.window._data_clock.stop()
+    application.window.session.data_clock.stop()
     QTimer.singleShot(60, application.window, application.window.close)
     application.exec()
 """

@@ -1,0 +1,212 @@
+"""What the engine says, told to the panels: sentences, notices, flags, facts and numbers."""
+
+from __future__ import annotations
+
+import logging
+
+from PySide6.QtCore import QObject, QTimer, Slot
+
+from ddpm_studio.app.controller import RunController, State
+from ddpm_studio.app.errors import Banner
+from ddpm_studio.app.jobs import DataOpened, RunOpened
+from ddpm_studio.app.recipe_form import RecipeForm
+from ddpm_studio.app.runs_panel import RunRow, RunsPanel
+from ddpm_studio.app.session import Session
+from ddpm_studio.app.stage import Stage
+from ddpm_studio.app.status import StatusBar, time_left
+from ddpm_studio.app.top_bar import TopBar
+from ddpm_studio.store import list_runs
+from ddpm_studio.training.events import (
+    ChangeRefused,
+    CheckpointDue,
+    Finished,
+    RolledBack,
+    SaveFailed,
+    SettingChanged,
+    Started,
+    StepSkipped,
+    TapeFinished,
+    ThreadsChanged,
+    Waiting,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Reports(QObject):
+    """Connects nothing itself but its clocks; the window connects the controller's signals to its slots."""
+
+    def __init__(
+        self,
+        controller: RunController,
+        session: Session,
+        stage: Stage,
+        *,
+        top_bar: TopBar,
+        form: RecipeForm,
+        banner: Banner,
+        status: StatusBar,
+        runs_panel: RunsPanel,
+    ) -> None:
+        super().__init__(session)
+        self._controller, self._session, self._stage = controller, session, stage
+        self._top_bar, self._form, self._banner = top_bar, form, banner
+        self._status, self._runs_panel = status, runs_panel
+        self._plan, self._steps = "", 0  # of the training on screen
+        self._text_clock, self._slow_clock = QTimer(self), QTimer(self)
+        self._text_clock.timeout.connect(self._on_text_clock)
+        self._slow_clock.timeout.connect(self._on_slow_clock)
+        self._text_clock.start(500)
+        self._slow_clock.start(1000)
+
+    def stop_clocks(self) -> None:
+        self._text_clock.stop()
+        self._slow_clock.stop()
+
+    @Slot(str)
+    def say(self, text: str) -> None:
+        """Tell it in the status bar; the log keeps it."""
+        if text:
+            log.info("%s", text)
+        self._status.message.set_text(text)
+
+    @Slot()
+    def list_runs(self) -> None:
+        training = self._controller.run if self._controller.training else None
+        rows = [
+            RunRow(s.run.path, s.title, s.step, s.changed, s.loss, training is not None and s.run.path == training.path)
+            for s in list_runs()
+        ]
+        self._runs_panel.set_rows(rows)
+
+    # -- events
+
+    @Slot()
+    def on_ready(self) -> None:
+        self.say(self.tr("Ready. Start learns {0}.").format(self._session.recipe.title))
+
+    @Slot(object)
+    def on_state(self, state: State) -> None:
+        self._form.set_running(self._controller.training or state is State.STOPPING)
+        texts = {
+            State.PAUSED: self.tr("Paused"),
+            State.STOPPING: self.tr("Finishing the step and saving…"),
+            State.SAMPLING: self.tr("Sampling…"),
+        }
+        if state in texts:
+            self.say(texts[state])
+
+    @Slot(object)
+    def on_event(self, event: object) -> None:
+        match event:
+            case Waiting():
+                self.say(event.text + "…")
+            case Started():
+                self._plan, self._steps = event.plan, event.steps
+                self._form.set_facts(self._facts(parameters=event.parameters))
+                self.say(self.tr("Learning {0}").format(self._session.recipe.title))
+                self._stage.view.set_hint(self.tr("The first preview comes in a moment."))
+            case CheckpointDue():
+                self._session.has_checkpoint = True
+                self._status.saved()
+            case SettingChanged():
+                text = _change(event.setting, event.old, event.new)
+                log.info("step %d: %s", event.step, text)
+                self._stage.add_flag(event.step, text)
+            case SaveFailed() | ChangeRefused():
+                self._banner.show_notice(event.reason)
+            case StepSkipped():
+                text = self.tr("Step {0:,} was skipped because {1}; {2:,} skipped in all.")
+                self._banner.show_notice(text.format(event.step, event.reason, event.total))
+            case RolledBack():
+                text = self.tr("Back to step {0:,} with the learning rate × {1:g}: {2}.")
+                self._banner.show_notice(text.format(event.step, event.rate_scale, event.reason))
+            case ThreadsChanged():
+                one = self.tr("Other programs use the processor: learning goes on with one thread")
+                self.say(one if event.threads == 1 else self.tr("Trying all threads again"))
+            case TapeFinished() if event.purpose == "sample":
+                self._stage.hold_samples()
+                self.say(self.tr("Sampled in {0:.1f} s").format(event.seconds))
+            case Finished():
+                done = (
+                    self.tr("Stopped at step {0:,}; everything is saved.")
+                    if event.stopped
+                    else self.tr("Done: {0:,} steps.")
+                )
+                self.say(done.format(event.step))
+            case RunOpened():
+                self._show_run(event)
+            case DataOpened():
+                self._show_data(event)
+
+    def _show_run(self, opened: RunOpened) -> None:
+        self._session.choose(opened.recipe)
+        self._session.has_checkpoint = bool(opened.run.checkpoints())
+        self._stage.show_channels()
+        started = [e.about for e in opened.events if e.kind == "started"]
+        self._plan = str(started[-1].get("plan", "")) if started else ""
+        self._steps = opened.recipe.training.steps
+        if opened.dataset is not None:
+            self._show_data(DataOpened(opened.recipe.data.source, opened.dataset))
+        for event in opened.events:
+            if event.kind == "setting_changed":
+                self._stage.add_flag(event.step, _change(**event.about))
+        self._stage.show_last(opened.tape)
+        self._status.forget_saved()
+        self.say(self.tr("Opened {0}").format(opened.run.path))
+
+    def _show_data(self, opened: DataOpened) -> None:
+        if self._stage.data_panel is not None:
+            self._stage.data_panel.set_dataset(opened.dataset)
+        self._session.dataset = opened.dataset
+        for note in opened.dataset.notes:
+            self._banner.show_notice(note, kind="info")
+        self._form.set_facts(self._facts(parameters=opened.parameters))
+
+    def _facts(self, parameters: int | None = None) -> dict[str, list[tuple[str, str, str]]]:
+        facts: dict[str, list[tuple[str, str, str]]] = {}
+        dataset = self._session.dataset
+        if dataset is not None:
+            facts["data"] = [
+                (self.tr("Items"), f"{len(dataset):,}", ""),
+                (self.tr("Held out"), f"{len(dataset.held_out):,}", ""),
+            ]
+            if dataset.kind == "pictures":
+                channels, height, width = dataset.shape
+                facts["data"].append((self.tr("Size"), f"{width} × {height}" + (" × 3" if channels == 3 else ""), "px"))
+        if parameters is not None:
+            facts["network"] = [(self.tr("Parameters"), f"{parameters / 1e6:.2f}", "M")]
+        return facts
+
+    # -- numbers
+
+    @Slot()
+    def _on_text_clock(self) -> None:
+        batch = self._controller.channels.batch
+        step, rate = batch.last("step"), batch.last("images_per_second")
+        if step is None or not self._steps:
+            self._top_bar.set_numbers()
+            return
+        live = self._controller.training
+        left = ""
+        if live and rate and len(batch) > 30:
+            left = time_left((self._steps - step) * self._session.recipe.training.batch / rate)
+        self._top_bar.set_numbers(
+            plan=self._plan,
+            rate=self.tr("{0:,.0f} img/s").format(rate or 0) if live else "",
+            step=self.tr("Step {0:,.0f} of {1:,}").format(step, max(self._steps, int(step))),
+            share=step / max(self._steps, step),
+            left=left,
+        )
+
+    @Slot()
+    def _on_slow_clock(self) -> None:
+        self._status.refresh()
+        step = self._controller.channels.batch.last("step")
+        if self._controller.training and step is not None:
+            self._runs_panel.set_active_step(int(step))
+
+
+def _change(setting: str, old: object, new: object) -> str:
+    """A change of a setting as its flag says it."""
+    return f"{setting.partition('.')[2].replace('_', ' ')}: {old} → {new}"

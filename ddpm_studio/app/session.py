@@ -1,0 +1,196 @@
+"""What a person works on: the recipe that Start uses, the run on screen, its data; and what can be asked of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
+
+from ddpm_studio.app.controller import RunController, State
+from ddpm_studio.app.settings import WindowSettings
+from ddpm_studio.data import Dataset
+from ddpm_studio.data.idx import is_idx_file
+from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, for_data, live_settings, read
+from ddpm_studio.recipes.sections import DDIM
+from ddpm_studio.store import Run, RunError
+from ddpm_studio.training.control import SampleRequest
+
+SAMPLE_COUNT = {"pictures": 64, "points": 2000}
+
+
+class Session(QObject):
+    """Has no widgets: the window passes in what was clicked and shows what is told.
+
+    Signals: ``recipe_chosen(Recipe)`` another recipe, against which changes are marked; ``recipe_changed(Recipe)``
+    one of its settings; ``run_begun`` a training was asked for, nothing is to be seen of it yet; ``runs_changed``
+    the runs on disk; ``said(text)`` for the status bar; ``refused(sentence)`` what was asked for cannot be done.
+    """
+
+    recipe_chosen = Signal(object)
+    recipe_changed = Signal(object)
+    run_begun = Signal()
+    runs_changed = Signal()
+    said = Signal(str)
+    refused = Signal(str)
+
+    def __init__(self, controller: RunController, settings: WindowSettings, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.recipe = built_in()["fashion-mnist"]
+        self.run: Run | None = None
+        self.dataset: Dataset | None = None
+        self.has_checkpoint = False
+        self.data_clock = QTimer(self)  # data are opened when the recipe has come to rest
+        self.data_clock.setSingleShot(True)
+        self.data_clock.setInterval(300)
+        self.data_clock.timeout.connect(self._on_data_wanted)
+        self._controller = controller
+        self._settings = settings
+        self._begun: Run | None = None  # made by the start in hand
+
+    # -- recipe
+
+    @Slot(str)
+    def on_recipe_named(self, name: str) -> None:
+        self.choose(find(name))
+
+    def choose(self, recipe: Recipe) -> None:
+        """Make a recipe the one that Start uses, and the one that changes are marked against."""
+        self.recipe = recipe
+        self.recipe_chosen.emit(recipe)
+        self.data_clock.start()
+
+    @Slot(object)
+    def on_recipe_edited(self, recipe: Recipe) -> None:
+        """The form has another value."""
+        before, self.recipe = self.recipe, recipe
+        if self._controller.training:
+            changes = before.differences(recipe)
+            self._controller.change({setting: new for setting, (_, new) in changes.items() if new is not None})
+        elif before.data != recipe.data or before.network != recipe.network:
+            self.data_clock.start()
+        self.recipe_changed.emit(recipe)
+
+    @Slot()
+    def _on_data_wanted(self) -> None:
+        if not self._controller.training:
+            self._controller.open_data(self.recipe)
+
+    # -- run
+
+    def start(self, recipe: Recipe, folder: Path | None = None) -> None:
+        """Begin a new run."""
+        if recipe != self.recipe:
+            self.choose(recipe)
+        try:
+            self.run = Run.create(recipe, folder)
+        except RunError as error:
+            self.refused.emit(str(error))
+            return
+        self.has_checkpoint, self._begun = False, self.run
+        self._controller.train(self.run)
+        self.run_begun.emit()
+        self._remember_run()
+
+    @Slot()
+    def on_resume(self) -> None:
+        if self.run is None or not self.run.checkpoints():
+            return
+        trained = self.run.current_recipe()
+        asked = trained.differences(self.recipe)
+        live = live_settings(self.recipe)
+        if asked.keys() - live - {"training.steps"}:
+            self.choose(trained)  # the form shows another recipe; a run goes on with its own
+            asked = {}
+        step, wanted = self.run.checkpoints()[-1].step, self.recipe.training.steps
+        # A finished run goes on for half as long again, unless more steps were asked for.
+        until = wanted if wanted > step else step + max(step // 2, 1)
+        self._controller.train(self.run, until, self._controller.channels)
+        changes = {setting: new for setting, (_, new) in asked.items() if setting in live and new is not None}
+        if changes:
+            self._controller.change(changes)
+        self.runs_changed.emit()
+
+    @Slot()
+    def on_pause(self) -> None:
+        self._controller.pause(self._controller.state is not State.PAUSED)
+
+    @Slot()
+    def on_stop(self) -> None:
+        self._controller.stop()
+
+    @Slot()
+    def on_save(self) -> None:
+        self._controller.save()
+
+    def sample(self, weights: str) -> None:
+        """Sample from the run on screen, with the recipe's sampler and ``weights``, "raw" or "ema"."""
+        if self.run is None:
+            return
+        kind = "points" if self.recipe.network.kind == "point-mlp" else "pictures"
+        request = SampleRequest(SAMPLE_COUNT[kind], self.recipe.seed, weights, self.recipe.sampler)
+        self._controller.sample(self.run, request)
+
+    def preview(self, weights: str) -> bool:
+        """Draw the preview with other weights; False if nothing can be drawn now."""
+        if self._controller.training:
+            self._controller.preview(weights)
+        elif self.run is not None and self.has_checkpoint and not self._controller.busy:
+            preview = self.recipe.preview
+            steps = min(preview.steps, self.recipe.schedule.steps)
+            request = SampleRequest(preview.count, self.recipe.seed, weights, DDIM(steps=steps))
+            self._controller.sample(self.run, request)
+        else:
+            return False
+        return True
+
+    @Slot()
+    def on_idle(self) -> None:
+        """The engine has nothing to do any more."""
+        if self._begun is not None:
+            self._begun.remove_if_empty()  # a training that could not begin leaves no trace
+            if not self._begun.path.is_dir():
+                self.run = None
+            self._begun = None
+        if self.run is not None:
+            self.has_checkpoint = bool(self.run.checkpoints())
+        self.runs_changed.emit()
+
+    # -- opening
+
+    @Slot(object)
+    def open_run(self, path: Path) -> None:
+        """Show a run from disk."""
+        if not self._can_open():
+            return
+        try:
+            self.run = Run.open(path)
+        except RunError as error:
+            self.refused.emit(str(error))
+            return
+        self._controller.open_run(self.run)
+        self._remember_run()
+
+    def open_path(self, path: Path) -> None:
+        """A run, a recipe file, or a folder of pictures: whatever was dropped or named on the command line."""
+        if not self._can_open():
+            return
+        try:
+            if path.is_file() and path.suffix == ".toml" and not (path.parent / "record.sqlite").exists():
+                self.choose(read(path))
+            elif (path.is_dir() and not (path / "recipe.toml").exists()) or is_idx_file(path):
+                self.choose(for_data(path))
+            else:
+                self.open_run(path)
+        except RecipeError as error:
+            self.refused.emit(str(error))
+
+    def _can_open(self) -> bool:
+        free = self._controller.state in (State.IDLE, State.LOADING)
+        if not free:
+            self.said.emit(self.tr("Stop what runs first; then something else can be opened."))
+        return free
+
+    def _remember_run(self) -> None:
+        if self.run is not None:
+            self._settings.add_recent(self.run.path)
+            self.runs_changed.emit()

@@ -1,0 +1,188 @@
+"""What moves in the window: tapes in the player, curves and levels in the plots. It has the clocks they go by."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
+
+from ddpm_studio.app.controller import RunController
+from ddpm_studio.app.recipe_form import RecipeForm
+from ddpm_studio.app.reverse_view import ReverseView
+from ddpm_studio.app.session import Session
+from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
+from ddpm_studio.paths import resource
+from ddpm_studio.recipes import Recipe
+from ddpm_studio.training.events import TapeStarted
+
+if TYPE_CHECKING:
+    from ddpm_studio.app.data_panel import DataPanel
+    from ddpm_studio.app.learning_plots import LearningPlots
+
+log = logging.getLogger(__name__)
+
+FIRST_TAPE = ("tapes", "first.npz")
+SAMPLE_SECONDS = 8.0  # samples stay on the stage at least so long
+
+
+class Stage(QObject):
+    """The player's and the plots' wiring. The plots and the data panel come after the first paint."""
+
+    said = Signal(str)  # for the status bar
+
+    def __init__(self, view: ReverseView, form: RecipeForm, controller: RunController, session: Session) -> None:
+        super().__init__(session)
+        self.view = view
+        self.plots: LearningPlots | None = None
+        self.data_panel: DataPanel | None = None
+        self._form = form
+        self._controller = controller
+        self._session = session
+        self._recipe: Recipe | None = None  # shown last
+        self._schedule = NoiseSchedule.cosine()
+        self._probes_shown = 0
+        self._first_tape: Tape | None = None
+        self._held: TapeStarted | None = None  # a preview that waits until samples have been seen
+        self._hold_until = 0.0  # of time.monotonic()
+        view.level_changed.connect(self._on_level)
+        self._frame_clock, self._plot_clock = QTimer(self), QTimer(self)
+        self._frame_clock.timeout.connect(self._on_frame_clock)
+        self._plot_clock.timeout.connect(self._on_plot_clock)
+        self._frame_clock.start(33)
+        # Each repaint takes a core from the training for some milliseconds, and its threads wait for each other.
+        self._plot_clock.start(500)
+
+    def stop_clocks(self) -> None:
+        self._frame_clock.stop()
+        self._plot_clock.stop()
+
+    # -- panels that come late
+
+    def set_data_panel(self, panel: DataPanel) -> None:
+        self.data_panel = panel
+        panel.level_changed.connect(self._on_data_level)
+
+    def set_plots(self, plots: LearningPlots) -> None:
+        self.plots = plots
+        self.show_channels()
+        if self._recipe is not None:
+            self.show_recipe(self._recipe)
+
+    # -- recipe
+
+    def choose_recipe(self, recipe: Recipe) -> None:
+        """Another recipe: the first tape, a recording of other data, leaves the stage."""
+        if self._first_tape is not None and self.view.player.tape is self._first_tape and recipe != self._recipe:
+            self.view.set_note("")
+            self.view.set_tape(None)
+        self.show_recipe(recipe)
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Show the noise levels of a recipe."""
+        self._recipe = recipe
+        try:
+            self._schedule = NoiseSchedule.named(**recipe.schedule.model_dump())
+        except ValueError as error:  # allowed by each setting, but too much together
+            self.said.emit(str(error))
+            return
+        if self.plots is not None and self.data_panel is not None:
+            self.plots.set_schedule(self._schedule)
+            self.data_panel.set_schedule(self._schedule)
+            self.data_panel.set_value_range(recipe.data.value_range)
+
+    # -- tapes
+
+    def play_first_tape(self) -> None:
+        """Something moves before torch is there: noise becoming pictures, recorded earlier."""
+        try:
+            tape = Tape.load(resource(*FIRST_TAPE))
+        except ValueError as error:
+            log.warning("%s", error)
+            return
+        self._first_tape = tape
+        self.view.set_tape(tape)
+        self.view.player.set_loop(True)
+        self.view.player.to_noise()
+        self.view.player.play()
+        self.view.set_note(self.tr("A recording. Drag the bar, or press Start to watch one learn."))
+
+    @Slot()
+    def clear(self) -> None:
+        """A run begins: nothing of it is to be seen yet."""
+        self.view.set_note("")
+        self.view.set_tape(None)
+        self.view.set_hint(self.tr("Building the network…"))
+        self.show_channels()
+
+    def show_last(self, tape: Tape | None) -> None:
+        """The last tape of a run that was opened, at its end."""
+        self.view.set_note("")
+        self.view.set_hint(self.tr("This run has no pictures yet."))
+        if tape is not None:
+            self.view.set_weights(tape.weights)
+        self.view.set_tape(tape)
+        self.view.player.to_image()
+
+    def hold_samples(self) -> None:
+        """Samples are complete: previews wait a while."""
+        self._hold_until = time.monotonic() + SAMPLE_SECONDS
+
+    @Slot()
+    def _on_frame_clock(self) -> None:
+        started = self._controller.channels.tape.take() or self._held
+        # What was asked for stays on the stage for a while before previews go on.
+        held = started is not None and started.purpose == "preview" and time.monotonic() < self._hold_until
+        self._held = started if held else None
+        if started is not None and not held:
+            tape, dataset = started.tape, self._session.dataset
+            if dataset is not None and dataset.kind == tape.kind == "points":
+                self.view.set_data_points(dataset.held_out)
+            self.view.set_note("")
+            self.view.set_weights(tape.weights)
+            # While it samples and for some seconds after; hold_samples sets the end.
+            self._hold_until = math.inf if started.purpose == "sample" else 0.0
+            count = self._session.recipe.preview.count
+            same = self.tr("same {0:,} noises, seed {1}").format(count, tape.seed)
+            self.view.set_caption(same if started.purpose == "preview" else self.tr("seed {0}").format(tape.seed))
+            self.view.set_tape(tape)
+        self.view.poll()
+
+    # -- curves and levels
+
+    def show_channels(self) -> None:
+        """Point the plots to the run on screen."""
+        if self.plots is not None:
+            channels = self._controller.channels
+            self.plots.set_logs(channels.batch, channels.probe)
+            self._probes_shown = 0
+            for step, text in channels.flags:
+                self.plots.add_flag(step, text)
+
+    def add_flag(self, step: int, text: str) -> None:
+        """Mark a change of a setting in the curves."""
+        self._controller.channels.flags.append((step, text))
+        if self.plots is not None:
+            self.plots.add_flag(step, text)
+
+    @Slot()
+    def _on_plot_clock(self) -> None:
+        if self.plots is None or self.view.window().isMinimized():
+            return
+        levels = self._controller.channels.levels
+        for step, t, losses in levels[self._probes_shown :]:
+            self.plots.add_probe(step, t, losses)
+        self._probes_shown = len(levels)
+        self.plots.refresh()
+
+    @Slot(int, object)
+    def _on_level(self, t: int, frame: Frame | None) -> None:
+        if self.plots is not None and t <= self._schedule.steps:
+            self._form.set_level(t, float(self._schedule.alpha[t]), float(self._schedule.sigma[t]))
+            self.plots.set_level(t)
+
+    @Slot(int)
+    def _on_data_level(self, t: int) -> None:
+        self._on_level(t, None)
