@@ -22,7 +22,7 @@ from ddpm_studio.store import (
 )
 from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.compute import pick_device
-from ddpm_studio.training.control import Control, SampleRequest
+from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import (
     CheckpointDue,
     Event,
@@ -38,7 +38,7 @@ from ddpm_studio.training.events import (
     ThreadsChanged,
     Waiting,
 )
-from ddpm_studio.training.trainer import sample, train
+from ddpm_studio.training.trainer import compare, sample, train
 
 
 def dataset_of(recipe: Recipe, *, download: bool = False) -> Dataset:
@@ -122,14 +122,14 @@ def run_training(
 def run_sampling(
     run: Run,
     control: Control,
-    request: SampleRequest,
+    request: SampleRequest | Comparison,
     *,
     step: int | None = None,
     device: str | None = None,
     keep: bool = True,
     every_state: bool = False,
 ) -> Iterator[Event]:
-    """Sample from a saved run (its last checkpoint, or the one at ``step``).
+    """Sample from a saved run (its last checkpoint, or the one at ``step``), or compare samplers on it.
 
     ``keep`` records the tape in the run; ``every_state`` leaves no state of a long process out of it.
 
@@ -140,10 +140,14 @@ def run_sampling(
     if not run.checkpoints():
         raise RunError(f"{run.path} has no checkpoint yet, so there is nothing to sample from: train it first")
     session = open_session(run, step=step, device=device)
-    settings = request.sampler or session.recipe.sampler
-    for event in sample(
-        session, control, settings, request.count, request.seed, request.weights, "sample", every_state=every_state
-    ):
+    if isinstance(request, Comparison):
+        events = compare(session, control, request, every_state=every_state)
+    else:
+        settings = request.sampler or session.recipe.sampler
+        events = sample(
+            session, control, settings, request.count, request.seed, request.weights, "sample", every_state=every_state
+        )
+    for event in events:
         if keep and isinstance(event, TapeFinished):
             with run.record(write=True) as record:
                 _keep(run, record, session, event)

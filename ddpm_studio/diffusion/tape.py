@@ -80,6 +80,8 @@ class Tape:
         total: frames that a complete tape holds, so that a timeline can show how far it is.
         training_step: of the weights; None if unknown.
         weights: "ema" or "raw".
+        calls: of the network so far. seconds: of computing so far.
+        label: what the sampler is called, where several are compared; ``comparison`` is the same for all of these.
     """
 
     kind: Literal["pictures", "points"]
@@ -90,11 +92,15 @@ class Tape:
     weights: Literal["ema", "raw"] = "ema"
     sampler: str = ""
     seed: int = 0
+    label: str = ""
+    comparison: str = ""
+    calls: int = 0
+    seconds: float = 0.0
     frames: list[Frame] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        return len(self.frames) >= self.total
+        return len(self.frames) >= max(self.total, 1)
 
     @property
     def count(self) -> int:

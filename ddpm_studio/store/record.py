@@ -236,9 +236,15 @@ class Record:
             raise RecordError(f"{self.path}: tape number {tape_id} is damaged ({error})") from None
 
     def last_tape(self) -> Tape | None:
-        """The newest tape of any purpose."""
-        rows = self._all("select id from tapes order by step desc, id desc limit 1")
+        """The newest preview or sample."""
+        rows = self._all("select id from tapes where purpose != 'compare' order by step desc, id desc limit 1")
         return self.tape(rows[0][0]) if rows else None
+
+    def last_comparison(self) -> list[Tape]:
+        """The tapes of the newest comparison of samplers, in the order in which they were sampled."""
+        rows = self._all("select id, about from tapes where purpose = 'compare' order by id desc")
+        named = [(i, json.loads(about).get("comparison")) for i, about in rows]
+        return [self.tape(i) for i, name in reversed(named) if name == named[0][1]]
 
     def frame_bytes(self) -> int:
         """Bytes of frames on disk."""

@@ -22,6 +22,16 @@ class SampleRequest:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Samplers side by side, one after another from the very same noise: (label, sampler section of a recipe)."""
+
+    entries: tuple[tuple[str, Any], ...]
+    count: int
+    seed: int
+    weights: str = "ema"
+
+
+@dataclass(frozen=True)
 class SaveRequest:
     """Save the state now."""
 
@@ -40,14 +50,14 @@ class ChangeRequest:
     changes: dict[str, Any]
 
 
-Request = SampleRequest | SaveRequest | PreviewRequest | ChangeRequest
+Request = SampleRequest | Comparison | SaveRequest | PreviewRequest | ChangeRequest
 
 
 class Control:
     """Stop, pause, and a queue of requests."""
 
     def __init__(self) -> None:
-        self._stop, self._run = Event(), Event()
+        self._stop, self._run, self._enough = Event(), Event(), Event()
         self._run.set()
         self.keep = True
         self._requests: deque[Request] = deque()
@@ -57,6 +67,18 @@ class Control:
         self.keep = self.keep and keep
         self._stop.set()
         self._run.set()
+
+    def stop_comparison(self) -> None:
+        """End the comparison in hand; a training goes on."""
+        self._enough.set()
+
+    def begin_comparison(self) -> None:
+        """What was said about an earlier one counts no more."""
+        self._enough.clear()
+
+    @property
+    def comparison_stopped(self) -> bool:
+        return self._enough.is_set() or self.stopping
 
     def pause(self, on: bool = True) -> None:
         if on:

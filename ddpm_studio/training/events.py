@@ -73,7 +73,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class TapeStarted:
-    """A reverse process begins; ``tape`` will grow frame by frame. ``purpose``: "preview" or "sample"."""
+    """A reverse process begins; ``tape`` will grow frame by frame. ``purpose``: "preview", "sample" or "compare"."""
 
     tape: Tape
     purpose: str
@@ -92,6 +92,23 @@ class TapeFinished:
 
     tape: Tape
     purpose: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ComparisonStarted:
+    """Samplers are compared: ``tapes``, empty yet, will grow one after another, in ``calls`` network calls each."""
+
+    tapes: tuple[Tape, ...]
+    calls: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ComparisonFinished:
+    """The comparison ended, or was stopped: then not all of its tapes are complete."""
+
+    tapes: tuple[Tape, ...]
+    stopped: bool
     seconds: float
 
 
@@ -173,6 +190,8 @@ Event = (
     | TapeStarted
     | TapeGrew
     | TapeFinished
+    | ComparisonStarted
+    | ComparisonFinished
     | SettingChanged
     | ChangeRefused
     | SaveFailed

@@ -99,6 +99,7 @@ def record(
     x = start_noise(schedule, schedule.steps, seeds, shape, device=device)
     steps = reverse_process(denoiser, grid, sampler, shape, seeds=seeds, x=x, label=label, device=device)
     for step in steps:
+        tape.calls, tape.seconds = step.nfe, time.perf_counter() - start
         if step.index in kept:
             field = score_field(denoiser, step.t_from, device) if step.index in fields else None
             tape.frames.append(to_frame(step, schedule, tape.kind, tone, field))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,15 +18,25 @@ import torch
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe, RecipeError
+from ddpm_studio.recipes.comparing import network_calls
 from ddpm_studio.recipes.sections import DDIM
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import Session, snapshot
 from ddpm_studio.training.compute import ThreadGovernor
-from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, SampleRequest, SaveRequest
+from ddpm_studio.training.control import (
+    ChangeRequest,
+    Comparison,
+    Control,
+    PreviewRequest,
+    SampleRequest,
+    SaveRequest,
+)
 from ddpm_studio.training.ema import update_ema, warmed_up
 from ddpm_studio.training.events import (
     ChangeRefused,
     CheckpointDue,
+    ComparisonFinished,
+    ComparisonStarted,
     Event,
     Finished,
     Paused,
@@ -35,6 +46,7 @@ from ddpm_studio.training.events import (
     Started,
     StepDone,
     StepSkipped,
+    TapeGrew,
     ThreadsChanged,
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
@@ -291,6 +303,8 @@ class _Watch:
                             request.weights,
                             "sample",
                         )
+                    case Comparison():
+                        yield from compare(self.session, self.control, request)
                     case SaveRequest():
                         yield CheckpointDue(self.session.step, "asked")
                     case PreviewRequest():
@@ -326,21 +340,13 @@ def sample(
     purpose: str,
     *,
     every_state: bool = False,
+    tape: Tape | None = None,
 ) -> Iterator[Event]:
-    """Sample with the session's weights of this moment, recorded on a new tape.
+    """Sample with the session's weights of this moment, recorded on ``tape`` or a new one.
 
     ``settings`` is a sampler section of a recipe; ``weights`` is "ema" or "raw".
     """
-    tape = Tape(
-        kind=session.dataset.kind,
-        steps=session.schedule.steps,
-        total=0,
-        title=session.recipe.title,
-        training_step=session.step,
-        weights="raw" if weights == "raw" else "ema",
-        sampler=settings.kind,
-        seed=seed,
-    )
+    tape = tape or _new_tape(session, settings, seed, weights)
     # Clipping x0 inside a multistep rule spoils what it extrapolates from.
     clip = make_sampler(settings).memory == 0
     yield from record(
@@ -355,4 +361,52 @@ def sample(
         every_state=every_state,
         classes=session.classes,
         device=session.plan.device,
+    )
+
+
+def compare(
+    session: Session, control: Control, comparison: Comparison, *, every_state: bool = False
+) -> Iterator[Event]:
+    """Sample with one sampler after another, each from the very same noise and on a tape of its own."""
+    begun = time.perf_counter()
+    control.begin_comparison()
+    name = uuid.uuid4().hex  # no chance of the run: it only holds the tapes together
+    tapes = tuple(
+        _new_tape(session, settings, comparison.seed, comparison.weights, label, name)
+        for label, settings in comparison.entries
+    )
+    yield ComparisonStarted(tapes, tuple(network_calls(settings) for _, settings in comparison.entries))
+    for tape, (_, settings) in zip(tapes, comparison.entries, strict=True):
+        for event in sample(
+            session,
+            control,
+            settings,
+            comparison.count,
+            comparison.seed,
+            comparison.weights,
+            "compare",
+            every_state=every_state,
+            tape=tape,
+        ):
+            yield event
+            if isinstance(event, TapeGrew) and control.comparison_stopped and not tape.complete:
+                break
+        if control.comparison_stopped:
+            break
+    stopped = not all(tape.complete for tape in tapes)
+    yield ComparisonFinished(tapes, stopped, time.perf_counter() - begun)
+
+
+def _new_tape(session: Session, settings: Any, seed: int, weights: str, label: str = "", comparison: str = "") -> Tape:
+    return Tape(
+        kind=session.dataset.kind,
+        steps=session.schedule.steps,
+        total=0,
+        title=session.recipe.title,
+        training_step=session.step,
+        weights="raw" if weights == "raw" else "ema",
+        sampler=settings.kind,
+        seed=seed,
+        label=label,
+        comparison=comparison,
     )
