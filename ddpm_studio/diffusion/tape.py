@@ -92,11 +92,11 @@ class Tape:
     weights: Literal["ema", "raw"] = "ema"
     sampler: str = ""
     seed: int = 0
+    frames: list[Frame] = field(default_factory=list)
     label: str = ""
     comparison: str = ""
     calls: int = 0
     seconds: float = 0.0
-    frames: list[Frame] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
