@@ -13,8 +13,10 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from ddpm_studio.app.labels import EmptyHint
 from ddpm_studio.app.painting import draw_box
+from ddpm_studio.app.score_field import Arrows, draw_arrows, draw_legend
 from ddpm_studio.app.theme import GRID, color, tabular, theme
-from ddpm_studio.diffusion.tape import Frame
+from ddpm_studio.data.points import Mixture
+from ddpm_studio.diffusion.tape import Frame, ScoreField
 
 MARGIN = 2 * GRID  # px round the pictures
 MOST = 400  # pictures shown at once
@@ -231,7 +233,7 @@ class PictureCanvas(FrameCanvas):
 
 
 class PointCanvas(FrameCanvas):
-    """float32 (N, 2) as soft particles over the faint data points, with equal axes."""
+    """float32 (N, 2) as soft particles over the faint data points, with equal axes; the score as arrows, if wanted."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -241,6 +243,10 @@ class PointCanvas(FrameCanvas):
         self._range = LEAST_RANGE
         self._ground: Particles | None = None
         self._ground_key: tuple[Any, ...] = ()
+        self._mixture: Mixture | None = None
+        self._with_score = False
+        self._field: ScoreField | None = None
+        self._arrows: Arrows | None = None
 
     def set_data(self, points: NDArray[Any] | None) -> None:
         """The data (M, 2) behind the particles; the view covers all of it."""
@@ -251,6 +257,25 @@ class PointCanvas(FrameCanvas):
         self._range = max(LEAST_RANGE, 1.2 * most)
         self._ground = None
         self.update()
+
+    def set_mixture(self, mixture: Mixture | None) -> None:
+        """The density whose true score is drawn beside the learnt one."""
+        if mixture is not self._mixture:
+            self._mixture, self._arrows = mixture, None
+            self.update()
+
+    def set_with_score(self, on: bool) -> None:
+        """Draw the frame's score field, with the particles faint."""
+        if on != self._with_score:
+            self._with_score = on
+            self.update()
+
+    def set_frame(self, frame: Frame | None, show: str = "x") -> None:
+        field = frame.field if frame is not None else None
+        if field is not self._field:
+            self._field, self._arrows = field, None
+            self.update()
+        super().set_frame(frame, show)
 
     @property
     def view_range(self) -> float:
@@ -270,8 +295,26 @@ class PointCanvas(FrameCanvas):
                 self._ground = Particles(self._data, width, height, unit, RADIUS * ratio, tint)
                 self._ground_key = key
             painter.drawImage(0, 0, self._ground.image)
-        cloud = Particles(items, width, height, unit, RADIUS * ratio, color("accent", 0.75))
+        tint = color("text", 0.35) if self._with_score else color("accent", 0.75)
+        cloud = Particles(items, width, height, unit, RADIUS * ratio, tint)
         painter.drawImage(0, 0, cloud.image)
+        if self._with_score:
+            painter.scale(ratio, ratio)
+            self._draw_score(painter, unit / ratio)
+
+    def _draw_score(self, painter: QPainter, unit: float) -> None:
+        painter.setFont(tabular(self.font(), 0.86))
+        legend = [("", self.tr("This recording holds no score field"))]
+        if self._field is not None:
+            if self._arrows is None:
+                self._arrows = Arrows.of(self._field, self._mixture)
+            draw_arrows(painter, self._arrows, self.width(), self.height(), unit)
+            legend = [("accent", self.tr("learnt score"))]
+            if self._arrows.true is not None:
+                legend.append(("changed", self.tr("true score")))
+            scale = self.tr("σ {sigma:.2g} · one square long: {score:.2g}")
+            legend.append(("", scale.format(sigma=self._field.sigma, score=self._arrows.one_square)))
+        draw_legend(painter, legend, self.width() - MARGIN, MARGIN)
 
     def _draw_grid(self, painter: QPainter, unit: float) -> None:
         """Faint lines at round numbers, the axes a little stronger, numbers along the left and the bottom."""

@@ -10,10 +10,12 @@ from PySide6.QtGui import QFont, QKeyEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
+from ddpm_studio.app.histogram_view import HistogramView
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.timeline import Timeline
-from ddpm_studio.app.widgets import Caption, ElidedLabel, Segmented
+from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, Segmented
+from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Tape
 
 NARROW = 640  # px: below this the caption of the header is left out
@@ -36,10 +38,12 @@ class ReverseView(QWidget):
         self.player = Player(self)
         self.pictures = PictureCanvas()
         self.points = PointCanvas()
+        self.histogram = HistogramView()
         self.timeline = Timeline(self.player)
         self._shown: object = None
         self._lay_out()
         self.show_choice.chosen.connect(self._on_show)
+        self.view_choice.chosen.connect(self._on_view)
         self.weights_choice.chosen.connect(self.weights_chosen)
         self.timeline.save_requested.connect(self.save_requested)
         self.player.frame_changed.connect(self._on_frame)
@@ -71,12 +75,30 @@ class ReverseView(QWidget):
         for widget in (self.title, self.show_choice, self.weights_choice):
             header.addWidget(widget)
         header.addWidget(self.caption, 1)
+        self.view_choice = Segmented(
+            [
+                ("particles", self.tr("particles")),
+                ("score", self.tr("score field")),
+                ("histogram", self.tr("histogram")),
+            ],
+            self.tr("How points are shown"),
+            height=DENSE_HEIGHT,
+        )
+        self.view_choice.setObjectName("view_choice")
+        tips = {
+            "particles": self.tr("Each point, over the data"),
+            "score": self.tr("The direction in which the density grows: as learnt, and as it is where that is known"),
+            "histogram": self.tr("Data and samples side by side, and what each mode got"),
+        }
+        self.view_choice.set_tooltips(tips)
+        self.view_choice.hide()  # pictures have one view
         header.addStretch()  # takes the room of the caption where that is left out
 
         self.stage = QStackedWidget()
         self.stage.setObjectName("stage")
         self.stage.addWidget(self.pictures)
         self.stage.addWidget(self.points)
+        self.stage.addWidget(self.histogram)
         self.stage.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.clock_slot = QHBoxLayout()  # for the vertical clock of training time
         self.clock_slot.setContentsMargins(0, 0, 0, 0)
@@ -95,6 +117,7 @@ class ReverseView(QWidget):
         column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         column.setSpacing(GRID)
         column.addLayout(header)
+        column.addWidget(self.view_choice)
         column.addLayout(middle, 1)
         column.addLayout(below)
         column.addWidget(self.timeline)
@@ -109,9 +132,17 @@ class ReverseView(QWidget):
     def poll(self) -> None:
         self.player.poll()
 
-    def set_data_points(self, points: NDArray[Any] | None) -> None:
-        """The data (M, 2) drawn faintly behind the particles."""
+    def set_data_points(
+        self, points: NDArray[Any] | None, mixture: Mixture | None = None, *, blind: bool = False
+    ) -> None:
+        """The data (M, 2) that the particles are compared with, and their density, if it is known.
+
+        ``blind``: whether the network that moves the particles does not see the noise level.
+        """
         self.points.set_data(points)
+        self.points.set_mixture(mixture)
+        self.histogram.set_data(points, mixture)
+        self.histogram.set_blind(blind)
         self.timeline.strip.set_range(self.points.view_range)
 
     def set_caption(self, text: str) -> None:
@@ -120,7 +151,7 @@ class ReverseView(QWidget):
 
     def set_hint(self, text: str) -> None:
         """What the empty stage says."""
-        for canvas in (self.pictures, self.points):
+        for canvas in (self.pictures, self.points, self.histogram.canvas):
             canvas.set_hint(text)
 
     def set_note(self, text: str) -> None:
@@ -138,22 +169,26 @@ class ReverseView(QWidget):
         return self.show_choice.value()
 
     @property
-    def canvas(self) -> FrameCanvas:
-        """The canvas of the tape's kind."""
+    def canvas(self) -> FrameCanvas | HistogramView:
+        """What shows the tape: by its kind, points in the chosen view."""
         tape = self.player.tape
-        return self.points if tape is not None and tape.kind == "points" else self.pictures
+        if tape is None or tape.kind != "points":
+            return self.pictures
+        return self.histogram if self.view_choice.value() == "histogram" else self.points
 
     # -- what happens
 
     @Slot()
     def _on_tape(self) -> None:
         self.pictures.set_chosen(-1)
+        self.view_choice.setVisible(self.canvas is not self.pictures)
         self.stage.setCurrentWidget(self.canvas)
 
     @Slot()
     def _on_frame(self) -> None:
         frame, tape = self.player.frame, self.player.tape
         self.canvas.set_frame(frame, self.show_what)
+        self.histogram.set_tape(tape)
         if frame is self._shown:
             return
         self._shown = frame
@@ -176,6 +211,12 @@ class ReverseView(QWidget):
         self.timeline.strip.set_show(show)
         self.canvas.set_frame(self.player.frame, show)
         self.show_chosen.emit(show)
+
+    @Slot(str)
+    def _on_view(self, view: str) -> None:
+        self.points.set_with_score(view == "score")
+        self.stage.setCurrentWidget(self.canvas)
+        self.canvas.set_frame(self.player.frame, self.show_what)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if not self.timeline.handle_key(event):

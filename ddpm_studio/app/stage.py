@@ -13,9 +13,11 @@ from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.session import Session
+from ddpm_studio.data.points import mixture_of
 from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
 from ddpm_studio.paths import resource
 from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes.sections import ScoreMLP
 from ddpm_studio.training.events import TapeStarted
 
 if TYPE_CHECKING:
@@ -122,9 +124,17 @@ class Stage(QObject):
         self.view.set_note("")
         self.view.set_hint(self.tr("This run has no pictures yet."))
         if tape is not None:
+            self._show_data_points(tape)
             self.view.set_weights(tape.weights)
         self.view.set_tape(tape)
         self.view.player.to_image()
+
+    def _show_data_points(self, tape: Tape) -> None:
+        """What the particles of ``tape`` are compared with."""
+        dataset, network = self._session.dataset, self._session.recipe.network
+        if dataset is not None and dataset.kind == tape.kind == "points":
+            blind = isinstance(network, ScoreMLP) and not network.level_aware
+            self.view.set_data_points(dataset.held_out, mixture_of(dataset.name), blind=blind)
 
     def hold_samples(self) -> None:
         """Samples are complete: previews wait a while."""
@@ -137,9 +147,8 @@ class Stage(QObject):
         held = started is not None and started.purpose == "preview" and time.monotonic() < self._hold_until
         self._held = started if held else None
         if started is not None and not held:
-            tape, dataset = started.tape, self._session.dataset
-            if dataset is not None and dataset.kind == tape.kind == "points":
-                self.view.set_data_points(dataset.held_out)
+            tape = started.tape
+            self._show_data_points(tape)
             self.view.set_note("")
             self.view.set_weights(tape.weights)
             # While it samples and for some seconds after; hold_samples sets the end.

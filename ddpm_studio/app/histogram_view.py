@@ -1,0 +1,229 @@
+"""Data and samples as 2-D histograms side by side (tutorial 004), and what the samples make of the modes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QImage, QPainter, QPalette
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from ddpm_studio.app.canvas import FrameCanvas
+from ddpm_studio.app.mode_facts import ModeFacts, stuck_mode
+from ddpm_studio.app.theme import GRID, MARGIN, color, tabular
+from ddpm_studio.app.widgets import Caption
+from ddpm_studio.data.points import Mixture
+from ddpm_studio.diffusion.tape import Frame, Tape
+
+BINS, REACH = 100, 2.0  # of the tutorial's histograms
+EACH = 4  # modes that are told one by one; more are told together
+TITLE, TICKS = 22, 20  # px
+
+
+def histogram(points: NDArray[Any]) -> NDArray[np.float64]:
+    """The part of all points (N, 2) in each square, float64 (BINS, BINS); the top row is the highest y.
+
+    As in numpy's histogram2d a point on the upper edge counts; points outside and not finite are in no square.
+    """
+    inside = points[(np.abs(points) <= REACH).all(axis=1)]
+    square = np.minimum((inside + REACH) * (BINS / (2 * REACH)), BINS - 1).astype(np.int64)
+    counts = np.bincount((BINS - 1 - square[:, 1]) * BINS + square[:, 0], minlength=BINS * BINS)
+    return counts.reshape(BINS, BINS) / max(len(points), 1)
+
+
+def heat(share: NDArray[np.float64], most: float) -> NDArray[np.uint32]:
+    """RGB32 pixels: from the stage's colour (0) over the accent to the text's (``most``), on a root scale."""
+    tints = [color(role) for role in ("panel", "accent", "text")]
+    stops = np.array([(tint.red(), tint.green(), tint.blue()) for tint in tints], dtype=np.float64)
+    level = np.sqrt(share / most if most > 0 else share)
+    r, g, b = (np.interp(level, (0, 0.6, 1), stop).round().astype(np.uint32) for stop in stops.T)
+    return np.ascontiguousarray(0xFF << 24 | r << 16 | g << 8 | b, dtype=np.uint32)
+
+
+class HistogramCanvas(FrameCanvas):
+    """Two squares, one colour scale: the data on the left, the points of the frame on the right."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("histogram_canvas")
+        self.setAccessibleName(self.tr("Histograms of the data and of the samples"))
+        self.setToolTip(self.tr("Share of the points in each of 100 × 100 squares, one root scale for both"))
+        self._data: NDArray[np.float64] | None = None
+        self._counted: tuple[NDArray[Any], NDArray[np.float64]] | None = None
+
+    def set_data(self, points: NDArray[Any] | None) -> None:
+        """points: (M, 2)."""
+        self._data = None if points is None else histogram(points)
+        self.update()
+
+    def _samples(self, items: NDArray[Any]) -> NDArray[np.float64]:
+        if self._counted is None or self._counted[0] is not items:
+            self._counted = items, histogram(items)
+        return self._counted[1]
+
+    def squares(self) -> tuple[QRectF, QRectF]:
+        """Where the data and the samples are drawn, in px."""
+        side = min((self.width() - 4 * MARGIN) / 2, self.height() - TITLE - TICKS - MARGIN)
+        top = (self.height() - TITLE - TICKS - side) / 2 + TITLE
+        gap = min(2 * MARGIN + GRID, self.width() - 2 * side - 2 * MARGIN)
+        left = (self.width() - 2 * side - gap) / 2
+        return QRectF(left, top, side, side), QRectF(left + side + gap, top, side, side)
+
+    def _draw(self, painter: QPainter, items: NDArray[Any]) -> None:
+        samples = self._samples(items)
+        most = max(float(share.max()) for share in (samples, self._data) if share is not None)
+        painter.setFont(tabular(self.font(), 0.92))
+        left, right = self.squares()
+        for place, share, title in ((left, self._data, self.tr("data")), (right, samples, self.tr("samples"))):
+            if share is None or place.width() < GRID:
+                continue
+            pixels = heat(share, most)
+            image = QImage(pixels.data, BINS, BINS, 4 * BINS, QImage.Format.Format_RGB32)
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
+            painter.drawImage(place, image)
+            painter.setPen(color("hairline"))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRect(place)
+            painter.setPen(color("text"))
+            above = QRectF(place.left(), place.top() - TITLE, place.width(), TITLE)
+            painter.drawText(above, Qt.AlignmentFlag.AlignCenter, title)
+            painter.setPen(color("muted"))
+            for x in (-REACH, 0.0, REACH):
+                at = place.left() + (x + REACH) / (2 * REACH) * place.width()
+                painter.drawText(
+                    QRectF(at - 20, place.bottom(), 40, TICKS), Qt.AlignmentFlag.AlignCenter, f"{x:g}".replace("-", "−")
+                )
+
+
+class HistogramView(QWidget):
+    """The two histograms; below them share and spread of each mode, and why they are wrong where they are."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("histogram_view")
+        self.canvas = HistogramCanvas()
+        self.facts, self.note = Caption(), Caption()
+        self.facts.setObjectName("mode_facts")
+        self.note.setObjectName("mode_note")
+        self.note.setForegroundRole(QPalette.ColorRole.WindowText)  # it is to be read
+        for label in (self.facts, self.note):
+            label.setWordWrap(True)
+            label.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
+            label.hide()
+        self._mixture: Mixture | None = None
+        self._points: NDArray[Any] | None = None
+        self._blind = False
+        self._judged: Tape | None = None
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GRID // 2)
+        column.addWidget(self.canvas, 1)
+        column.addWidget(self.facts)
+        column.addWidget(self.note)
+
+    # -- what it is given
+
+    def set_data(self, points: NDArray[Any] | None, mixture: Mixture | None) -> None:
+        """The data (M, 2) and their density, if it is known."""
+        if points is self._points:
+            return
+        self._points = points
+        self.canvas.set_data(points)
+        self._mixture = mixture
+        self.facts.hide()
+        self._forget()
+
+    def set_blind(self, blind: bool) -> None:
+        """Whether the network that draws does not see the noise level."""
+        if blind != self._blind:
+            self._blind = blind
+            self._forget()
+
+    def set_frame(self, frame: Frame | None, show: str = "x") -> None:
+        """As a canvas has it."""
+        self.canvas.set_frame(frame, show)
+        told = frame is not None and len(frame.x) > 0 and show != "eps" and self._mixture is not None
+        if told and frame is not None and self._mixture is not None:
+            self.facts.setText(self._tell(ModeFacts.of(frame.view(show), self._mixture)))
+        self.facts.setVisible(told)
+
+    def set_tape(self, tape: Tape | None) -> None:
+        """Say what is wrong with the end of a complete tape. It stands until another tape is complete."""
+        mixture = self._mixture
+        if tape is None or mixture is None or tape is self._judged or not tape.complete or not tape.count:
+            return
+        self._judged = tape
+        text = ""
+        facts = ModeFacts.of(tape.frames[-1].x, mixture)
+        stuck = stuck_mode(tape, mixture) if tape.sampler == "langevin-plain" else None
+        if stuck is not None:
+            text = self.tr(
+                "The shares follow the start, not the data: {start} of the points began nearest to {mode} and {end} "
+                "ended there, but {data} of the data are there, because Langevin moves at one noise level hardly ever "
+                "cross the empty space between modes."
+            ).format(
+                mode=self._name(stuck),
+                start=_percent(mixture.shares(tape.frames[0].x)[stuck]),
+                end=_percent(facts.shares[stuck]),
+                data=_percent(mixture.weights[stuck]),
+            )
+        elif self._blind and facts.narrow:
+            text = self.tr(
+                "The samples' spread of {spread:.3f} is only {part} of the data's {data:.3f}, because this network "
+                "does not see the noise level: it learns one pull for all levels, which is too strong where the noise "
+                "is weak."
+            ).format(spread=facts.spread, part=_percent(facts.spread / facts.data_spread), data=facts.data_spread)
+        self.note.setText(text)
+        self.note.setVisible(bool(text))
+
+    # -- what it says
+
+    def _forget(self) -> None:
+        self._judged = None
+        self.note.hide()
+        self.note.setText("")
+
+    def _name(self, k: int) -> str:
+        assert self._mixture is not None
+        if len(self._mixture.means) == 2:
+            other = self._mixture.means[1 - k]
+            return self.tr("left") if self._mixture.means[k][0] < other[0] else self.tr("right")
+        x, y = self._mixture.means[k]
+        return f"({x:.1f}, {y:.1f})".replace("-", "−")
+
+    def _tell(self, facts: ModeFacts) -> str:
+        count = len(facts.shares)
+        if count <= EACH:
+            text = self.tr("{mode} {share} (data {data}), spread {spread} (data {data_spread:.3f})")
+            return "\n".join(
+                text.format(
+                    mode=self._name(k),
+                    share=f"{100 * facts.shares[k]:.1f} %",
+                    data=_percent(facts.data_shares[k]),
+                    spread=_number(facts.spreads[k]),
+                    data_spread=facts.data_spread,
+                )
+                for k in range(count)
+            )
+        low, high = (f"{100 * share:.1f}" for share in (facts.shares.min(), facts.shares.max()))
+        return self.tr(
+            "{count} modes: {low} to {high} % of the points in each (data {data}), "
+            "spread {spread} (data {data_spread:.3f})"
+        ).format(
+            count=count,
+            low=low,
+            high=high,
+            data=f"{100 * facts.data_shares.mean():.3g} %",
+            spread=_number(facts.spread),
+            data_spread=facts.data_spread,
+        )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "–"

@@ -1,0 +1,61 @@
+"""How points fall on the modes of their data: shares and spreads, and what goes wrong with them. No Qt, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddpm_studio.data.points import Mixture
+from ddpm_studio.diffusion.tape import Tape
+
+NARROW = 0.6  # of the data's spread: below this the samples are too tight to be chance
+OFF = 0.05  # a share this far from the data's, and from chance, is wrong
+
+
+@dataclass(frozen=True, eq=False)
+class ModeFacts:
+    """The points of one moment against the mixture they should follow.
+
+    Attributes:
+        shares: float64 (K,), the part of the points nearest to each mode; data_shares: that of the data.
+        spreads: float64 (K,), standard deviations per dimension; NaN where a mode has no points.
+        data_spread: that of each mode of the data.
+    """
+
+    shares: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    data_shares: NDArray[np.float64]
+    data_spread: float
+
+    @classmethod
+    def of(cls, points: NDArray[Any], mixture: Mixture) -> ModeFacts:
+        """points: (N, 2) in the units of the mixture."""
+        return cls(mixture.shares(points), mixture.spreads(points), mixture.weights, float(np.sqrt(mixture.variance)))
+
+    @property
+    def spread(self) -> float:
+        """One number for all modes: the root of the mean variance of the points; NaN without points."""
+        there = self.shares > 0
+        total = self.shares[there].sum()
+        return float(np.sqrt(self.shares[there] @ self.spreads[there] ** 2 / total)) if total > 0 else float("nan")
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the points lie clearly closer together than the data do."""
+        return self.spread < NARROW * self.data_spread
+
+
+def stuck_mode(tape: Tape, mixture: Mixture) -> int | None:
+    """The mode whose share stayed where it began on a complete ``tape``, far from the data's; None if there is none.
+
+    Far is more than four standard errors and more than ``OFF``; "stayed" is that it made less than half of its way.
+    """
+    start, end = (mixture.shares(tape.frames[i].x) for i in (0, -1))
+    off = np.abs(end - mixture.weights)
+    k = int(off.argmax())
+    chance = 4 * np.sqrt(mixture.weights[k] * (1 - mixture.weights[k]) / max(tape.count, 1))
+    stayed = abs(end[k] - start[k]) < abs(start[k] - mixture.weights[k]) / 2
+    return k if off[k] > max(OFF, chance) and stayed else None
