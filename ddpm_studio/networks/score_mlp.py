@@ -23,8 +23,12 @@ class ScoreMLP(nn.Module):
     d·sigma/(sigma² + w²); one function of d alone can only average that over the levels, it pulls far too hard at
     small sigma, and so the sampled modes come out a third as wide as the data.
 
-    ``level_aware=True`` is ours: s' also sees two waves of log sigma (distinct for sigma from .001 to 1000) and its x
-    comes divided by sqrt(sigma² + 1), of about the same size at each level for standardised data; SiLU in place of ELU.
+    ``level_aware=True`` is ours. s' also sees the sine and the cosine of log sigma (distinct for sigma from .001 to
+    1000; half a turn from .001 to 1), and its x comes divided by sqrt(sigma² + 1): of about the same size at each level
+    if the data are standardised. Were they a single standard Gaussian, the score would be -x/(sigma² + 1); s' learns
+    what is to be added to that, again at the same size at each level:
+    score = s'/(sigma·sqrt(sigma² + 1)) - x/(sigma² + 1), after the preconditioning of arXiv 2206.00364. It has tanh in
+    place of ELU: between two modes the score turns like a tanh, and the shares of the modes come out nearer the data's.
 
     Args:
         dimensions: D.
@@ -36,16 +40,17 @@ class ScoreMLP(nn.Module):
         super().__init__()
         self.level_aware = level_aware
         layers: list[nn.Module] = []
-        for wide_in, wide in pairwise((dimensions + (4 if level_aware else 0), *widths)):
-            layers += [nn.Linear(wide_in, wide), nn.SiLU() if level_aware else nn.ELU()]
+        for wide_in, wide in pairwise((dimensions + (2 if level_aware else 0), *widths)):
+            layers += [nn.Linear(wide_in, wide), nn.Tanh() if level_aware else nn.ELU()]
         self.body = nn.Sequential(*layers, nn.Linear(widths[-1], dimensions))
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         sigma = time.to(x.dtype)[:, None]
         if self.level_aware:
             angle = _TURN * sigma.log()
-            twice = 2 * angle
-            scaled = x * (sigma.square() + 1).rsqrt()
-            x = torch.cat((scaled, angle.sin(), angle.cos(), twice.sin(), twice.cos()), dim=1)
-        out: Tensor = self.body(x) / sigma
+            shrink = (sigma.square() + 1).rsqrt()
+            h = shrink * x
+            out: Tensor = shrink * (self.body(torch.cat((h, angle.sin(), angle.cos()), dim=1)) / sigma - h)
+        else:
+            out = self.body(x) / sigma
         return out

@@ -347,7 +347,7 @@ def test_a_network_is_its_transcription(build: Any, plain: Any, training: bool, 
         (AttentionUNet, 31_995_649),
         (lambda: AttentionUNet(base=64, time_features=64, time_width=256), 8_010_625),
         (ScoreMLP, 314),
-        (lambda: ScoreMLP(2, (64, 64), level_aware=True), 4_738),
+        (lambda: ScoreMLP(2, (64, 64), level_aware=True), 4_610),
         (DDPMUNet, 35_746_307),
     ],
 )
