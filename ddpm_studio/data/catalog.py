@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from ddpm_studio.data import cifar
 from ddpm_studio.data.dataset import Array, Cancelled, DataError, Dataset, Progress, split_pictures
 from ddpm_studio.data.idx import find_idx, is_idx_file, read_idx_file, read_idx_folder
 from ddpm_studio.data.picture_folder import SUFFIXES, fit, read_picture_folder
@@ -76,6 +77,14 @@ BUILT_IN: dict[str, Entry] = {
     "mnist": Entry(
         "MNIST", "pictures", (1, 28, 28), 61_000, "Handwritten digits; you provide the files.", "usually CC BY-SA 3.0"
     ),
+    "cifar-10": Entry(
+        "CIFAR-10",
+        "pictures",
+        (3, 32, 32),
+        51_000,
+        "Small photographs in ten classes; you provide the files.",
+        "none stated; cite Krizhevsky 2009",
+    ),
 }
 
 
@@ -88,12 +97,12 @@ def open_dataset(
     progress: Progress | None = None,
     download: bool = False,
 ) -> Dataset:
-    """A built-in set by name, or the user's own by path: an IDX file or folder, or a folder of pictures.
+    """A built-in set by name, or the user's own by path: an IDX file or folder, CIFAR-10's, or a folder of pictures.
 
     ``height`` and ``width`` are the wanted size of pictures: one given makes a square, none keeps the set's own size
     (32 x 32 for a folder); points have no size, but ``count`` of them are drawn to learn from. A name
     wins over a path: "./moons" is the folder.
-    ``download`` lets "mnist" be fetched if it is not there yet.
+    ``download`` lets "mnist" and "cifar-10" be fetched if they are not there yet; ``progress`` then counts bytes first.
     Raises DataError with a sentence for the user, Cancelled when ``progress`` returned False.
     """
     for side in (height, width):
@@ -101,7 +110,9 @@ def open_dataset(
             raise DataError(f"Pictures cannot be {side} pixels high or wide: choose from 1 to 1024.")
     if source == "mnist":
         # Not cached: the user may put the files there while the program runs.
-        return _resize(_open_mnist(download), height, width, progress)
+        return _resize(_open_mnist(download, progress), height, width, progress)
+    if source == "cifar-10":
+        return _resize(_open_cifar(download, progress), height, width, progress)
     if source in BUILT_IN:
         return _open_built_in(source, height, width, count)
     path = Path(source).expanduser()
@@ -110,16 +121,22 @@ def open_dataset(
         folder = path.resolve()
         try:
             idx = "train images" in find_idx(folder)
+            cifar_place = cifar.find_cifar(folder)
         except OSError as error:
             raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
         if idx:
             return _resize(read_idx_folder(folder), height, width, progress)
+        if cifar_place:
+            return _resize(cifar.read_cifar(cifar_place, folder.name, progress), height, width, progress)
+        cifar.refuse_pickles(folder)
         return read_picture_folder(folder, height, width, progress)
     if path.is_file():
         if is_idx_file(path):
             return _resize(read_idx_file(path), height, width, progress)
         if path.suffix.lower() in SUFFIXES:
             raise DataError(f"{path} is a single picture: choose the folder that holds your pictures.")
+        if path.name in cifar.FILES:
+            raise DataError(f"{path} is one of CIFAR-10's six files: choose the folder that holds them.")
         raise DataError(f"{path} is neither an IDX file nor a folder of pictures.")
     raise DataError(
         f"There is no data set or folder called {source!r}: choose one of {', '.join(BUILT_IN)}, or a path."
@@ -148,20 +165,36 @@ def _load(name: str) -> dict[str, Array]:
         raise DataError(f"{path}, which comes with the program, cannot be read: install DDPM Studio again.") from error
 
 
-def _open_mnist(download: bool) -> Dataset:
+def _open_mnist(download: bool, progress: Progress | None) -> Dataset:
     folder = user_folder() / "datasets" / "mnist"
-    for place in (folder, folder / "MNIST" / "raw"):  # the user's own files, or torchvision's
-        if place.is_dir() and "train images" in find_idx(place):
-            return read_idx_folder(place, "mnist")
+    if folder.is_dir() and "train images" in find_idx(folder):
+        return read_idx_folder(folder, "mnist")
+    raw = folder / "MNIST" / "raw"  # where torchvision stores it; fewer than all four files is a download that stopped
+    if raw.is_dir() and len(find_idx(raw)) == 4:
+        return read_idx_folder(raw, "mnist")
     if download:
         from ddpm_studio.data.vision import download_mnist  # brings torch
 
-        return read_idx_folder(download_mnist(folder), "mnist")
+        download_mnist(folder, progress)
+        return read_idx_folder(folder, "mnist")
     raise DataError(
         "MNIST does not come with the program: starting a training downloads it; or put its files "
         f"(train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and the two t10k files) into {folder}, "
         "or choose fashion-mnist."
     )
+
+
+def _open_cifar(download: bool, progress: Progress | None) -> Dataset:
+    folder = user_folder() / "datasets" / "cifar-10"
+    place = cifar.find_cifar(folder)
+    if place is None or (download and cifar.missing(place)):
+        if not download:
+            raise DataError(
+                "CIFAR-10 does not come with the program: starting a training downloads it (170 MB); or unpack "
+                f"{cifar.ARCHIVE.name} into {folder}, or choose pixel-faces."
+            )
+        place = cifar.download_cifar(folder, progress)
+    return cifar.read_cifar(place, "cifar-10", progress)
 
 
 def _resize(dataset: Dataset, height: int | None, width: int | None, progress: Progress | None) -> Dataset:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], bool]
-"""Called with (done, total) while a source is read; returning False stops the reading with ``Cancelled``."""
+"""Called with (done, total) while a source is fetched (bytes) or read; returning False ends it with ``Cancelled``."""
 
 HELD_OUT_SHARE = 0.05
 HELD_OUT_MOST = 500

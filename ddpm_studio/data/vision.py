@@ -7,11 +7,13 @@ declared and the import is tried again. Import this module only when needed: it 
 
 from __future__ import annotations
 
-import urllib.error
 from pathlib import Path
 from types import ModuleType
 
-from ddpm_studio.data.dataset import DataError
+from ddpm_studio.data.dataset import Progress
+from ddpm_studio.data.download import Download, Remote
+
+MNIST_BYTES = 11_594_722  # the four files together, packed
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -38,20 +40,17 @@ def torchvision() -> ModuleType:
     return module
 
 
-def download_mnist(folder: Path) -> Path:
-    """MNIST's files by torchvision, checked by MD5; returns the folder with the IDX files.
+def download_mnist(folder: Path, progress: Progress | None = None) -> None:
+    """MNIST's four files into ``folder``, from the addresses that torchvision knows and checked by its MD5s.
 
-    Raises:
-        DataError: if there is no network, or the files cannot be stored.
+    Raises what ``Download.fetched`` raises.
     """
     torchvision()
     from torchvision.datasets import MNIST
 
-    try:
-        MNIST(str(folder), download=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise DataError(
-            f"MNIST could not be downloaded: go online and start again, put its four IDX files into {folder}, "
-            "or choose fashion-mnist, which is built in."
-        ) from error
-    return folder / "MNIST" / "raw"
+    otherwise = f"put its four IDX files into {folder}, or choose fashion-mnist, which is built in"
+    files = tuple(Remote(name, tuple(mirror + name for mirror in MNIST.mirrors), md5) for name, md5 in MNIST.resources)
+    with Download("MNIST", files, MNIST_BYTES, otherwise).fetched(folder, progress) as scratch:
+        # The training pictures come first in the list and go in last: without them a folder is not yet MNIST.
+        for file in reversed(files):
+            (scratch / file.name).replace(folder / file.name)

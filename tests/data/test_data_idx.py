@@ -171,34 +171,3 @@ def test_the_real_mnist() -> None:
     assert dataset.labels is not None
     assert dataset.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert abs(dataset.train.mean() / 255 - 0.1307) < 1e-4
-
-
-def test_mnist_is_downloaded_only_when_asked_and_says_what_to_do_without_a_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ddpm_studio.data.vision import torchvision
-
-    monkeypatch.setenv("DDPM_STUDIO_HOME", str(tmp_path))
-    mnist = torchvision().datasets.MNIST
-    asked = []
-
-    def offline(self: object, root: str, download: bool) -> None:
-        asked.append((root, download))
-        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nTried …")
-
-    monkeypatch.setattr(mnist, "__init__", offline)
-    with pytest.raises(DataError):
-        open_dataset("mnist")
-    assert not asked
-    with pytest.raises(DataError) as error:
-        open_dataset("mnist", download=True)
-    assert asked == [(str(tmp_path / "datasets" / "mnist"), True)]
-    assert "go online" in one_sentence(error)
-
-    def online(self: object, root: str, download: bool) -> None:
-        (Path(root) / "MNIST" / "raw").mkdir(parents=True)
-        write(Path(root) / "MNIST" / "raw" / "train-images-idx3-ubyte", pictures(20))
-
-    monkeypatch.setattr(mnist, "__init__", online)
-    assert open_dataset("mnist", download=True).name == "mnist"
-    assert open_dataset("mnist").name == "mnist"  # the next time it is there
