@@ -70,6 +70,11 @@ class SchedulePlot(QWidget):
         self.warning.setVisible(left_over > LEFT_OVER)
         self._draw()
 
+    @property
+    def _ladder(self) -> bool:
+        """Whether the picture stays whole and only the noise grows: from there on σ is drawn on a log axis."""
+        return self._schedule is not None and bool((self._schedule.alpha == 1).all())
+
     def set_level(self, t: int) -> None:
         """Where the line stands."""
         self._level.setPos(t)
@@ -82,7 +87,13 @@ class SchedulePlot(QWidget):
         t = np.arange(schedule.steps + 1)
         preserving = np.allclose(schedule.alpha**2 + schedule.sigma**2, 1, atol=1e-6)
         which = self.choice.value()
-        if which == "signal":
+        if self._ladder:  # nothing fades: what there is to see is the noise, over decades
+            t, first, second = t[1:], schedule.log_snr[1:], np.full(schedule.steps, np.nan)
+            if which != "log_snr":
+                first = np.log10(schedule.sigma[1:] if which == "signal" else schedule.betas)
+            labels = {"signal": self.tr("σ noise"), "log_snr": self.tr("log SNR"), "beta": self.tr("σ² added at t")}
+            entries = [("accent", labels[which], False)]
+        elif which == "signal":
             first, second = schedule.alpha, schedule.sigma
             names = (
                 (self.tr("√ᾱ signal"), self.tr("√(1−ᾱ) noise"))
@@ -97,12 +108,13 @@ class SchedulePlot(QWidget):
         values = np.concatenate([first, second])
         values = values[np.isfinite(values)]
         low, high = float(values.min()), float(values.max())
-        if which == "signal":
+        if which == "signal" and not self._ladder:
             low = 0.0
         margin = 0.06 * max(high - low, 1e-9)
         for item, y in ((self._first, first), (self._second, second)):
             there = np.isfinite(y)
             item.setData(t[there], y[there])
+        self.plot.set_log(self._ladder and which != "log_snr")
         self.plot.setRange(xRange=(0, schedule.steps), yRange=(low - margin, high + margin), padding=0)
         self._entries = entries
         self.legend.set_entries(entries)
@@ -125,6 +137,8 @@ class SchedulePlot(QWidget):
             return
         t = int(np.clip(round(x), 0, schedule.steps))
         numbers = [f"{schedule.alpha[t]:.3f}", f"{abs(schedule.sigma[t]):.3f}"]
+        if self._ladder:
+            numbers = [f"{schedule.sigma[t]:.3g}"]
         if self.choice.value() == "log_snr":
             numbers = [f"{schedule.log_snr[t]:.2f}"]
         elif self.choice.value() == "beta":
