@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +101,11 @@ class Download:
 
 
 def _pieces(url: str) -> Generator[bytes, None, None]:
+    # Here, not above: the window opens 30 ms sooner without them.
+    import http.client
+    import urllib.error
+    import urllib.request
+
     host = urlsplit(url).netloc
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:

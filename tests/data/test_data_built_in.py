@@ -76,10 +76,11 @@ def test_icons_take_the_colour_they_are_given() -> None:
         assert 'stroke="currentColor"' in path.read_text(encoding="utf-8"), path.name
 
 
-def test_torch_and_qt_are_not_imported() -> None:
+def test_neither_torch_nor_qt_nor_the_network_is_imported() -> None:
     code = (
         "import sys, ddpm_studio.data as data; data.open_dataset('moons'); data.open_dataset('fashion-mnist');"
-        "print([name for name in ('torch', 'torchvision', 'PySide6', 'pydantic') if name in sys.modules])"
+        "heavy = ('torch', 'torchvision', 'PySide6', 'pydantic', 'http.client', 'ssl');"
+        "print([name for name in heavy if name in sys.modules])"
     )
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
