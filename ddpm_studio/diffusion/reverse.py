@@ -48,8 +48,14 @@ def start_noise(
     *,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """sigma_t · z, float32 (N, *shape): where a process begins. Item i depends on seeds[i] alone."""
-    return gaussian(seeds, 0, shape, device=device) * float(schedule.sigma[t])
+    """Where a process begins, float32 (N, *shape). Item i depends on seeds[i] alone.
+
+    z itself on a table that keeps the variance, whatever is left of the picture there (DDPM, algorithm 2, line 1:
+    at the top of tutorial 002 sigma is .976 only); elsewhere sigma_t · z (NCSN, algorithm 1; flows).
+    """
+    alpha, sigma = float(schedule.alpha[t]), float(schedule.sigma[t])
+    keeps_variance = abs(alpha**2 + sigma**2 - 1) < 1e-9
+    return gaussian(seeds, 0, shape, device=device) * (1.0 if keeps_variance else sigma)
 
 
 @torch.no_grad()

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddpm_studio.diffusion import Denoiser, NoiseSchedule, ReverseStep, reverse_process, timestep_grid
-from ddpm_studio.diffusion.noise import gaussian, mix
-from ddpm_studio.diffusion.samplers import DDIM, DDPM, DPMSolver2M, Euler, Heun, Sampler
+from ddpm_studio.diffusion.noise import gaussian, mix, seed_tensor
+from ddpm_studio.diffusion.reverse import start_noise
+from ddpm_studio.diffusion.samplers import DDIM, DDPM, DPMSolver2M, Euler, Heun, Langevin, Sampler
 from ddpm_studio.diffusion.timesteps import SPACINGS
 
 lean = settings(deadline=None, max_examples=80)
@@ -110,7 +111,7 @@ def test_what_is_yielded_is_told_truly_and_never_written_again(sampler: Sampler)
     assert {s.total for s in seen} == {8}
     assert seen[0].x0 is None
     assert seen[0].eps is None
-    torch.testing.assert_close(seen[0].x, float(SCHEDULE.sigma[-1]) * gaussian(range(4), 0, (2,)))
+    assert torch.equal(seen[0].x, gaussian(range(4), 0, (2,)))
     for step, (x, x0, eps) in zip(seen, copies, strict=True):
         assert torch.equal(step.x, x)
         assert step.x.dtype == torch.float32
@@ -148,7 +149,24 @@ def test_a_start_can_be_given_in_the_middle() -> None:
     assert last.t == 1
     assert last.x.dtype == torch.float64
     own = next(reverse_process(DENOISER, [20, 10], DDIM(), (2,), seeds=range(3)))
-    torch.testing.assert_close(own.x, float(SCHEDULE.sigma[20]) * gaussian(range(3), 0, (2,)))
+    assert torch.equal(own.x, gaussian(range(3), 0, (2,)))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "t", "spread"),
+    [
+        (NoiseSchedule.linear(300), 300, 1.0),  # σ is .976: the start of algorithm 2 of DDPM is standard normal
+        (NoiseSchedule.cosine(40), 20, 1.0),
+        (NoiseSchedule.geometric(10, 0.1, 30.0), 10, 30.0),
+        (NoiseSchedule.geometric(10, 0.1, 30.0), 1, 0.1),
+        (NoiseSchedule.geometric(10, 0.001, 0.5), 10, 0.5),
+        (NoiseSchedule.flow(10), 10, 1.0),
+        (NoiseSchedule.flow(10), 5, 0.5),
+    ],
+)
+def test_the_spread_of_the_start(schedule: NoiseSchedule, t: int, spread: float) -> None:
+    z = gaussian(range(5), 0, (3, 4))
+    torch.testing.assert_close(start_noise(schedule, t, range(5), (3, 4)), spread * z)
 
 
 # -- the consumer ------------------------------------------------------------------------------------------
@@ -194,10 +212,16 @@ def test_closing_or_failing_midway_leaves_nothing_behind() -> None:
         assert torch.equal(kept, again.x)
 
 
-@pytest.mark.parametrize("grid", [[], [40], [40, 40, 0], [10, 20], [5, 3, 4]])
-def test_a_grid_must_fall(grid: list[int]) -> None:
-    with pytest.raises(ValueError, match="the levels of a grid must fall"):
+@pytest.mark.parametrize("grid", [[], [40], [10, 20], [5, 3, 4], [40, 40, 41]])
+def test_a_grid_must_not_rise(grid: list[int]) -> None:
+    with pytest.raises(ValueError, match="the levels of a grid must not rise"):
         next(reverse_process(DENOISER, grid, DDIM(), (2,), seeds=[0]))
+
+
+def test_a_level_that_stands_there_again_is_one_more_move() -> None:
+    seen = list(reverse_process(DENOISER, [40, 40, 40, 7, 7], Langevin(), (2,), seeds=[0]))
+    assert [(s.t_from, s.t) for s in seen[1:]] == [(40, 40), (40, 40), (40, 7), (7, 7)]
+    assert [s.nfe for s in seen] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("grid", [[41, 0], [10, -1]])
@@ -229,6 +253,22 @@ def test_every_grid_falls_to_the_clean_level(schedule: NoiseSchedule, spacing: s
         assert grid[-2] == 1  # the last move starts at the weakest noise
 
 
+@lean
+@given(schedules(least=3), st.sampled_from(SPACINGS), st.data())
+def test_a_grid_may_end_above_the_clean_level(schedule: NoiseSchedule, spacing: str, data: st.DataObject) -> None:
+    end = data.draw(st.integers(0, schedule.steps - 1))
+    moves = data.draw(st.integers(1, schedule.steps - end))
+    grid = timestep_grid(schedule, moves, spacing, end=end)
+    assert grid[0] == schedule.steps
+    assert grid[-1] == end
+    assert all(t > u for t, u in itertools.pairwise(grid))
+    assert 2 <= len(grid) <= moves + 1
+    if moves == schedule.steps - end and spacing == "uniform":
+        assert grid == list(range(schedule.steps, end - 1, -1))
+    if end == 0:
+        assert grid == timestep_grid(schedule, moves, spacing)
+
+
 def test_spacings_are_the_papers() -> None:
     schedule = NoiseSchedule.linear()
     ratio = schedule.sigma[1:] / schedule.alpha[1:]
@@ -244,8 +284,10 @@ def test_spacings_are_the_papers() -> None:
 
 def test_wrong_grids_are_refused() -> None:
     for moves in (0, -1, 41):
-        with pytest.raises(ValueError, match=f"{moves} sampling steps do not fit a schedule with T = 40: use 1 … 40"):
+        with pytest.raises(ValueError, match=f"{moves} sampling steps do not fit the levels 40 … 0: use 1 … 40"):
             timestep_grid(SCHEDULE, moves)
+    with pytest.raises(ValueError, match="39 sampling steps do not fit the levels 40 … 2: use 1 … 38"):
+        timestep_grid(SCHEDULE, 39, end=2)
     with pytest.raises(ValueError, match="no spacing is called 'leading'; there are uniform, quadratic"):
         timestep_grid(SCHEDULE, 5, "leading")
 
@@ -293,6 +335,16 @@ def test_noise_of_an_item_depends_on_its_seed_and_move_alone() -> None:
     assert not torch.equal(gaussian([9], 8, (2, 3, 3))[0], whole[1])
 
 
+def test_seeds_may_be_a_tensor() -> None:
+    """Made once for a long process; words of 64 bits wrap, as they do in a list."""
+    seeds = [0, 1, mix(3), 2**63 + 5, -4]
+    keys = seed_tensor(seeds)
+    assert keys.dtype == torch.int64
+    for move in (0, 1, 40_200):
+        assert torch.equal(gaussian(keys, move, (3, 2)), gaussian(seeds, move, (3, 2)))
+    assert torch.equal(keys, seed_tensor(seeds)), "drawing does not change the keys"
+
+
 def test_mix_is_fixed_for_ever() -> None:
     """Stored seeds must give the same pictures in the next release."""
     assert [mix(0), mix(1, 2), mix(2, 1), mix(-1)] == [
@@ -317,7 +369,7 @@ def murmur(x: int) -> int:
 
 def test_noise_is_murmur_and_box_muller() -> None:
     """Written again with Python's integers and numpy."""
-    for seed, move in ((0, 0), (12345, 17), (2**62, 3)):
+    for seed, move in ((0, 0), (12345, 17), (2**62, 3), (mix(7), 40_200), (-4, 1)):
         key = mix(seed, move)
         words = np.array([murmur((key + i * 0x9E3779B97F4A7C15) & (2**64 - 1)) for i in range(50)], dtype=np.uint64)
         first, second = (
