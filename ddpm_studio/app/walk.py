@@ -1,0 +1,344 @@
+"""The guided walk: what a diffusion model does, forward and backward, in six steps on one picture (tutorial 001).
+
+Made when it is first opened; it needs numpy only, so it works while the engine trains.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QEvent, QSignalBlocker, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QFont, QHideEvent, QKeyEvent, QPalette
+from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
+
+from ddpm_studio.app.frame_strip import LevelSlider
+from ddpm_studio.app.theme import GRID, MARGIN, tabular
+from ddpm_studio.app.walk_math import preserves, small, some_faces
+from ddpm_studio.app.walk_steps import Scene, all_steps
+from ddpm_studio.app.walk_views import rich
+from ddpm_studio.app.widgets import Caption, MathLabel, PushButton, Segmented, ToolButton, Value, icon_button
+from ddpm_studio.diffusion.schedule import NoiseSchedule
+from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.recipes import Recipe
+
+if TYPE_CHECKING:
+    from ddpm_studio.data import Dataset
+
+FACES = 32  # pictures to choose from while no data is open
+STEPS_A_TURN = 100  # of the chain, so that the window answers between them
+SECONDS = 10  # that Play takes from end to end
+TURN = 33  # ms
+WIDEST = 980  # px: longer lines are hard to read
+_KEYS = {Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Home, Qt.Key.Key_End, Qt.Key.Key_Space}
+_ENTER = {Qt.Key.Key_Return, Qt.Key.Key_Enter}
+_ALL = _KEYS | _ENTER | {Qt.Key.Key_Escape}
+
+
+class Walk(QWidget):
+    """A page over the stage. Keys: ←/→ and Home/End move t, Space plays, Enter goes on, Escape closes."""
+
+    closed = Signal()
+
+    def __init__(self, recipe: Recipe, recording: Tape | None = None, parent: QWidget | None = None) -> None:
+        """``recording``: what the last step plays until there is a tape of a run."""
+        super().__init__(parent)
+        self.setObjectName("walk")
+        self.setAccessibleName(self.tr("Guided walk"))
+        self.setBackgroundRole(QPalette.ColorRole.Window)
+        self.setAutoFillBackground(True)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self._pictures = some_faces(FACES)
+        self.scene = Scene(recipe, NoiseSchedule.linear(), small(self._pictures[0]), recording=recording)
+        self.steps = all_steps()
+        self._chain_timer, self._play_timer = QTimer(self), QTimer(self)
+        self._lay_out()
+        self._wire()
+        self.set_recipe(recipe)
+        self._place = float(self.scene.t)
+
+    # -- how it is put together
+
+    def _lay_out(self) -> None:
+        self.count = Caption()
+        self.title = QLabel()
+        self.title.setForegroundRole(QPalette.ColorRole.WindowText)
+        self.title.setFont(tabular(self.title.font(), 1.3, QFont.Weight.DemiBold))
+        self.another = icon_button("shuffle", self.tr("Another picture, other noise"))
+        self.another.setObjectName("walk_another")
+        self.close_button = ToolButton("x", self.tr("Close the walk (Esc)"))
+        self.close_button.setObjectName("walk_close")
+        header = QHBoxLayout()
+        header.setSpacing(MARGIN)
+        header.addWidget(self.title)
+        header.addWidget(self.count)
+        header.addStretch(1)
+        header.addWidget(self.another)
+        header.addWidget(self.close_button)
+
+        self.text = _wrapped(QLabel())
+        self.equation, self.numbers = MathLabel(), MathLabel()
+        for label, name, scale in ((self.equation, "walk_equation", 1.15), (self.numbers, "walk_numbers", 1.0)):
+            label.setObjectName(name)
+            label.setFont(tabular(label.font(), scale))
+            label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            label.setForegroundRole(QPalette.ColorRole.WindowText)
+        self.numbers.setForegroundRole(QPalette.ColorRole.Link)
+        self.note = _wrapped(Caption(scale=1.0))
+        self.stack = QStackedWidget()
+        for step in self.steps:
+            self.stack.addWidget(step)
+        self.stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+
+        self.play = ToolButton("play", self.tr("Play or pause (Space)"))
+        self.play.setObjectName("walk_play")
+        self.slider = LevelSlider()
+        self.slider.setObjectName("walk_slider")
+        self.slider.setToolTip(self.tr("Diffusion time: picture x_0 on the left, noise x_T on the right"))
+        self.level = Value(reserve="t = 8,888")
+        transport = QHBoxLayout()
+        transport.setSpacing(GRID)
+        transport.addWidget(self.play)
+        transport.addWidget(self.slider, 1)
+        transport.addWidget(self.level)
+
+        self.back = PushButton(self.tr("Back"))
+        self.back.setObjectName("walk_back")
+        self.go_on = PushButton(self.tr("Next"), primary=True)
+        self.go_on.setObjectName("walk_next")
+        self.go_on.reserve([self.tr("Next"), self.tr("Done")])
+        self.choice = Segmented([(str(i), str(i + 1)) for i in range(len(self.steps))], self.tr("Step of the walk"))
+        self.choice.setObjectName("walk_choice")
+        self.choice.set_tooltips({str(i): step.title for i, step in enumerate(self.steps)})
+        footer = QHBoxLayout()
+        footer.addWidget(self.back)
+        footer.addStretch(1)
+        footer.addWidget(self.choice)
+        footer.addStretch(1)
+        footer.addWidget(self.go_on)
+
+        page = QWidget()
+        page.setMaximumWidth(WIDEST)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GRID)
+        column.addLayout(header)
+        column.addWidget(self.text)
+        column.addWidget(self.equation)
+        column.addWidget(self.numbers)
+        column.addWidget(self.stack, 1)
+        column.addLayout(transport)
+        column.addWidget(self.note)
+        column.addLayout(footer)
+        outer = QHBoxLayout(self)
+        outer.setContentsMargins(2 * MARGIN, MARGIN, 2 * MARGIN, MARGIN)
+        outer.addWidget(page)
+
+    def _wire(self) -> None:
+        self._chain_timer.setSingleShot(True)
+        self._chain_timer.setInterval(0)
+        self._chain_timer.timeout.connect(self._on_chain)
+        self._play_timer.setInterval(TURN)
+        self._play_timer.timeout.connect(self._on_turn)
+        self.slider.valueChanged.connect(self._on_slider)
+        self.play.clicked.connect(self._on_play)
+        self.another.clicked.connect(self._on_another)
+        self.back.clicked.connect(self._on_back)
+        self.go_on.clicked.connect(self._on_next)
+        self.close_button.clicked.connect(self.leave)
+        self.choice.chosen.connect(self._on_choice)
+
+    # -- what it is given
+
+    def set_recipe(self, recipe: Recipe) -> None:
+        """Its schedule, if that has a β_t for each step and keeps the variance; otherwise the paper's."""
+        schedule = NoiseSchedule.linear()
+        try:
+            named = NoiseSchedule.named(**recipe.schedule.model_dump())
+        except ValueError:  # the window tells of it
+            pass
+        else:
+            schedule = named if preserves(named) else schedule
+        self.scene.recipe = recipe
+        share = self.scene.t / self.scene.schedule.steps
+        self.scene.set_schedule(schedule)
+        with QSignalBlocker(self.slider):
+            self.slider.setRange(0, schedule.steps)
+            self.slider.setPageStep(max(1, schedule.steps // 10))
+            self.slider.setValue(round(share * schedule.steps))
+        self.slider.set_arrived(schedule.steps)
+        self._prepare()
+        self._on_slider(self.slider.value())
+
+    def set_dataset(self, dataset: Dataset | None) -> None:
+        """Its pictures; points, or nothing, leave the built-in faces."""
+        ours = dataset.train if dataset is not None and dataset.kind == "pictures" else some_faces(FACES)
+        if ours is not self._pictures:
+            self._pictures = ours
+            self._choose(self.scene.seed)
+
+    def set_tape(self, tape: Tape | None) -> None:
+        """What a run recorded last; it may still grow."""
+        self.scene.tape = tape if tape is not None and tape.kind == "pictures" else None
+        self._refresh()
+
+    def begin(self) -> None:
+        """Show the step where it was left, ready for the keyboard."""
+        self._show(self.stack.currentIndex())
+        self.slider.setFocus()
+
+    # -- what follows from it
+
+    @property
+    def step(self) -> int:
+        """Index of the step shown."""
+        return self.stack.currentIndex()
+
+    def _choose(self, seed: int) -> None:
+        """A picture and its noise, the same for one seed."""
+        chosen = int(np.random.default_rng(seed).integers(len(self._pictures))) if seed else 0
+        self.scene.set_picture(small(self._pictures[chosen]), seed)
+        self._prepare()
+        self._refresh()
+
+    def _prepare(self) -> None:
+        for step in self.steps:
+            step.prepare(self.scene)
+
+    def _show(self, index: int) -> None:
+        self._stop()
+        self.stack.setCurrentIndex(index)
+        step = self.steps[index]
+        self.title.setText(step.title)
+        self.count.setText(self.tr("{0} of {1}").format(index + 1, len(self.steps)))
+        self.text.setText(rich(step.text))
+        self.choice.set_value(str(index))
+        self.back.setEnabled(index > 0)
+        self.go_on.setText(self.tr("Done") if index == len(self.steps) - 1 else self.tr("Next"))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Draw the step shown for this t; a chain that has far to go comes after it."""
+        step, scene = self.steps[self.step], self.scene
+        for label, text in ((self.equation, step.equation(scene)), (self.numbers, step.numbers(scene))):
+            if text != label.text():
+                label.setText(text)
+                label.setAccessibleName(text)
+        note = rich(step.note(scene))
+        if note != self.note.text():
+            self.note.setText(note)
+        self.level.set_text(f"t = {scene.t:,}")
+        self.slider.setAccessibleDescription(self.level.text())
+        if step.walks_chain and not scene.chain.go(scene.t, STEPS_A_TURN):
+            self._chain_timer.start()
+        step.refresh(scene)
+
+    @Slot()
+    def _on_chain(self) -> None:
+        if self.isVisible():
+            self._refresh()
+
+    # -- play
+
+    @Slot()
+    def _on_play(self) -> None:
+        if self._play_timer.isActive():
+            self._stop()
+            return
+        first, last = self._ends()
+        self._place = float(first if self.scene.t == last else self.scene.t)
+        self.play.set_icon_name("pause")
+        self._play_timer.start()
+
+    def _ends(self) -> tuple[int, int]:
+        """Where Play begins and where it ends."""
+        steps = self.scene.schedule.steps
+        return (steps, 0) if self.steps[self.step].backward else (0, steps)
+
+    @Slot()
+    def _on_turn(self) -> None:
+        first, last = self._ends()
+        self._place += (last - first) * TURN / 1000 / SECONDS
+        self.slider.setValue(round(self._place))
+        if self.slider.value() == last:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._play_timer.stop()
+        self.play.set_icon_name("play")
+
+    # -- what the person does
+
+    @Slot(int)
+    def _on_slider(self, t: int) -> None:
+        self.scene.t = t
+        if round(getattr(self, "_place", t)) != t:
+            self._stop()
+        self._refresh()
+
+    @Slot()
+    def _on_another(self) -> None:
+        self._choose(self.scene.seed + 1)
+
+    @Slot(str)
+    def _on_choice(self, index: str) -> None:
+        self._show(int(index))
+
+    @Slot()
+    def _on_back(self) -> None:
+        self._show(max(0, self.step - 1))
+
+    @Slot()
+    def _on_next(self) -> None:
+        if self.step == len(self.steps) - 1:
+            self.leave()
+        else:
+            self._show(self.step + 1)
+
+    @Slot()
+    def leave(self) -> None:
+        self._stop()
+        self.hide()
+        self.closed.emit()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._chain_timer.stop()
+        self._stop()
+
+    def event(self, event: QEvent) -> bool:
+        # These keys are shortcuts of the playback behind this page.
+        ours = isinstance(event, QKeyEvent) and not event.modifiers() and Qt.Key(event.key()) in _ALL
+        if ours and event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()
+            return True
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key, slider = Qt.Key(event.key()), self.slider
+        if event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+            super().keyPressEvent(event)
+        elif key == Qt.Key.Key_Escape:
+            self.leave()
+        elif key in _ENTER:
+            button = self.focusWidget()
+            if isinstance(button, QAbstractButton) and button is not self.go_on and button.isCheckable() is False:
+                button.click()
+            else:
+                self._on_next()
+        elif key == Qt.Key.Key_Space:
+            self._on_play()
+        elif key in _KEYS:
+            steps = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
+            ends = {Qt.Key.Key_Home: slider.minimum(), Qt.Key.Key_End: slider.maximum()}
+            slider.setValue(ends[key] if key in ends else slider.value() + steps[key])
+        else:
+            super().keyPressEvent(event)
+
+
+def _wrapped(label: QLabel) -> QLabel:
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
