@@ -20,8 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ddpm_studio import __version__
+from ddpm_studio.data import DataError
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, coerce, find, for_data, kinds_of
+from ddpm_studio.recipes.editions import badge as edition_badge
+from ddpm_studio.recipes.editions import difference_texts, label_of, printed_differences
+from ddpm_studio.recipes.settings import NONE
 from ddpm_studio.store import CheckpointError, RecordError, Run, RunError
 from ddpm_studio.training.control import Control, SampleRequest
 from ddpm_studio.training.events import (
@@ -110,11 +114,17 @@ def _print_json(value: Any) -> None:
 def recipes_command(as_json: JsonOption = False) -> None:
     """List the built-in recipes."""
     if as_json:
-        _print_json({name: recipe.model_dump(mode="json") for name, recipe in built_in().items()})
+        _print_json({name: _recipe_values(recipe) for name, recipe in built_in().items()})
         return
     width = max(map(len, built_in()))
     for name, recipe in built_in().items():
-        print(f"{name:<{width}}  {recipe.about}")  # noqa: T201
+        badge = f"Tutorial {recipe.tutorial}, {edition_badge(recipe)}. " if recipe.tutorial else ""
+        print(f"{name:<{width}}  {badge}{recipe.about}")  # noqa: T201
+
+
+def _recipe_values(recipe: Recipe) -> dict[str, Any]:
+    """All settings, and under "differs" those that a tutorial prints otherwise: {"training.batch": [64, 128]}."""
+    return recipe.model_dump(mode="json") | {"differs": printed_differences(recipe)}
 
 
 # -- train -------------------------------------------------------------------------------------------------
@@ -364,17 +374,45 @@ def info(
         facts = _run_facts(Run.open(path))
     else:
         recipe = find(what)
-        facts = {"recipe": recipe.model_dump(mode="json"), "parameters": _parameters(recipe)}
+        facts = {"recipe": _recipe_values(recipe), "parameters": _parameters(recipe)}
     if as_json:
         _print_json(facts)
         return
-    recipe_values = facts.pop("recipe")
-    print(recipe_values["title"])  # noqa: T201
+    values = facts.pop("recipe")
+    print(values["title"])  # noqa: T201
+    del values["differs"]
+    shown_recipe = Recipe.parse(values)
+    if shown_recipe.tutorial:
+        print(f"  tutorial {shown_recipe.tutorial}: {edition_badge(shown_recipe)}")  # noqa: T201
+        if shown_recipe.edition == "laptop":
+            texts = difference_texts(shown_recipe, printed_differences(shown_recipe))
+            print("  differs from the printed edition: " + ", ".join(texts.values()))  # noqa: T201
+    if facts["parameters"] is None:
+        facts["parameters"] = "not known without the data"
     for name, value in facts.items():
         shown = (
             ", ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else value
         )
         print(f"  {name.replace('_', ' ')}: {shown}")  # noqa: T201
+    _print_settings(shown_recipe)
+
+
+def _print_settings(recipe: Recipe) -> None:
+    """Each setting as ``train --set`` takes it, and what it is; a tutorial's own value where it is another."""
+    differs = printed_differences(recipe)
+    for section, values in recipe.model_dump(mode="json").items():
+        settings = values if isinstance(values, dict) else {"": values} if section == "seed" else {}
+        for name, value in settings.items():
+            path = f"{section}.{name}".rstrip(".")
+            printed = f"; printed: {_as_set(differs[path][1])}" if path in differs else ""
+            print(f"  {path:<26}{_as_set(value):<24}{label_of(recipe, path)}{printed}")  # noqa: T201
+
+
+def _as_set(value: Any) -> str:
+    """A value as it is typed after ``--set KEY=``."""
+    if value is None:
+        return NONE
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _run_facts(run: Run) -> dict[str, Any]:
@@ -382,7 +420,7 @@ def _run_facts(run: Run) -> dict[str, Any]:
     with run.record() as record:
         last, probe = record.last_metrics(), record.last_probe()
     return {
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": _recipe_values(recipe),
         "parameters": _parameters(recipe),
         "step": int(last.get("step", 0)),
         "images_seen": int(last.get("images_seen", 0)),
@@ -393,11 +431,15 @@ def _run_facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _parameters(recipe: Recipe) -> int:
+def _parameters(recipe: Recipe) -> int | None:
+    """None where the data, which say how many channels there are, are not here."""
     from ddpm_studio.engine import dataset_of
     from ddpm_studio.training.build import count_parameters
 
-    return count_parameters(recipe, dataset_of(recipe))
+    try:
+        return count_parameters(recipe, dataset_of(recipe))
+    except DataError:
+        return None
 
 
 for _later, _what in {"evaluate": "measuring samples", "export": "exporting a run", "bench": "benchmarks"}.items():

@@ -102,6 +102,17 @@ class Appearance(QObject):
         set_icons(self.actions)
 
 
+def stacked(head: QWidget, body: QWidget) -> QWidget:
+    """A widget of two, one above the other; the body takes the room."""
+    both = QWidget()
+    column = QVBoxLayout(both)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    column.addWidget(head)
+    column.addWidget(body, 1)
+    return both
+
+
 def fill(holder: QWidget, panel: QWidget) -> None:
     """Put a panel that was built late into the place kept for it."""
     column = QVBoxLayout(holder)

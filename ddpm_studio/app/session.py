@@ -36,6 +36,7 @@ class Session(QObject):
     def __init__(self, controller: RunController, settings: WindowSettings, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.recipe = built_in()["fashion-mnist"]
+        self.baseline = self.recipe  # changes are marked against it
         self.run: Run | None = None
         self.dataset: Dataset | None = None
         self.has_checkpoint = False
@@ -55,7 +56,7 @@ class Session(QObject):
 
     def choose(self, recipe: Recipe) -> None:
         """Make a recipe the one that Start uses, and the one that changes are marked against."""
-        self.recipe = recipe
+        self.recipe = self.baseline = recipe
         self.recipe_chosen.emit(recipe)
         self.data_clock.start()
 

@@ -20,6 +20,7 @@ import psutil
 
 from ddpm_studio.paths import runs_folder
 from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
+from ddpm_studio.recipes.editions import badge
 from ddpm_studio.store.checkpoint import Checkpoint, checkpoints_in
 from ddpm_studio.store.files import write_text
 from ddpm_studio.store.record import Record, RecordError
@@ -151,6 +152,7 @@ class RunSummary:
     step: int
     loss: float | None
     changed: datetime
+    edition: str = ""  # of the tutorial that it follows, and what was changed in it
 
 
 def list_runs(folder: Path | None = None) -> list[RunSummary]:
@@ -173,11 +175,13 @@ def summarize(run: Run) -> RunSummary:
         loss = probe.train if probe else last.get("loss")
     except RecordError:
         pass
+    edition = ""
     try:
-        title = _display_name(run.name, run.recipe().title)
+        recipe = run.recipe()
+        title, edition = _display_name(run.name, recipe.title), badge(recipe)
     except RunError:
         title = run.name
-    return RunSummary(run, title, step, loss, datetime.fromtimestamp(run.record_file.stat().st_mtime))
+    return RunSummary(run, title, step, loss, datetime.fromtimestamp(run.record_file.stat().st_mtime), edition)
 
 
 def _display_name(folder: str, title: str) -> str:

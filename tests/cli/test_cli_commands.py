@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,7 +71,13 @@ def test_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"fashion-mnist", "two-gaussians", "moons", "mnist"} <= recipes.keys()
     assert recipes["moons"]["network"]["kind"] == "point-mlp"
     assert main(["recipes"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(recipes)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(recipes)
+    (said,) = [line for line in lines if line.startswith("score-two-gaussians ")]
+    assert "Tutorial 004, as printed." in said
+    assert recipes["score-two-gaussians"]["differs"] == recipes["moons"]["differs"] == {}
+    assert recipes["score-two-gaussians-laptop"]["differs"]["training.steps"][1] == 100_000
+    assert (recipes["scratch5-mnist"]["tutorial"], recipes["scratch5-mnist"]["edition"]) == ("000", "printed")
 
 
 def test_info(points: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +94,36 @@ def test_info(points: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["parameters"] > 1000
     for what in (str(points), "moons", str(points / "recipe.toml")):
         assert main(["info", what]) == 0
-        assert "parameters: " in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "parameters: " in said
+        assert re.search(r"^  training.batch +\d+ +Batch$", said, re.MULTILINE)
+        assert "tutorial" not in said
+
+
+def test_info_of_a_tutorial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "score-two-gaussians-laptop"]) == 0
+    said = capsys.readouterr().out
+    assert "  tutorial 004: laptop edition\n" in said
+    assert re.search(r"^  network.widths +\[64, 64\] +Widths; printed: \[4, 32, 4\]$", said, re.MULTILINE)
+    run = str(tmp_path / "run")
+    assert main(["train", "score-two-gaussians", "--steps", "2", "--out", run, "--set", "training.batch=64"]) == 0
+    capsys.readouterr()
+    assert main(["info", run]) == 0
+    assert "tutorial 004: differs: training steps 2 (printed 100,000), batch 64 (printed 512)\n" in (
+        capsys.readouterr().out
+    )
+    assert main(["info", run, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["differs"]["training.batch"] == [64, 512]
+
+
+def test_info_without_the_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("DDPM_STUDIO_HOME", str(tmp_path))
+    assert main(["info", "ddpm-cifar10", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["parameters"] is None
+    assert facts["recipe"]["data"]["source"] == "cifar-10"
+    assert main(["info", "ddpm-cifar10"]) == 0
+    assert "parameters: not known without the data" in capsys.readouterr().out
 
 
 # -- train

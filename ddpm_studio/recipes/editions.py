@@ -1,0 +1,135 @@
+"""The tutorials' two editions, "as printed" and "laptop", and how far a recipe is from them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ddpm_studio.recipes.comparing import TITLES
+from ddpm_studio.recipes.library import built_in
+from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, section_class
+from ddpm_studio.recipes.settings import NONE, fields_of
+
+Edition = Literal["printed", "laptop"]
+EDITIONS: dict[Edition, str] = {"printed": "As printed", "laptop": "Fits this laptop"}
+_KINDS = {"schedule.kind": "Noise schedule", "network.kind": "Network", "sampler.kind": "Sampler"}
+# No document says anything of these, so a recipe is as printed with any of them.
+_OPEN = ("seed", "compute.", "preview.", "training.autosave")
+_OPEN_DATA = ("002",)  # the pictures it was made for are not offered any more: any folder of pictures will do
+
+
+def edition_of(recipe: Recipe, edition: Edition) -> Recipe | None:
+    """The built-in recipe of the tutorial that ``recipe`` comes from, in one of its editions; None without any."""
+    of_tutorial = (other for other in built_in().values() if recipe.tutorial and other.tutorial == recipe.tutorial)
+    return next((other for other in of_tutorial if other.edition == edition), None)
+
+
+def own_differences(recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Like ``printed_differences``, but from the edition that it began as, printed or laptop: what was changed."""
+    return _differences(recipe, edition_of(recipe, recipe.edition) if recipe.edition else None)
+
+
+def printed_differences(recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    """How a recipe differs from what its tutorial prints: ``{"training.batch": (64, 128)}``, its value first.
+
+    Empty if it is as printed, and for a recipe of no tutorial. What the documents leave open does not count:
+    seed, computer, preview, autosave, and the pictures of tutorial 002. Where a section has another
+    kind, settings that only one of the kinds has are not listed beside it.
+    """
+    return _differences(recipe, edition_of(recipe, "printed"))
+
+
+def reset_changes(recipe: Recipe, path: str) -> dict[str, Any]:
+    """What ``Recipe.with_settings`` needs to make one setting of ``own_differences`` that of the edition again.
+
+    A section's kind brings the settings that only this kind has.
+    """
+    edition = edition_of(recipe, recipe.edition) if recipe.edition else None
+    if edition is None:
+        return {}
+    section, _, name = path.rpartition(".")
+    values = edition.model_dump(mode="json")
+    if name != "kind":
+        return {path: values[section][name]}
+    theirs = getattr(recipe, section).model_dump(mode="json")
+    return {path: values[section][name]} | {
+        f"{section}.{key}": value for key, value in values[section].items() if key not in theirs
+    }
+
+
+def _differences(recipe: Recipe, other: Recipe | None) -> dict[str, tuple[Any, Any]]:
+    if other is None:
+        return {}
+    differences, theirs = recipe.differences(other), _paths(other)
+    both = [path for path in _paths(recipe) if path in theirs and path in differences]
+    return {path: differences[path] for path in both if not _is_open(recipe, path)}
+
+
+def _paths(recipe: Recipe) -> list[str]:
+    """All settings, section by section, its kind first."""
+    names = {
+        section: sorted(type(getattr(recipe, section)).model_fields, key=_kind_first) for section in SECTION_TITLES
+    }
+    return [f"{section}.{name}" for section in SECTION_TITLES for name in names[section]]
+
+
+def _kind_first(name: str) -> bool:
+    return name != "kind"
+
+
+def _is_open(recipe: Recipe, path: str) -> bool:
+    return path.startswith(_OPEN) or (path == "data.source" and recipe.tutorial in _OPEN_DATA)
+
+
+# -- in words ------------------------------------------------------------------------------------------------
+
+
+def label_of(recipe: Recipe, path: str) -> str:
+    """What the form calls a setting, e.g. "Batch"."""
+    if path in _KINDS:
+        return _KINDS[path]
+    section, _, name = path.rpartition(".")
+    cls = section_class(recipe, section) if section else Recipe
+    return next((field.setting.label for field in fields_of(cls) if field.name == name), path)
+
+
+def text_of(recipe: Recipe, path: str, value: Any) -> str:
+    """A value as the form shows it: "on", "64, 128, 256", "0.0002"."""
+    section, _, name = path.rpartition(".")
+    cls = section_class(recipe, section) if section else Recipe
+    choices = next((field.setting.choices for field in fields_of(cls) if field.name == name), None) or {}
+    if path == "sampler.kind":
+        return TITLES[value]
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return choices.get(value, value) if value is not None else NONE
+
+
+def difference_texts(recipe: Recipe, differences: dict[str, tuple[Any, Any]], other: str = "printed") -> dict[str, str]:
+    """Differences by setting in the form's words: ``{"training.batch": "batch 64 (printed 128)"}``."""
+    return {
+        path: f"{_small(label_of(recipe, path))} {text_of(recipe, path, mine)} "
+        f"({other} {text_of(recipe, path, theirs)})"
+        for path, (mine, theirs) in differences.items()
+    }
+
+
+def badge(recipe: Recipe) -> str:
+    """In a few words: "as printed", "differs: batch 64 (printed 128), …", "laptop edition"; "" without a tutorial."""
+    changed = own_differences(recipe)
+    if edition_of(recipe, "printed") is None or not recipe.edition:
+        return ""
+    if recipe.edition == "printed":
+        return "differs: " + ", ".join(difference_texts(recipe, changed).values()) if changed else "as printed"
+    texts = difference_texts(recipe, changed, "edition's")
+    return "laptop edition" + (", changed: " + ", ".join(texts.values()) if changed else "")
+
+
+def _small(label: str) -> str:
+    """A label in the middle of a sentence: a symbol or an abbreviation keeps its capital."""
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label

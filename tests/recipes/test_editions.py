@@ -1,0 +1,85 @@
+"""The tutorials' editions: what counts as a difference, in which words, and how it is reset."""
+
+from __future__ import annotations
+
+import pytest
+
+from ddpm_studio.recipes import Recipe, built_in, find
+from ddpm_studio.recipes.editions import (
+    badge,
+    difference_texts,
+    edition_of,
+    own_differences,
+    printed_differences,
+    reset_changes,
+)
+
+NUMBERS = ("000", "001", "002", "003", "004")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_each_tutorial_has_both_editions(number: str) -> None:
+    of_it = [recipe for recipe in built_in().values() if recipe.tutorial == number]
+    assert sorted(recipe.edition for recipe in of_it) == ["laptop", "printed"]
+    printed, laptop = edition_of(of_it[0], "printed"), edition_of(of_it[0], "laptop")
+    assert printed is not None
+    assert laptop is not None
+    assert badge(printed) == "as printed"
+    assert printed_differences(printed) == own_differences(printed) == {}
+    assert badge(laptop) == "laptop edition"
+    assert own_differences(laptop) == {}
+    differences = printed_differences(laptop)
+    assert differences
+    assert differences.items() <= laptop.differences(printed).items()
+
+
+def test_a_change_is_said_in_the_words_of_the_form() -> None:
+    recipe = find("scratch5-mnist").with_settings({"training.batch": 64, "training.stratified": True})
+    assert printed_differences(recipe) == {"training.batch": (64, 128), "training.stratified": (True, False)}
+    said = badge(recipe)
+    assert said.startswith("differs: batch 64 (printed 128), ")
+    assert "spread levels on (printed off)" in said
+
+
+def test_what_the_document_leaves_open_is_no_difference() -> None:
+    changes = {"seed": 5, "compute.threads": 1, "preview.count": 9, "training.autosave": 3.0}
+    for name in ("scratch5-mnist", "score-two-gaussians"):
+        assert badge(find(name).with_settings(changes)) == "as printed"
+    assert badge(find("simple-unet-cars").with_settings({"data.source": "/home/me/cars"})) == "as printed"
+    assert badge(find("scratch5-mnist").with_settings({"data.source": "/home/me/digits"})).startswith("differs: data ")
+
+
+def test_another_kind_is_one_difference_and_is_reset_whole() -> None:
+    printed = find("scratch5-mnist")
+    other = printed.with_settings({"sampler.kind": "ddim", "sampler.steps": 50})
+    assert badge(other) == "differs: sampler DDIM (printed DDPM), sampling steps 50 (printed 1,000)"
+    changes: dict[str, object] = {}
+    for path in own_differences(other):
+        changes |= reset_changes(other, path)
+    assert other.with_settings(changes) == printed
+
+
+@pytest.mark.parametrize("name", [recipe.name for recipe in built_in().values() if recipe.tutorial])
+def test_any_setting_is_reset_alone(name: str) -> None:
+    before = find(name)
+    changes = {"training.batch": 7, "training.learning_rate": 3e-5, "schedule.kind": "cosine"}
+    changed = before.with_settings(changes)
+    for path in own_differences(changed):
+        after = changed.with_settings(reset_changes(changed, path))
+        assert path not in own_differences(after)
+        assert own_differences(after).items() <= own_differences(changed).items()
+
+
+def test_a_laptop_edition_says_what_was_changed_in_it() -> None:
+    laptop = find("scratch5-mnist-laptop").with_settings({"training.batch": 16})
+    assert badge(laptop) == "laptop edition, changed: batch 16 (edition's 64)"
+    assert printed_differences(laptop)["training.batch"] == (16, 128)
+    assert (
+        "channels 32, 64, 128 (printed 64, 128, 256)" in difference_texts(laptop, printed_differences(laptop)).values()
+    )
+
+
+def test_a_recipe_of_no_tutorial_has_no_badge() -> None:
+    for recipe in (Recipe(), find("moons"), Recipe(tutorial="999", edition="printed")):
+        assert badge(recipe) == ""
+        assert printed_differences(recipe) == own_differences(recipe) == reset_changes(recipe, "training.batch") == {}
