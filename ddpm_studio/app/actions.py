@@ -51,6 +51,15 @@ ACTIONS = (
         "sparkles",
     ),
     ActionSpec(
+        "run.compare",
+        "Run",
+        _("Compare samplers…"),
+        _("Sample with several samplers from the same noise, side by side"),
+        "on_compare",
+        "Ctrl+Shift+G",
+        "layers",
+    ),
+    ActionSpec(
         "run.save", "Run", _("Save now"), _("Save the whole state of the training"), "on_save", "Ctrl+S", "save"
     ),
     ActionSpec(

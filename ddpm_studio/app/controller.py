@@ -11,7 +11,15 @@ from ddpm_studio.app.jobs import Channels, Job, OpenDataJob, OpenRunJob, SampleJ
 from ddpm_studio.app.worker import EngineWorker
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import Run
-from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, Request, SampleRequest, SaveRequest
+from ddpm_studio.training.control import (
+    ChangeRequest,
+    Comparison,
+    Control,
+    PreviewRequest,
+    Request,
+    SampleRequest,
+    SaveRequest,
+)
 from ddpm_studio.training.events import Paused, Resumed, Started
 
 # Slow to import, so after the first paint. The last comes with torch's first optimizer: not at Start, then.
@@ -84,8 +92,8 @@ class RunController(QObject):
         """Train a new run, or go on with one whose curves ``channels`` already hold."""
         self._begin(TrainJob(run, Control(), channels or Channels(), until), State.STARTING)
 
-    def sample(self, run: Run, request: SampleRequest) -> None:
-        """Sample: between two steps of the training in hand, else from the run's last checkpoint."""
+    def sample(self, run: Run, request: SampleRequest | Comparison) -> None:
+        """Sample or compare samplers: between two steps of the training in hand, else from the last checkpoint."""
         if self.training:
             self.ask(request)
         else:
@@ -112,6 +120,11 @@ class RunController(QObject):
             self._job.control.stop(keep=keep)
             self._next = None
             self._set(State.STOPPING)
+
+    def stop_comparison(self) -> None:
+        """End the comparison in hand; a training goes on."""
+        if self._job is not None:
+            self._job.control.stop_comparison()
 
     def save(self) -> None:
         self.ask(SaveRequest())

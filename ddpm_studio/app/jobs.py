@@ -17,7 +17,7 @@ from ddpm_studio.data import Dataset, open_dataset
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import METRICS, EventRow, ProbeRow, Run
-from ddpm_studio.training.control import Control, SampleRequest
+from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import Probed, RolledBack, Started, StepDone, TapeGrew, TapeStarted
 
 
@@ -39,7 +39,8 @@ class Channels:
             case Probed():
                 self.add_probe(event.step, event.train, event.held_out, event.levels, event.train_by_level)
             case TapeStarted():
-                self.tape.put(event)
+                if event.purpose != "compare":  # those tapes came with ComparisonStarted
+                    self.tape.put(event)
             case TapeGrew():
                 pass  # the window reads the growing tape on its own clock
             case Started():
@@ -81,6 +82,7 @@ class RunOpened:
     probes: list[ProbeRow]
     events: list[EventRow]
     tape: Tape | None
+    compared: list[Tape]
     dataset: Dataset | None
 
 
@@ -113,12 +115,12 @@ class TrainJob:
 
 @dataclass(frozen=True)
 class SampleJob:
-    """Sample from the last checkpoint of a run."""
+    """Sample from the last checkpoint of a run, or compare samplers on it."""
 
     run: Run
     control: Control
     channels: Channels
-    request: SampleRequest
+    request: SampleRequest | Comparison
 
     def events(self) -> Iterator[Any]:
         from ddpm_studio.engine import run_sampling
@@ -137,7 +139,7 @@ class OpenRunJob:
     def events(self) -> Iterator[Any]:
         recipe = self.run.current_recipe()
         with self.run.record() as record:
-            opened = (record.metrics(), record.probes(), record.events(), record.last_tape())
+            opened = (record.metrics(), record.probes(), record.events(), record.last_tape(), record.last_comparison())
         self.channels.fill(*opened[:2])
         yield RunOpened(self.run, recipe, *opened, _dataset(recipe, self.control))
 

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QToolBar, QVBoxLa
 from ddpm_studio.app.actions import ACTIONS, MENUS, make_actions
 from ddpm_studio.app.appearance import Appearance, fill
 from ddpm_studio.app.closing import Closing
+from ddpm_studio.app.comparing import Comparing
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.errors import Banner, show_error
 from ddpm_studio.app.files import FileActions
@@ -114,6 +115,7 @@ class MainWindow(QMainWindow):
         self.status = StatusBar(self.heartbeat)
         self.setStatusBar(self.status)
         self.stage = Stage(self.view, self.form, self.controller, self.session)
+        self.comparing = Comparing(self, self.view, self.controller, self.session)
         self.reports = Reports(
             self.controller,
             self.session,
@@ -155,6 +157,7 @@ class MainWindow(QMainWindow):
         session.said.connect(reports.say)
         session.refused.connect(self._on_refused)
         self.stage.said.connect(reports.say)
+        self.comparing.said.connect(reports.say)
         self.top_bar.recipe_chosen.connect(session.on_recipe_named)
         self.form.recipe_changed.connect(session.on_recipe_edited)
         self.form.problems_changed.connect(self._on_problems)
@@ -247,6 +250,10 @@ class MainWindow(QMainWindow):
     @Slot()
     def on_sample(self) -> None:
         self.session.sample(self.view.weights_choice.value())
+
+    @Slot()
+    def on_compare(self) -> None:
+        self.comparing.on_compare()
 
     @Slot(str)
     def _on_weights(self, weights: str) -> None:

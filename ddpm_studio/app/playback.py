@@ -37,6 +37,7 @@ class Player(QObject):
         self._place = 0.0  # of the clock, in frames; the whole part is the position
         self._playing = False
         self._following = True
+        self._by_share = False
         self._speed = 1.0
         self._loop = False
 
@@ -65,6 +66,11 @@ class Player(QObject):
         return max(0, min(int(self._place), self._count - 1))
 
     @property
+    def share(self) -> float:
+        """How far the frame shown lies in the whole process: 0 at x_T, 1 at x_0."""
+        return self.position / (self.total - 1) if self.total > 1 else 1.0
+
+    @property
     def frame(self) -> Frame | None:
         return self._tape.frames[self.position] if self._tape and self._count else None
 
@@ -87,8 +93,12 @@ class Player(QObject):
 
     # -- the tape
 
-    def set_tape(self, tape: Tape | None) -> None:
-        """Show this tape as soon as it has the frame that belongs to the present place."""
+    def set_tape(self, tape: Tape | None, *, by_share: bool = False) -> None:
+        """Show this tape as soon as it has the frame that belongs to the present place.
+
+        That is the one nearest in t, or, ``by_share``, the one as far in its process.
+        """
+        self._by_share = by_share
         if tape is None:
             self._incoming = None
             self.pause()
@@ -140,6 +150,9 @@ class Player(QObject):
             return None
         if self.following or tape.kind != old.kind:
             return newest
+        if self._by_share:
+            place = round(self.share * (max(tape.total, 1) - 1))
+            return place if place <= newest else None
         wanted = shown.t / old.steps
         distance = [abs(frame.t / tape.steps - wanted) for frame in frames]
         nearest = distance.index(min(distance))

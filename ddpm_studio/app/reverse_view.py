@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from PySide6.QtGui import QFont, QKeyEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
+from ddpm_studio.app.compare_view import CompareView
 from ddpm_studio.app.histogram_view import HistogramView
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
@@ -39,6 +41,7 @@ class ReverseView(QWidget):
         self.pictures = PictureCanvas()
         self.points = PointCanvas()
         self.histogram = HistogramView()
+        self.comparison = CompareView(self.player)
         self.timeline = Timeline(self.player)
         self._shown: object = None
         self._lay_out()
@@ -99,6 +102,7 @@ class ReverseView(QWidget):
         self.stage.addWidget(self.pictures)
         self.stage.addWidget(self.points)
         self.stage.addWidget(self.histogram)
+        self.stage.addWidget(self.comparison)
         self.stage.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.clock_slot = QHBoxLayout()  # for the vertical clock of training time
         self.clock_slot.setContentsMargins(0, 0, 0, 0)
@@ -126,11 +130,23 @@ class ReverseView(QWidget):
 
     def set_tape(self, tape: Tape | None) -> None:
         """Show it, or, if the user has parked the bar, as soon as it has come as far."""
+        self.compare([])
         self.player.set_tape(tape)
+
+    def compare(self, tapes: Sequence[Tape], calls: Sequence[int] = ()) -> None:
+        """Show these side by side, as ``CompareView.set_tapes``; none: back to one process."""
+        if not (tapes or self.comparison.cells):
+            return
+        if tapes:
+            self.player.to_image()
+        self.comparison.set_tapes(tapes, calls)
+        self._on_tape()
+        self._on_frame()
 
     @Slot()
     def poll(self) -> None:
         self.player.poll()
+        self.comparison.poll()
 
     def set_data_points(
         self, points: NDArray[Any] | None, mixture: Mixture | None = None, *, blind: bool = False
@@ -169,9 +185,11 @@ class ReverseView(QWidget):
         return self.show_choice.value()
 
     @property
-    def canvas(self) -> FrameCanvas | HistogramView:
-        """What shows the tape: by its kind, points in the chosen view."""
+    def canvas(self) -> FrameCanvas | HistogramView | CompareView:
+        """What shows the tape: by its kind, points in the chosen view; several in a grid."""
         tape = self.player.tape
+        if self.comparison.cells:
+            return self.comparison
         if tape is None or tape.kind != "points":
             return self.pictures
         return self.histogram if self.view_choice.value() == "histogram" else self.points
@@ -181,7 +199,7 @@ class ReverseView(QWidget):
     @Slot()
     def _on_tape(self) -> None:
         self.pictures.set_chosen(-1)
-        self.view_choice.setVisible(self.canvas is not self.pictures)
+        self.view_choice.setVisible(self.canvas in (self.points, self.histogram))
         self.stage.setCurrentWidget(self.canvas)
 
     @Slot()

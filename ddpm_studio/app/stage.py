@@ -144,7 +144,8 @@ class Stage(QObject):
     def _on_frame_clock(self) -> None:
         started = self._controller.channels.tape.take() or self._held
         # What was asked for stays on the stage for a while before previews go on.
-        held = started is not None and started.purpose == "preview" and time.monotonic() < self._hold_until
+        seen = time.monotonic() >= self._hold_until and not self.view.comparison.cells
+        held = started is not None and started.purpose == "preview" and not seen
         self._held = started if held else None
         if started is not None and not held:
             tape = started.tape
@@ -189,7 +190,7 @@ class Stage(QObject):
     @Slot(int, object)
     def _on_level(self, t: int, frame: Frame | None) -> None:
         if self.plots is not None and t <= self._schedule.steps:
-            self._form.set_level(t, float(self._schedule.alpha[t]), float(self._schedule.sigma[t]))
+            self._form.set_level(t)
             self.plots.set_level(t)
 
     @Slot(int)

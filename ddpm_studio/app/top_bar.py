@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QWidget
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.labels import Value
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular, theme
-from ddpm_studio.app.widgets import PushButton, ToolButton
+from ddpm_studio.app.widgets import PushButton, ToolButton, icon_button
 from ddpm_studio.recipes import Recipe, built_in
 
 
@@ -59,6 +59,8 @@ class TopBar(QWidget):
         self.pause.reserve([self.tr("Pause"), self.tr("Resume")])
         self.stop = self._button("run.stop")
         self.sample = self._button("run.sample_now")
+        self.compare = icon_button(actions["run.compare"])
+        self.compare.setObjectName("button.run.compare")
         self.plan = Value(muted=True)
         self.rate = Value(reserve="88,888 img/s", muted=True)
         self.step = Value(reserve="Step 88,888 of 88,888")
@@ -73,7 +75,7 @@ class TopBar(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(MARGIN, GRID, MARGIN, GRID)
         row.setSpacing(GRID)
-        for widget in (self.recipe_button, self.start, self.resume, self.pause, self.stop, self.sample):
+        for widget in (self.recipe_button, self.start, self.resume, self.pause, self.stop, self.sample, self.compare):
             row.addWidget(widget)
         row.addStretch(1)
         for value in (self.plan, self.rate, self.step, self.progress, self.left):
@@ -122,6 +124,7 @@ class TopBar(QWidget):
             "run.pause": state in (State.TRAINING, State.PAUSED),
             "run.stop": training or state is State.SAMPLING,
             "run.sample_now": state in (State.TRAINING, State.PAUSED) or (free and can_sample),
+            "run.compare": state in (State.TRAINING, State.PAUSED) or (free and can_sample),
             "run.save": state in (State.TRAINING, State.PAUSED),
             "run.open": free,
             "run.save_as": free and can_sample,

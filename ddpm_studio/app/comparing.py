@@ -1,0 +1,105 @@
+"""Comparing samplers, from the question to the grid: the dialog, the engine's answers, and what a run has kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtWidgets import QWidget
+
+from ddpm_studio.app.compare_panel import ComparePanel
+from ddpm_studio.app.controller import RunController
+from ddpm_studio.app.jobs import RunOpened
+from ddpm_studio.app.reverse_view import ReverseView
+from ddpm_studio.app.session import Session
+from ddpm_studio.data import mixture_of
+from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.training.control import Comparison
+from ddpm_studio.training.events import ComparisonFinished, ComparisonStarted
+
+COUNT = {"pictures": 16, "points": 2000}  # for each sampler
+
+
+class Comparing(QObject):
+    """Has no widget of its own on the stage: the grid belongs to the view."""
+
+    said = Signal(str)  # for the status bar
+
+    def __init__(self, window: QWidget, view: ReverseView, controller: RunController, session: Session) -> None:
+        super().__init__(session)
+        self.panel: ComparePanel | None = None
+        self._window, self._view, self._controller, self._session = window, view, controller, session
+        self._last: list[Tape] = []  # of the run on screen
+        controller.reported.connect(self._on_event)
+        session.run_begun.connect(self._on_run_begun)
+        view.comparison.back_wanted.connect(self._on_back)
+        view.comparison.stop_wanted.connect(self._on_stop)
+
+    @Slot()
+    def on_compare(self) -> None:
+        """Ask which samplers."""
+        if self._session.run is None:
+            return
+        recipe = self._session.recipe
+        kind = self._kind()
+        self.panel = ComparePanel(recipe, kind, COUNT[kind], has_last=bool(self._last), parent=self._window)
+        self.panel.asked.connect(self._on_asked)
+        self.panel.last_wanted.connect(self._on_last_wanted)
+        self.panel.finished.connect(self.panel.deleteLater)
+        self.panel.open()
+
+    def _kind(self) -> str:
+        dataset = self._session.dataset
+        if dataset is not None:
+            return dataset.kind
+        return "points" if self._session.recipe.network.kind in ("point-mlp", "score-mlp") else "pictures"
+
+    @Slot(object)
+    def _on_asked(self, entries: tuple[tuple[str, Any], ...]) -> None:
+        run = self._session.run
+        if run is not None:
+            weights = self._view.weights_choice.value()
+            comparison = Comparison(entries, COUNT[self._kind()], self._session.recipe.seed, weights)
+            self._controller.sample(run, comparison)
+
+    @Slot(object)
+    def _on_event(self, event: object) -> None:
+        match event:
+            case ComparisonStarted():
+                self._show(event.tapes, event.calls)
+            case ComparisonFinished():
+                self._last = [tape for tape in event.tapes if tape.complete]
+                self._view.comparison.end()
+                text = (
+                    self.tr("Stopped after {0} of {1} samplers") if event.stopped else self.tr("Compared in {2:.1f} s")
+                )
+                self.said.emit(text.format(len(self._last), len(event.tapes), event.seconds))
+            case RunOpened():
+                self._last = event.compared
+
+    def _show(self, tapes: Sequence[Tape], calls: Sequence[int] = ()) -> None:
+        data = self._session.dataset
+        points = data.held_out if data is not None and data.kind == "points" else None
+        self._view.compare(tapes, calls)
+        self._view.comparison.set_data(points, mixture_of(self._session.recipe.data.source))
+        self._view.set_note("")
+        self._view.set_weights(tapes[0].weights)
+        self._view.set_caption(self.tr("seed {0}").format(tapes[0].seed))
+
+    @Slot()
+    def _on_last_wanted(self) -> None:
+        self._show(self._last)
+
+    @Slot()
+    def _on_run_begun(self) -> None:
+        self._last = []
+
+    @Slot()
+    def _on_stop(self) -> None:
+        self._controller.stop_comparison()
+
+    @Slot()
+    def _on_back(self) -> None:
+        self._controller.stop_comparison()
+        self._view.compare([])
