@@ -12,6 +12,7 @@ from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QP
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from ddpm_studio.app.labels import EmptyHint
+from ddpm_studio.app.levels import level_text
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.score_field import Arrows, draw_arrows, draw_legend
 from ddpm_studio.app.theme import GRID, color, tabular, theme
@@ -125,7 +126,7 @@ class FrameCanvas(QWidget):
         self._items, self._show = items, show
         self._hint.setVisible(items is None)
         if frame is not None:
-            said = self.tr("%n item(s) at noise level t = {t}", "", len(frame.x)).format(t=frame.t)
+            said = self.tr("%n item(s) at noise level {t}", "", len(frame.x)).format(t=level_text(frame.t))
             self.setAccessibleDescription(said)
         self.update()
 
@@ -295,7 +296,7 @@ class PointCanvas(FrameCanvas):
                 self._ground = Particles(self._data, width, height, unit, RADIUS * ratio, tint)
                 self._ground_key = key
             painter.drawImage(0, 0, self._ground.image)
-        tint = color("text", 0.35) if self._with_score else color("accent", 0.75)
+        tint = color("text", 0.2) if self._with_score else color("accent", 0.75)
         cloud = Particles(items, width, height, unit, RADIUS * ratio, tint)
         painter.drawImage(0, 0, cloud.image)
         if self._with_score:
@@ -312,8 +313,9 @@ class PointCanvas(FrameCanvas):
             legend = [("accent", self.tr("learnt score"))]
             if self._arrows.true is not None:
                 legend.append(("changed", self.tr("true score")))
-            scale = self.tr("σ {sigma:.2g} · one square long: {score:.2g}")
-            legend.append(("", scale.format(sigma=self._field.sigma, score=self._arrows.one_square)))
+            legend.append(("", self.tr("at σ = {sigma:.2g}").format(sigma=self._field.sigma)))
+            one = float(f"{self._arrows.one_square:.2g}")  # so that 1300 is not 1.3e+03
+            legend.append(("", self.tr("1 square = {score:,g}").format(score=one)))
         draw_legend(painter, legend, self.width() - MARGIN, MARGIN)
 
     def _draw_grid(self, painter: QPainter, unit: float) -> None:
