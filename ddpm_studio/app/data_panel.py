@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedWid
 
 from ddpm_studio.app.canvas import PictureCanvas, PointCanvas
 from ddpm_studio.app.frame_strip import LevelSlider
+from ddpm_studio.app.levels import level_text, levels
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, Heading, MathLabel, PanelScroll, Value, icon_button
 from ddpm_studio.diffusion.schedule import NoiseSchedule
@@ -67,6 +68,7 @@ class DataPanel(QWidget):
         self._lay_out()
         self.shuffle.clicked.connect(self._on_shuffle)
         self.slider.valueChanged.connect(self._on_slider)
+        levels().changed.connect(self._show)
         self._choose()
 
     def _lay_out(self) -> None:
@@ -90,7 +92,7 @@ class DataPanel(QWidget):
             value.setAccessibleName(name)
             facts.addWidget(Caption(name), row, 0)
             facts.addWidget(value, row, 1)
-        self._level = Value("t = 0", reserve="t = 8,888")
+        self._level = Value(level_text(0), reserve="t = 8,888 (code)")
         self._level.setObjectName("forward_level")
         noise = QHBoxLayout()
         noise.addWidget(Heading(self.tr("Add noise")), 1)
@@ -169,6 +171,7 @@ class DataPanel(QWidget):
             self._eps = rng.standard_normal(self._x0.shape, dtype=np.float32)
         self._show()
 
+    @Slot()
     def _show(self) -> None:
         t = self.slider.value()
         self.slider.setEnabled(self._x0 is not None and self._schedule is not None)
@@ -184,7 +187,7 @@ class DataPanel(QWidget):
         self._tell_numbers(t)
 
     def _tell_numbers(self, t: int) -> None:
-        level = f"t = {t:,}"
+        level = level_text(t)
         self._level.set_text(level)
         self.slider.setAccessibleDescription(level)
         if self._schedule is None:

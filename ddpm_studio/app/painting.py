@@ -1,6 +1,7 @@
 """What the painted controls draw with: rounded boxes, focus rings, and text with subscripts.
 
-Text may hold subscripts as the papers write them in plain text: ``x_t``, ``x̂_0``, ``x_{t-1}``.
+Text may hold subscripts and superscripts as the papers write them in plain text: ``x_t``, ``x̂_0``,
+``x_{t-1}``, ``10^{-4}``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from PySide6.QtWidgets import QWidget
 from ddpm_studio.app.theme import color
 
 RADIUS = 6.0  # px
-_HAT = "\u0302"  # combining; not every font can set it on ε, so it is drawn as a letter of its own
-_SUBSCRIPT = re.compile(r"_(\{[^}]*\}|[A-Za-z0-9]+)")
+_ACCENTS = {"\u0302": "ˆ", "\u0303": "˜"}  # combining; not every font can set them on ε: drawn as letters of their own
+_BARE = {ord(accent): None for accent in _ACCENTS}
+_SCRIPT = re.compile(r"([_^])(\{[^}]*\}|[A-Za-z0-9θ]+)")
+_SHIFT = {"_": 0.2, "^": -0.35}  # downwards, in ascents
 
 
 def draw_box(painter: QPainter, rect: QRectF, fill: QColor, border: QColor, width: float = 1.0) -> None:
@@ -33,11 +36,15 @@ def draw_focus(painter: QPainter, widget: QWidget) -> None:
         draw_box(painter, QRectF(widget.rect()), QColor(Qt.GlobalColor.transparent), color("accent"), 2.0)
 
 
-def _runs(text: str, font: QFont) -> list[tuple[str, QFont, bool]]:
+def _runs(text: str, font: QFont) -> list[tuple[str, QFont, float]]:
+    """Pieces of text with their font and their shift downwards in ascents."""
     small = QFont(font)
     small.setPointSizeF(font.pointSizeF() * 0.74)
-    parts = _SUBSCRIPT.split(text)  # plain and subscript in turn
-    return [(part.strip("{}"), small, True) if i % 2 else (part, font, False) for i, part in enumerate(parts)]
+    parts = _SCRIPT.split(text)  # plain, mark, script; and again
+    runs = [(parts[0], font, 0.0)]
+    for mark, script, plain in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        runs += [(script.strip("{}"), small, _SHIFT[mark]), (plain, font, 0.0)]
+    return runs
 
 
 def math_width(text: str, font: QFont) -> float:
@@ -46,7 +53,7 @@ def math_width(text: str, font: QFont) -> float:
 
 
 def _advance(text: str, font: QFont) -> float:
-    return QFontMetricsF(font).horizontalAdvance(text.replace(_HAT, ""))
+    return QFontMetricsF(font).horizontalAdvance(text.translate(_BARE))
 
 
 def draw_math(
@@ -64,12 +71,12 @@ def draw_math(
     elif align & Qt.AlignmentFlag.AlignRight:
         x += rect.width() - math_width(text, font)
     baseline = rect.top() + (rect.height() + metrics.ascent() - metrics.descent()) / 2
-    for part, own, lowered in _runs(text, font):
+    for part, own, shift in _runs(text, font):
         painter.setFont(own)
-        y = baseline + (metrics.ascent() * 0.2 if lowered else 0)
-        painter.drawText(QPointF(x, y), part.replace(_HAT, ""))
-        for at in (i for i, letter in enumerate(part) if letter == _HAT and i):
+        y = baseline + metrics.ascent() * shift
+        painter.drawText(QPointF(x, y), part.translate(_BARE))
+        for at, accent in ((i, _ACCENTS[letter]) for i, letter in enumerate(part) if letter in _ACCENTS and i):
             middle = x + (_advance(part[: at - 1], own) + _advance(part[:at], own)) / 2
-            painter.drawText(QPointF(middle - _advance("ˆ", own) / 2, y), "ˆ")
+            painter.drawText(QPointF(middle - _advance(accent, own) / 2, y), accent)
         x += _advance(part, own)
     painter.setFont(font)

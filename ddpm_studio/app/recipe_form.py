@@ -12,8 +12,9 @@ from typing import Any
 from PySide6.QtCore import QEvent, Signal, Slot
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from ddpm_studio.app.equation_card import EquationCard
 from ddpm_studio.app.recipe_editors import LineEditor, say, write
-from ddpm_studio.app.recipe_rows import EquationCard, FieldRow, SectionBox, make_editor
+from ddpm_studio.app.recipe_rows import FieldRow, SectionBox, make_editor
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import DENSE_HEIGHT, PanelScroll, Segmented
 from ddpm_studio.recipes import (
@@ -73,6 +74,7 @@ class RecipeForm(QWidget):
     recipe_changed = Signal(object)  # Recipe, valid
     problems_changed = Signal(dict)  # {"section.field": sentence}
     level_changed = Signal(str)  # "watch", "tweak" or "everything"
+    symbol_pointed = Signal(object)  # tuple of what a symbol of the equation belongs to; () when it is left
 
     def __init__(self, data_sets: dict[str, str] | None = None, parent: QWidget | None = None) -> None:
         """``data_sets`` are the built-in ones, as {name: title}."""
@@ -90,6 +92,7 @@ class RecipeForm(QWidget):
         self._boxes[_CHANCE] = SectionBox("Randomness")
         self.card = EquationCard()
         self.card.setObjectName("recipe.equation")
+        self.card.pointed.connect(self._on_pointed)
 
         content = QWidget()
         column = QVBoxLayout(content)
@@ -108,7 +111,8 @@ class RecipeForm(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
         whole.addLayout(head)
-        whole.addWidget(PanelScroll(content), 1)
+        self._scroll = PanelScroll(content)
+        whole.addWidget(self._scroll, 1)
         whole.addLayout(foot)
         self._retranslate()
         self._show()
@@ -150,9 +154,9 @@ class RecipeForm(QWidget):
         self._detail.set_value(level if level in LEVELS else LEVELS[0])
         self._filter()
 
-    def set_level(self, t: int, alpha: float, sigma: float) -> None:
+    def set_level(self, t: int) -> None:
         """The noise level whose numbers the equation card shows."""
-        self.card.set_level(t, alpha, sigma)
+        self.card.set_level(t)
 
     def set_facts(self, facts: dict[str, list[tuple[str, str, str]]]) -> None:
         """Read-only rows (label, value, unit) by section; sections that are not named lose theirs."""
@@ -284,6 +288,7 @@ class RecipeForm(QWidget):
             row.show_state(problems.get(path, ""), self._text_of(row.field, theirs) if comparable else "")
             row.lock(self._running and not row.field.setting.live)
         self._filter(problems)
+        self.card.set_recipe(self._recipe)
 
     def _make_row(self, path: str, field: Field) -> FieldRow:
         tips = {}
@@ -320,6 +325,16 @@ class RecipeForm(QWidget):
     @Slot(str)
     def _on_in_hand(self, path: str) -> None:
         self.card.show_field(path, self._rows()[path].field)
+
+    @Slot(object)
+    def _on_pointed(self, belongs: tuple[str, ...]) -> None:
+        """Let the rows glow that a symbol belongs to, the first of them in sight."""
+        for row in self._rows().values():
+            row.set_lit(row.path in belongs)
+        lit = [row for row in self._rows().values() if row.lit and row.isVisible()]
+        if lit:
+            self._scroll.ensureWidgetVisible(lit[0], 0, MARGIN)
+        self.symbol_pointed.emit(belongs)
 
     @Slot(str)
     def _on_detail_chosen(self, level: str) -> None:

@@ -1,4 +1,4 @@
-"""What the recipe form is made of: rows (label, editor, unit), read-only facts, and the equation card."""
+"""What the recipe form is made of: rows (label, editor, unit), and read-only facts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, QPoint, Qt, Signal, Slot
-from PySide6.QtGui import QAction, QContextMenuEvent, QFont, QGuiApplication, QPalette
+from PySide6.QtCore import QEvent, QObject, QPoint, QRectF, Qt, Signal, Slot
+from PySide6.QtGui import QAction, QContextMenuEvent, QGuiApplication, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from ddpm_studio.app.fields import NUMBER_WIDTH, ChoiceEditor
+from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.recipe_editors import (
     Editor,
     LineEditor,
@@ -19,21 +20,18 @@ from ddpm_studio.app.recipe_editors import (
     SwitchEditor,
     say,
 )
-from ddpm_studio.app.theme import MARGIN, tabular
+from ddpm_studio.app.theme import color
 from ddpm_studio.app.widgets import (
     DENSE_HEIGHT,
     Caption,
-    Card,
     ElidedLabel,
     Heading,
-    MathLabel,
     ToolButton,
     Value,
 )
 from ddpm_studio.recipes import Field
 
 UNIT_WIDTH = 32  # px
-_CORE_EQUATION = "x_t = α_t x_0 + σ_t ε"
 _DIGITS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -73,6 +71,7 @@ class FieldRow(QWidget):
         self.editor = editor
         self.changed_from = ""  # text of the baseline's value, where this one differs
         self._locked = False
+        self._lit = False
         label = say(field.setting.label)
         unit = say(field.setting.unit)
         self.label = ElidedLabel(label)
@@ -121,6 +120,16 @@ class FieldRow(QWidget):
         self._reset.setToolTip(self.tr("Reset to {}").format(changed_from))
         self._show_reset()
 
+    def set_lit(self, lit: bool) -> None:
+        """Let it glow: a symbol that belongs to it is pointed at."""
+        if lit != self._lit:
+            self._lit = lit
+            self.update()
+
+    @property
+    def lit(self) -> bool:
+        return self._lit
+
     def lock(self, locked: bool) -> None:
         """A running run does not let this setting change."""
         if locked != self._locked:
@@ -146,6 +155,10 @@ class FieldRow(QWidget):
         wanted = bool(self.changed_from) and not self._locked
         wanted = wanted and (self.underMouse() or self.editor.hasFocus())
         self._slot.setCurrentIndex(int(wanted))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self._lit:
+            draw_box(QPainter(self), QRectF(self.rect()), color("accent", 0.22), color("accent"))
 
     @Slot(object)
     def _on_offered(self, value: Any) -> None:
@@ -285,73 +298,3 @@ class SectionBox(QWidget):
         for row in self.rows.values():
             row.setVisible(visible(row))
         self.setVisible(bool(self._facts) or any(visible(row) for row in self.rows.values()))
-
-
-class EquationCard(Card):
-    """The equation of the field in hand, with live numbers, and what the field is for. Its height never changes."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent, role="raised", accent_bar=True)
-        self._numbers = ""
-        self._level = ""
-        self._with_numbers = True
-        self.equation = MathLabel()
-        serif = QFont(["STIX Two Text", "Cambria", "Georgia", "DejaVu Serif", "serif"])
-        serif.setStyleHint(QFont.StyleHint.Serif)
-        serif.setPointSizeF(self.font().pointSizeF() * 1.35)
-        serif.setItalic(True)
-        self._serif = serif
-        self.where = Caption()
-        self.numbers = MathLabel()
-        self.numbers.setFont(tabular(self.font(), 0.92))
-        self.numbers.setForegroundRole(QPalette.ColorRole.Link)
-        self.tip = Caption()
-        self.tip.setWordWrap(True)
-        self.tip.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        line = QHBoxLayout()
-        line.setSpacing(6)
-        line.addWidget(self.where)
-        line.addWidget(self.numbers, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(MARGIN + 2, 8, 8, 8)
-        column.setSpacing(4)
-        column.addWidget(self.equation)
-        column.addLayout(line)
-        column.addWidget(self.tip, 1)
-        self.equation.setFixedHeight(28)
-        self.setFixedHeight(28 + 5 * self.tip.fontMetrics().lineSpacing() + 24)
-        self.show_core()
-
-    def show_core(self) -> None:
-        """The line that all of diffusion rests on."""
-        self._show(_CORE_EQUATION, True, self.tr("A noisy picture is part picture, part noise. t says how much."), True)
-
-    def show_field(self, path: str, field: Field) -> None:
-        setting = field.setting
-        if path.startswith(("schedule.", "prediction.")):
-            self._show(_CORE_EQUATION, True, say(setting.tip), True)
-        elif setting.equation:
-            self._show(setting.equation, True, say(setting.tip), False)
-        else:
-            self._show(say(setting.label), False, say(setting.tip), False)
-
-    def set_level(self, t: int, alpha: float, sigma: float) -> None:
-        """The noise level that the numbers are for."""
-        self._level = self.tr("at t = {}:").format(t)
-        self._numbers = f"{alpha:.3f} x_0 + {sigma:.3f} ε"
-        self._show_numbers()
-
-    def _show(self, headline: str, is_equation: bool, tip: str, with_numbers: bool) -> None:
-        font = QFont(self._serif if is_equation else self.font())
-        if not is_equation:
-            font.setWeight(QFont.Weight.DemiBold)
-        self.equation.setFont(font)
-        self.equation.setText(headline)
-        self.tip.setText(tip)
-        self._with_numbers = with_numbers
-        self._show_numbers()
-
-    def _show_numbers(self) -> None:
-        for label, text in ((self.where, self._level), (self.numbers, self._numbers)):
-            label.setText(text)
-            label.setVisible(self._with_numbers and bool(text))

@@ -7,11 +7,13 @@ import pyqtgraph as pg
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from ddpm_studio.app.levels import level_text
 from ddpm_studio.app.plots import Legend, Plot, curve, pen
 from ddpm_studio.app.theme import GRID, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, Heading, Segmented
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 
+CURVES = {"signal": "signal", "noise": "signal", "log_snr": "log_snr", "beta": "beta"}  # and the choice that shows it
 LEFT_OVER = 0.05  # of the picture at t = T: more than this is worth a sentence
 
 
@@ -22,6 +24,7 @@ class SchedulePlot(QWidget):
         super().__init__(parent)
         self._schedule: NoiseSchedule | None = None
         self._entries: list[tuple[str, str, bool]] = []
+        self._lit: tuple[str, ...] = ()  # curves that stand out
         self.plot = Plot("schedule_plot", self.tr("Noise schedule against t"), 88, "t")
         self._first = curve(self.plot, smooth=True)
         self._second = curve(self.plot, smooth=True)
@@ -80,13 +83,26 @@ class SchedulePlot(QWidget):
         self._level.setPos(t)
         self._level.show()
 
+    def highlight(self, curves: tuple[str, ...]) -> None:
+        """Let curves stand out, of "signal", "noise", "log_snr" and "beta"; while they do they are shown."""
+        if curves != self._lit:
+            self._lit = curves
+            self._draw()
+            self._on_theme()
+
+    @property
+    def _which(self) -> str:
+        """The choice, or what shows the curves that stand out."""
+        wanted = [CURVES[name] for name in self._lit]
+        return self.choice.value() if not wanted or self.choice.value() in wanted else wanted[0]
+
     def _draw(self) -> None:
         schedule = self._schedule
         if schedule is None:
             return
         t = np.arange(schedule.steps + 1)
         preserving = np.allclose(schedule.alpha**2 + schedule.sigma**2, 1, atol=1e-6)
-        which = self.choice.value()
+        which = self._which
         if self._ladder:  # nothing fades: what there is to see is the noise, over decades
             t, first, second = t[1:], schedule.log_snr[1:], np.full(schedule.steps, np.nan)
             if which != "log_snr":
@@ -121,8 +137,11 @@ class SchedulePlot(QWidget):
 
     @Slot()
     def _on_theme(self) -> None:
-        self._first.setPen(pen("accent", width=1.5))
-        self._second.setPen(pen("changed", width=1.5))
+        shown = [name for name in self._lit if CURVES[name] == self._which]
+        second = "noise" in shown and not self._ladder
+        first = bool(shown) if self._ladder else any(name != "noise" for name in shown)
+        self._first.setPen(pen("accent", width=3.5 if first else 1.5))
+        self._second.setPen(pen("changed", width=3.5 if second else 1.5))
         self._level.setPen(pen("muted"))
 
     @Slot(str)
@@ -147,4 +166,4 @@ class SchedulePlot(QWidget):
             (role, f"{text.split()[-1]} {number}", dashed)
             for (role, text, dashed), number in zip(self._entries, numbers, strict=True)
         ]
-        self.legend.set_entries([*shown, ("muted", f"t = {t:,}", False)])
+        self.legend.set_entries([*shown, ("muted", level_text(t), False)])

@@ -16,6 +16,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.frame_strip import RING, FrameStrip, LevelSlider
+from ddpm_studio.app.levels import PAPER, level_text, levels
 from ddpm_studio.app.playback import SPEEDS, Player
 from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
@@ -39,7 +40,6 @@ class Timeline(Card):
         self.level.setObjectName("level")
         self.level.setAccessibleName(self.tr("Noise level shown"))
         self.level.setFont(tabular(self.level.font(), weight=QFont.Weight.DemiBold))
-        self.level.setMinimumWidth(self.level.fontMetrics().horizontalAdvance(" t = 88,888 "))
         self.level.setForegroundRole(QPalette.ColorRole.WindowText)
         self.level.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._ends = MathLabel(self.tr("x_T noise")), MathLabel(self.tr("picture x_0"))
@@ -62,8 +62,9 @@ class Timeline(Card):
         player.frame_changed.connect(self._on_frame)
         player.tape_changed.connect(self._on_tape)
         player.state_changed.connect(self._on_state)
+        levels().changed.connect(self._on_count)
         self._on_tape()
-        self._on_frame()
+        self._on_count()
         self._on_state()
 
     # -- how it is put together
@@ -158,6 +159,10 @@ class Timeline(Card):
         for label in self._ends:
             label.setVisible(self.width() >= NARROW)
 
+    def set_lit(self, lit: bool) -> None:
+        """Let t stand out: a symbol that belongs to it is pointed at."""
+        self.level.setForegroundRole(QPalette.ColorRole.Link if lit else QPalette.ColorRole.WindowText)
+
     # -- the player moves
 
     @Slot()
@@ -173,12 +178,18 @@ class Timeline(Card):
             self.slider.setValue(player.position)
         self.slider.setEnabled(player.total > 1)
         self.slider.set_arrived(player.count - 1)
-        text = f"t = {frame.t:,}" if frame else "t = –"
+        text = level_text(frame.t if frame else None)
         if text != self.level.text():
             self.level.setText(text)
             self.slider.setAccessibleDescription(text)
         self.save.setEnabled(player.count > 0)
         self.strip.refresh()
+
+    @Slot()
+    def _on_count(self) -> None:
+        widest = " t = 88,888 " if levels().count == PAPER else f" {level_text(8889)} "
+        self.level.setMinimumWidth(self.level.fontMetrics().horizontalAdvance(widest))
+        self._on_frame()
 
     @Slot()
     def _on_state(self) -> None:

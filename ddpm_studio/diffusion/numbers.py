@@ -37,6 +37,7 @@ class Numbers:
     angle_s: float
     beta: float  # β_t: variance of the noise that the step up adds
     beta_std: float  # √β_t
+    beta_noise: float  # √β_t as samplers add it: 0 in the move to the clean level
     step_alpha: float  # α_t = 1 − β_t, as DDPM's papers and code call it
     step_root: float  # √α_t
     posterior: float  # variance of q(x_s | x_t, x_0) (DDPM, eq. 7)
@@ -46,6 +47,10 @@ class Numbers:
     posterior_x: float  # the same mean is posterior_x x_t + posterior_x0 x_0 (DDPM, eq. 7)
     posterior_x0: float
     ddim_eps: float  # √(σ_s² − posterior): DDPM's step as DDIM's eq. 12 writes it
+    eta_eps: float  # the same for DDIM's η
+    eta_std: float  # η times posterior_std
+    solver_x: float  # DPM-Solver++(2M) steps to solver_x x_t + solver_d D
+    solver_d: float
     langevin: float  # α_t of annealed Langevin dynamics
     langevin_std: float  # √(2 α_t)
     langevin_x: float  # α_t/σ_t: what one move takes away of ε
@@ -62,11 +67,12 @@ def numbers_at(
     s: int | None = None,
     *,
     step_size: float = _NONE,
+    eta: float = _NONE,
     vector: Float64 | None = None,
 ) -> Numbers:
     """All numbers of level ``t`` and of the step from there to ``s`` (one level lower, if not given).
 
-    ``step_size``: α of Langevin dynamics. ``vector``: (width,), the time embedding of the level.
+    ``step_size``: α of Langevin dynamics. ``eta``: η of DDIM. ``vector``: (width,), the time embedding of the level.
 
     Raises:
         ValueError: if t or s is no level of the schedule, or s is not below t.
@@ -104,6 +110,7 @@ def numbers_at(
         angle_s=math.atan2(b_s, a_s),
         beta=v,
         beta_std=math.sqrt(v),
+        beta_noise=0.0 if t > s == 0 else math.sqrt(v),
         step_alpha=r * r,
         step_root=r,
         posterior=post,
@@ -113,6 +120,10 @@ def numbers_at(
         posterior_x=r * _over(b_s * b_s, b * b),
         posterior_x0=a_s * _over(v, b * b),
         ddim_eps=math.sqrt(max(b_s * b_s - post, 0.0)) if t > s else _NONE,
+        eta_eps=math.sqrt(max(b_s * b_s - eta**2 * post, 0.0)) if t > s else _NONE,
+        eta_std=eta * math.sqrt(post),
+        solver_x=_over(b_s, b) if t > s else _NONE,
+        solver_d=a_s - b_s * _over(a, b) if t > s else _NONE,  # −α_s (e^{−h} − 1), e^{−h} = (σ_s/α_s)(α/σ)
         langevin=move,
         langevin_std=math.sqrt(2 * move),
         langevin_x=_over(move, b),

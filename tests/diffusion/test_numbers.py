@@ -84,6 +84,23 @@ def test_both_forms_of_the_mean_agree_on_any_schedule_and_stride(kind: str, t: i
     assert one == pytest.approx(n.alpha_s * x0 + n.ddim_eps * eps, rel=1e-9, abs=1e-12)
 
 
+def test_the_steps_of_ddim_and_dpm_solver_are_the_samplers() -> None:
+    from ddpm_studio.diffusion.denoiser import Prediction
+    from ddpm_studio.diffusion.samplers import DDIM, DPMSolver2M, Move
+
+    schedule = NoiseSchedule.cosine(1000)
+    x0, eps = torch.tensor([0.4], dtype=torch.float64), torch.tensor([-0.9], dtype=torch.float64)
+    for t, s in ((700, 650), (40, 1), (5, 0)):
+        n = numbers_at(schedule, t, s, eta=0.6)
+        x = n.alpha * x0 + n.sigma * eps
+        noise = torch.tensor([1.3], dtype=torch.float64)
+        move = Move(schedule, x, t, s, Prediction(x0, eps), (), lambda noise=noise: noise, None)  # type: ignore[arg-type,misc]
+        torch.testing.assert_close(n.alpha_s * x0 + n.eta_eps * eps + n.eta_std * noise, DDIM(0.6).step(move))
+        torch.testing.assert_close(n.solver_x * x + n.solver_d * x0, DPMSolver2M().step(move))
+    assert numbers_at(schedule, 1).beta_noise == 0
+    assert close(numbers_at(schedule, 2).beta_noise, math.sqrt(schedule.betas[1]))
+
+
 def test_the_ends_have_numbers_or_none() -> None:
     clean = numbers_at(NoiseSchedule.cosine(10), 0)
     assert (clean.alpha, clean.sigma, clean.snr, clean.log_snr) == (1, 0, math.inf, math.inf)
