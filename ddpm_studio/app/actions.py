@@ -123,6 +123,14 @@ ACTIONS = (
     ActionSpec("view.theme_light", "View", _("Light"), _("Light colours"), "on_theme_light", "", "sun", checkable=True),
     ActionSpec("view.theme_dark", "View", _("Dark"), _("Dark colours"), "on_theme_dark", "", "moon", checkable=True),
     ActionSpec(
+        "view.code_levels",
+        "View",
+        _("Count t from 0, as code does"),
+        _("Count noise levels 0 … T−1, as the tables of code do, instead of 1 … T, as papers do"),
+        "on_count_levels",
+        checkable=True,
+    ),
+    ActionSpec(
         "view.reset_layout",
         "View",
         _("Reset layout"),

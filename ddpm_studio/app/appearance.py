@@ -1,4 +1,4 @@
-"""How the window looks, remembered from one start to the next: where its panels are, and its theme."""
+"""How the window looks, remembered from one start to the next: where its panels are, its theme, how it counts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QVBoxLayout, QWidget
 
 from ddpm_studio.app.actions import set_icons
+from ddpm_studio.app.levels import CODE, PAPER, levels
 from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.theme import theme
 
@@ -23,6 +24,8 @@ class Appearance(QObject):
         self._default_layout: QByteArray | None = None
         self._panel_menu: QMenu | None = None
         theme().changed.connect(self._on_theme)
+        levels().set_count(settings.text("levels", PAPER))
+        levels().changed.connect(self._on_levels)
 
     # -- panels
 
@@ -84,6 +87,7 @@ class Appearance(QObject):
         theme().prefer(choice)
         for name in ("system", "light", "dark"):
             self.actions[f"view.theme_{name}"].setChecked(name == choice)
+        self._show_count()
 
     @Slot()
     def on_theme_system(self) -> None:
@@ -100,6 +104,20 @@ class Appearance(QObject):
     @Slot()
     def _on_theme(self) -> None:
         set_icons(self.actions)
+
+    # -- the count of noise levels
+
+    @Slot()
+    def on_count_levels(self) -> None:
+        levels().toggle()
+
+    @Slot()
+    def _on_levels(self) -> None:
+        self._settings.set_text("levels", levels().count)
+        self._show_count()
+
+    def _show_count(self) -> None:
+        self.actions["view.code_levels"].setChecked(levels().count == CODE)
 
 
 def stacked(head: QWidget, body: QWidget) -> QWidget:

@@ -50,6 +50,7 @@ class Stage(QObject):
         self._held: TapeStarted | None = None  # a preview that waits until samples have been seen
         self._hold_until = 0.0  # of time.monotonic()
         view.level_changed.connect(self._on_level)
+        form.symbol_pointed.connect(self._on_symbol)
         self._frame_clock, self._plot_clock = QTimer(self), QTimer(self)
         self._frame_clock.timeout.connect(self._on_frame_clock)
         self._plot_clock.timeout.connect(self._on_plot_clock)
@@ -192,6 +193,14 @@ class Stage(QObject):
         if self.plots is not None and t <= self._schedule.steps:
             self._form.set_level(t)
             self.plots.set_level(t)
+
+    @Slot(object)
+    def _on_symbol(self, belongs: tuple[str, ...]) -> None:
+        """What a symbol of the equation card belongs to stands out."""
+        self.view.timeline.set_lit("player.t" in belongs)
+        if self.plots is not None:
+            curves = (name.removeprefix("curve.") for name in belongs if name.startswith("curve."))
+            self.plots.schedule.highlight(tuple(curves))
 
     @Slot(int)
     def _on_data_level(self, t: int) -> None:
