@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,19 @@ EACH = 4  # modes that are told one by one; more are told together
 TITLE, TICKS = 22, 20  # px
 
 
-def histogram(points: NDArray[Any]) -> NDArray[np.float64]:
-    """The part of all points (N, 2) in each square, float64 (BINS, BINS); the top row is the highest y.
+def reach_for(points: NDArray[Any]) -> float:
+    """How far a histogram that shows all these points (M, 2) goes to each side: as the tutorial's, or further."""
+    most = float(np.abs(points).max()) if len(points) else 0.0
+    return max(REACH, math.ceil(2.1 * most) / 2)
+
+
+def histogram(points: NDArray[Any], reach: float = REACH) -> NDArray[np.float64]:
+    """The part of all points (N, 2) in each square of -reach … reach, float64 (BINS, BINS); the top row is high y.
 
     As in numpy's histogram2d a point on the upper edge counts; points outside and not finite are in no square.
     """
-    inside = points[(np.abs(points) <= REACH).all(axis=1)]
-    square = np.minimum((inside + REACH) * (BINS / (2 * REACH)), BINS - 1).astype(np.int64)
+    inside = points[(np.abs(points) <= reach).all(axis=1)]
+    square = np.minimum((inside + reach) * (BINS / (2 * reach)), BINS - 1).astype(np.int64)
     counts = np.bincount((BINS - 1 - square[:, 1]) * BINS + square[:, 0], minlength=BINS * BINS)
     return counts.reshape(BINS, BINS) / max(len(points), 1)
 
@@ -50,17 +57,20 @@ class HistogramCanvas(FrameCanvas):
         self.setObjectName("histogram_canvas")
         self.setAccessibleName(self.tr("Histograms of the data and of the samples"))
         self.setToolTip(self.tr("Share of the points in each of 100 × 100 squares, one root scale for both"))
+        self._reach = REACH
         self._data: NDArray[np.float64] | None = None
         self._counted: tuple[NDArray[Any], NDArray[np.float64]] | None = None
 
     def set_data(self, points: NDArray[Any] | None) -> None:
         """points: (M, 2)."""
-        self._data = None if points is None else histogram(points)
+        self._reach = REACH if points is None else reach_for(points)
+        self._data = None if points is None else histogram(points, self._reach)
+        self._counted = None
         self.update()
 
     def _samples(self, items: NDArray[Any]) -> NDArray[np.float64]:
         if self._counted is None or self._counted[0] is not items:
-            self._counted = items, histogram(items)
+            self._counted = items, histogram(items, self._reach)
         return self._counted[1]
 
     def squares(self) -> tuple[QRectF, QRectF]:
@@ -90,11 +100,9 @@ class HistogramCanvas(FrameCanvas):
             above = QRectF(place.left(), place.top() - TITLE, place.width(), TITLE)
             painter.drawText(above, Qt.AlignmentFlag.AlignCenter, title)
             painter.setPen(color("muted"))
-            for x in (-REACH, 0.0, REACH):
-                at = place.left() + (x + REACH) / (2 * REACH) * place.width()
-                painter.drawText(
-                    QRectF(at - 20, place.bottom(), 40, TICKS), Qt.AlignmentFlag.AlignCenter, f"{x:g}".replace("-", "−")
-                )
+            for x in (-1, 0, 1):
+                at = QRectF(place.center().x() + x * place.width() / 2 - 20, place.bottom(), 40, TICKS)
+                painter.drawText(at, Qt.AlignmentFlag.AlignCenter, f"{x * self._reach:g}".replace("-", "−"))
 
 
 class HistogramView(QWidget):
@@ -226,4 +234,6 @@ def _percent(share: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else "–"
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if value < 10 else f"{value:.3g}"
