@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QEvent, QSignalBlocker, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QFont, QHideEvent, QKeyEvent, QPalette
 from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
@@ -35,6 +35,17 @@ _ENTER = {Qt.Key.Key_Return, Qt.Key.Key_Enter}
 _ALL = _KEYS | _ENTER | {Qt.Key.Key_Escape}
 
 
+class _OwnKeys(QObject):
+    """Keeps the keys of the page from the playback behind it, whose shortcuts they are."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() != QEvent.Type.ShortcutOverride or not isinstance(event, QKeyEvent):
+            return super().eventFilter(watched, event)
+        ours = not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier and event.key() in _ALL
+        event.setAccepted(ours)
+        return ours
+
+
 class Walk(QWidget):
     """A page over the stage. Keys: ←/→ and Home/End move t, Space plays, Enter goes on, Escape closes."""
 
@@ -48,6 +59,8 @@ class Walk(QWidget):
         self.setBackgroundRole(QPalette.ColorRole.Window)
         self.setAutoFillBackground(True)
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self._own_keys = _OwnKeys(self)
+        self.installEventFilter(self._own_keys)
         self._pictures = some_faces(FACES)
         self.scene = Scene(recipe, NoiseSchedule.linear(), small(self._pictures[0]), recording=recording)
         self.steps = all_steps()
@@ -306,14 +319,6 @@ class Walk(QWidget):
         super().hideEvent(event)
         self._chain_timer.stop()
         self._stop()
-
-    def event(self, event: QEvent) -> bool:
-        # These keys are shortcuts of the playback behind this page.
-        ours = isinstance(event, QKeyEvent) and not event.modifiers() and Qt.Key(event.key()) in _ALL
-        if ours and event.type() == QEvent.Type.ShortcutOverride:
-            event.accept()
-            return True
-        return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, slider = Qt.Key(event.key()), self.slider

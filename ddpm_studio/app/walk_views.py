@@ -84,7 +84,7 @@ class PictureRows(_View):
         self._rows: list[list[Tile]] = []
 
     def set_rows(self, *rows: Sequence[Tile]) -> None:
-        self._rows = [list(row) for row in rows]
+        self._rows = [list(row) for row in rows if row]
         self.setAccessibleDescription("; ".join(" ".join(f"{t.sign} {t.caption}" for t in row) for row in self._rows))
         self.update()
 
@@ -222,17 +222,15 @@ class TimeCode(_View):
         self.setAccessibleDescription(said)
         self.update()
 
-    def _image(self, height: int) -> QImage:
+    def _pixels(self, height: int) -> NDArray[np.uint8]:
         """Blue above 0, orange below: the two colours of the theme, which the colour-blind can tell apart."""
         rows = self._table[np.linspace(0, len(self._table) - 1, max(2, height)).astype(int)]
         named = [color(role) for role in ("changed", "panel", "accent")]
-        ends = [np.array([c.red(), c.green(), c.blue()], np.float64) for c in named]
-        up, down = np.clip(rows, 0, 1)[..., None], np.clip(-rows, 0, 1)[..., None]
-        shades = ends[1] + up * (ends[2] - ends[1]) + down * (ends[0] - ends[1])
-        pixels = np.full((*rows.shape, 4), 255, np.uint8)
-        pixels[..., :3] = np.round(shades)
-        form = QImage.Format.Format_RGBX8888
-        return QImage(pixels.tobytes(), pixels.shape[1], pixels.shape[0], 4 * pixels.shape[1], form).copy()
+        below, zero, above = (np.array([c.red(), c.green(), c.blue()], np.float64) for c in named)
+        shades = (
+            zero + np.clip(rows, 0, 1)[..., None] * (above - zero) + np.clip(-rows, 0, 1)[..., None] * (below - zero)
+        )
+        return np.round(shades).astype(np.uint8)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -246,7 +244,7 @@ class TimeCode(_View):
         ends = QRectF(0, room.top(), AXIS - 5, room.height())
         painter.drawText(ends, RIGHT | Qt.AlignmentFlag.AlignTop, "0")
         painter.drawText(ends, RIGHT | Qt.AlignmentFlag.AlignBottom, f"{len(self._table) - 1:,}")
-        painter.drawImage(room, self._image(round(room.height())))
+        draw_picture(painter, room, self._pixels(round(room.height())))
         y = room.top() + room.height() * self._row / max(1, len(self._table) - 1)
         painter.setPen(QPen(color("text"), 1.5))
         painter.drawLine(QPointF(room.left() - 4, y), QPointF(room.right() + 4, y))

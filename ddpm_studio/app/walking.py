@@ -1,0 +1,139 @@
+"""When the guided walk is offered, opened over the stage and closed again, and what it is told meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Slot
+
+from ddpm_studio.app.controller import RunController
+from ddpm_studio.app.errors import Banner
+from ddpm_studio.app.jobs import DataOpened, RunOpened
+from ddpm_studio.app.reverse_view import ReverseView
+from ddpm_studio.app.session import Session
+from ddpm_studio.app.stage import FIRST_TAPE
+from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.paths import resource
+from ddpm_studio.recipes import Recipe
+from ddpm_studio.training.events import ComparisonStarted
+
+if TYPE_CHECKING:
+    from ddpm_studio.app.walk import Walk
+
+log = logging.getLogger(__name__)
+
+TUTORIAL = "001"  # whose recipes offer it
+_KEY = "walk"  # of the notice's button
+
+
+class Walking(QObject):
+    """The walk lies in the place of the view, which plays on behind it; it is made when it is first opened."""
+
+    def __init__(self, view: ReverseView, banner: Banner, controller: RunController, session: Session) -> None:
+        super().__init__(session)
+        self.walk: Walk | None = None
+        self._view, self._banner, self._session = view, banner, session
+        self._offer = self.tr("New to diffusion? Six steps show on one picture how it works.")
+        self._offered = False  # a person who has seen it once need not close it again
+        self._seen = 0  # frames of the tape that the walk knows
+        session.recipe_chosen.connect(self._on_recipe)
+        session.recipe_changed.connect(self._on_recipe)
+        session.run_begun.connect(self.leave)
+        controller.reported.connect(self._on_event)
+        banner.action_chosen.connect(self._on_action)
+        view.player.frame_changed.connect(self._on_frame)
+
+    @property
+    def open(self) -> bool:
+        return self.walk is not None and not self.walk.isHidden()
+
+    @Slot()
+    def on_walk(self) -> None:
+        """Open it, with what is on screen."""
+        self._withdraw()
+        if self.walk is None:
+            self.walk = self._make()
+        self._view.hide()
+        self.walk.show()
+        self._tell()
+        self.walk.begin()
+
+    def _make(self) -> Walk:
+        from ddpm_studio.app.walk import Walk
+
+        recording = None
+        try:
+            recording = Tape.load(resource(*FIRST_TAPE))
+        except ValueError as error:
+            log.warning("%s", error)
+        centre = self._view.parentWidget()
+        layout = centre.layout()
+        assert layout is not None
+        walk = Walk(self._session.recipe, recording, centre)
+        walk.hide()
+        layout.addWidget(walk)
+        walk.closed.connect(self._on_closed)
+        return walk
+
+    def _tell(self) -> None:
+        if self.walk is not None:
+            self.walk.set_recipe(self._session.recipe)
+            self.walk.set_dataset(self._session.dataset)
+            self._on_frame()
+
+    @Slot()
+    def leave(self) -> None:
+        """Something else is to be seen on the stage."""
+        self._withdraw()
+        if self.walk is not None and self.open:
+            self.walk.leave()
+
+    @Slot()
+    def _on_closed(self) -> None:
+        self._view.show()
+        self._view.setFocus()
+
+    # -- the offer
+
+    @Slot(object)
+    def _on_recipe(self, recipe: Recipe) -> None:
+        if self.open:
+            self._tell()
+        elif recipe.tutorial != TUTORIAL:
+            self._withdraw()
+        elif not self._offered:
+            self._offered = True
+            self._banner.show_notice(self._offer, kind="info", action=self.tr("Take the walk"), key=_KEY)
+
+    def _withdraw(self) -> None:
+        if self._banner.sentence.text() == self._offer:
+            self._banner.hide()
+
+    @Slot(str)
+    def _on_action(self, key: str) -> None:
+        if key == _KEY:
+            self.on_walk()
+
+    # -- what happens meanwhile
+
+    @Slot(object)
+    def _on_event(self, event: object) -> None:
+        if self.walk is None or not self.open:
+            return
+        match event:
+            case DataOpened():
+                self.walk.set_dataset(event.dataset)
+            case RunOpened() | ComparisonStarted():
+                self.leave()
+
+    @Slot()
+    def _on_frame(self) -> None:
+        """The walk gets a run's tape, and each frame of it that arrives; without a run a recording plays."""
+        if self.walk is None or not self.open:
+            return
+        tape = self._view.player.tape if self._session.run is not None else None
+        count = len(tape.frames) if tape is not None else 0
+        if tape is not self.walk.scene.tape or count != self._seen:
+            self._seen = count
+            self.walk.set_tape(tape)
