@@ -20,6 +20,7 @@ from ddpm_studio.diffusion.tape import Frame, Tape
 
 BINS, REACH = 100, 2.0  # of the tutorial's histograms
 EACH = 4  # modes that are told one by one; more are told together
+LOST = 0.05  # of the points outside: worth a sentence
 TITLE, TICKS = 22, 20  # px
 
 
@@ -68,6 +69,10 @@ class HistogramCanvas(FrameCanvas):
         self._counted = None
         self.update()
 
+    def part_inside(self, points: NDArray[Any]) -> float:
+        """The part of these points (N, 2) that lies inside the square."""
+        return float(histogram(points, self._reach).sum())
+
     def _samples(self, items: NDArray[Any]) -> NDArray[np.float64]:
         if self._counted is None or self._counted[0] is not items:
             self._counted = items, histogram(items, self._reach)
@@ -100,9 +105,10 @@ class HistogramCanvas(FrameCanvas):
             above = QRectF(place.left(), place.top() - TITLE, place.width(), TITLE)
             painter.drawText(above, Qt.AlignmentFlag.AlignCenter, title)
             painter.setPen(color("muted"))
-            for x in (-1, 0, 1):
-                at = QRectF(place.center().x() + x * place.width() / 2 - 20, place.bottom(), 40, TICKS)
-                painter.drawText(at, Qt.AlignmentFlag.AlignCenter, f"{x * self._reach:g}".replace("-", "−"))
+            below = QRectF(place.left(), place.bottom(), place.width(), TICKS)
+            sides = (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignHCenter, Qt.AlignmentFlag.AlignRight)
+            for x, side in zip((-self._reach, 0, self._reach), sides, strict=True):
+                painter.drawText(below, side | Qt.AlignmentFlag.AlignVCenter, f"{x:g}".replace("-", "−"))
 
 
 class HistogramView(QWidget):
@@ -165,8 +171,15 @@ class HistogramView(QWidget):
         self._judged = tape
         text = ""
         facts = ModeFacts.of(tape.frames[-1].x, mixture)
-        stuck = stuck_mode(tape, mixture) if tape.sampler == "langevin-plain" else None
-        if stuck is not None:
+        plain = tape.sampler == "langevin-plain"
+        stuck = stuck_mode(tape, mixture) if plain else None
+        lost = 1 - self.canvas.part_inside(tape.frames[-1].x)
+        if plain and lost > LOST:
+            text = self.tr(
+                "{lost} of the points ran out of this square: at one low noise level there are no data out there to "
+                "learn a score from."
+            ).format(lost=_percent(lost))
+        elif stuck is not None:
             text = self.tr(
                 "The shares follow the start, not the data: {start} of the points began nearest to {mode} and {end} "
                 "ended there, but {data} of the data are there, because Langevin moves at one noise level hardly ever "
