@@ -38,7 +38,7 @@ NAMES = frozenset({LABEL, *(field.name for field in dataclasses.fields(Numbers))
 
 
 def written(value: float) -> str:
-    """A number as an equation shows it: 0.784, 0.0105, 1.20·10^{−4}, ∞; – where there is none."""
+    """A number as an equation shows it: 0.784, 0.0105, 0.00832, 1.20·10^{−4}, ∞; – where there is none."""
     if math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -46,13 +46,13 @@ def written(value: float) -> str:
     size = abs(value)
     if size == 0:
         return "0"
-    if size >= 1e5 or size < 0.00095:
+    if size >= 1e5 or size < 0.000995:
         mantissa, exponent = f"{size:.2e}".split("e")
         text = f"{mantissa}·10^{{{str(int(exponent)).replace('-', '−')}}}"
     elif size >= 1000:
         text = f"{size:,.0f}"
     else:
-        text = f"{size:.3f}" if size >= 0.0995 else f"{size:.4f}"
+        text = f"{size:.{3 if size >= 0.0995 else 4 if size >= 0.00995 else 5}f}"
     return f"−{text}" if value < 0 else text
 
 
@@ -91,6 +91,7 @@ class EquationCard(Card):
 
         self.source = ElidedLabel()
         self.source.setFont(Caption().font())
+        self.source.setContentsMargins(3, 0, 0, 0)
         self.pager = Pager()
         self.equation = EquationText(lines=2, parent=self)
         self.numbers = MathLines(lines=2, role="accent")
@@ -120,7 +121,7 @@ class EquationCard(Card):
         head.addWidget(self.pager)
         foot = QHBoxLayout()
         foot.setSpacing(GRID // 2)
-        foot.addSpacing(-GRID)  # so that the text, not its button, lines up
+        foot.addSpacing(3 - GRID)  # so that the text, not its button, lines up
         foot.addWidget(self.where)
         foot.addStretch(1)
         foot.addWidget(self.origin)
@@ -234,6 +235,9 @@ class EquationCard(Card):
         self.where.setText(level_text(self._level))
         self.where.setChecked(levels().count == "code")
         self.where.setVisible(self._level is not None)
+        tutorial = tutorial_of(self._recipe)
+        counts = f"<p>{rich(f'{tutorial.document}: {say(tutorial.counts)}')}</p>" if tutorial is not None else ""
+        self.where.setToolTip(f"<p>{rich(self.where.accessibleName())}</p>{counts}")
         schedule, t, equation = self._schedule, self._level, self.shown
         if schedule is None or t is None or t > schedule.steps or equation is None or not equation.live:
             self.numbers.set_text("")

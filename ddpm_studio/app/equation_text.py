@@ -97,11 +97,15 @@ class MathLines(QWidget):
         return self.sizeHint()
 
     def _fitted(self) -> QFont:
+        """The font in which all lines fit; hinted widths do not scale evenly, so it is measured again."""
         font = QFont(self.font())
-        widest = max((math_width(line, font) for line in self._text.split("\n")), default=0.0)
         room = max(self.width() - 2 * _PAD, 1.0)
-        if widest > room:
-            font.setPointSizeF(max(SMALLEST, font.pointSizeF() * room / widest))
+        lines = [[text for text, _ in self._pieces_of(line)] for line in self._text.split("\n")]
+        for _ in range(4):
+            widest = max(sum(math_width(text, font) for text in line) for line in lines)
+            if widest <= room or font.pointSizeF() <= SMALLEST:
+                break
+            font.setPointSizeF(max(SMALLEST, font.pointSizeF() * 0.99 * room / widest))
         return font
 
     def _pieces_of(self, line: str) -> list[tuple[str, int]]:
@@ -295,9 +299,11 @@ class Note(QWidget):
         document = QTextDocument()
         document.setDocumentMargin(0)
         document.setDefaultFont(self.font())
-        document.setTextWidth(max(self.width(), 1))
+        document.setTextWidth(max(self.width() - 2 * _PAD, 1))
         document.setHtml(f"<span style='color: {color(self._role).name()}'>{rich(text)}</span>")
         return document
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        self._document(self.shown()).drawContents(QPainter(self))
+        painter = QPainter(self)
+        painter.translate(_PAD, 0)  # in line with the mathematics
+        self._document(self.shown()).drawContents(painter)
