@@ -200,17 +200,28 @@ def test_every_move(dtype: torch.dtype, tolerance: float) -> None:
 
 
 def test_the_whole_reverse_process() -> None:
-    """1000 moves with the network of both sides, BatchNorm with its running statistics."""
+    """1000 moves. The stand-in pulls towards 0 and bends, so that errors would grow and be seen."""
+    x, seeds = normal(0, 3, 1, 4, 4), range(3)
+    draw = Noises(seeds)
+    printed = Tables(torch.float64).sample(Recorded(), x, draw)
+    assert draw.draws == T
+    result = our_run(PRINTED, denoiser_of(PRINTED, Recorded()), x, seeds)
+    assert float(printed.std()) > 0.1
+    assert gap(result, printed) < 1e-6 * float(printed.abs().max().clamp_min(1))
+
+
+def test_the_last_moves_of_a_trained_network() -> None:
+    """The networks of both sides, BatchNorm with its running statistics: t = 60 … 1."""
     session = tiny()
     our_training(session, 3)  # running statistics of their own
     theirs, ours = twin(session).double().eval(), session.network.double().eval()
-    x = normal(0, 2, 1, 8, 8)
-    recipe = session.recipe
-    result = our_run(recipe, denoiser_of(recipe, ours), x, range(2))
+    x, draw, tables = normal(0, 2, 1, 8, 8), Noises(range(2)), Tables(torch.float64)
+    grid = list(range(60, -1, -1))
+    result = our_run(session.recipe, denoiser_of(session.recipe, ours), x, range(2), grid)
     with torch.no_grad():
-        printed = Tables(torch.float64).sample(theirs, x, Noises(range(2)))
-    assert float(printed.std()) > 0.1
-    assert gap(result, printed) < 1e-6 * float(printed.abs().max().clamp_min(1))
+        for t in range(60, 0, -1):
+            x = tables.denoise(theirs, x, torch.full((2,), t), draw(x))
+    assert gap(result, x) < 1e-6
 
 
 def test_levels_run_from_1_to_the_top() -> None:

@@ -83,9 +83,9 @@ def our_move(recipe: Recipe, denoiser: Any, x: Tensor, t: int, u: int, z: Tensor
     return make_sampler(recipe.sampler).step(move), bool(asked)
 
 
-def our_run(recipe: Recipe, denoiser: Any, x: Tensor, seeds: range) -> Tensor:
-    """The recipe's whole reverse process from x; its noises are those of ``Noises(seeds, …)``."""
-    grid = make_grid(recipe.sampler, schedule_of(recipe))
+def our_run(recipe: Recipe, denoiser: Any, x: Tensor, seeds: range, grid: list[int] | None = None) -> Tensor:
+    """The recipe's whole reverse process from x; its noises are those of ``Noises(seeds)``."""
+    grid = grid or make_grid(recipe.sampler, schedule_of(recipe))
     sampler = make_sampler(recipe.sampler)
     *_, last = reverse_process(denoiser, grid, sampler, x.shape[1:], seeds=seeds, x=x)
     return last.x
