@@ -18,7 +18,7 @@ class ActionSpec:
     menu: str
     text: str
     tip: str
-    method: str = ""  # none: it is wired elsewhere (playback)
+    method: str = ""  # none: it is wired elsewhere (playback, walk)
     shortcut: str = ""
     icon: str = ""
     checkable: bool = False
@@ -138,6 +138,15 @@ ACTIONS = (
         "on_reset_layout",
         "",
         "rotate-ccw",
+    ),
+    ActionSpec(
+        "help.walk",
+        "Help",
+        _("Guided walk"),
+        _("How diffusion works, in six steps on one picture"),
+        "",
+        "F2",
+        "circle-help",
     ),
     ActionSpec(
         "help.about",

@@ -28,6 +28,7 @@ from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.stage import Stage
 from ddpm_studio.app.status import StatusBar
 from ddpm_studio.app.top_bar import TopBar
+from ddpm_studio.app.walking import Walking
 from ddpm_studio.data import BUILT_IN, Dataset
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import Run
@@ -116,6 +117,7 @@ class MainWindow(QMainWindow):
         self.setStatusBar(self.status)
         self.stage = Stage(self.view, self.form, self.controller, self.session)
         self.comparing = Comparing(self, self.view, self.controller, self.session)
+        self.walking = Walking(self.view, self.controller, self.session)
         self.reports = Reports(
             self.controller,
             self.session,
@@ -158,6 +160,7 @@ class MainWindow(QMainWindow):
         session.refused.connect(self._on_refused)
         self.stage.said.connect(reports.say)
         self.comparing.said.connect(reports.say)
+        self.actions_by_id["help.walk"].triggered.connect(self.walking.on_walk)
         self.top_bar.recipe_chosen.connect(session.on_recipe_named)
         self.form.recipe_changed.connect(session.on_recipe_edited)
         self.form.problems_changed.connect(self._on_problems)

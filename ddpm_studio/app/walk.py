@@ -61,9 +61,10 @@ class Walk(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self._own_keys = _OwnKeys(self)
         self.installEventFilter(self._own_keys)
-        self._pictures = some_faces(FACES)
+        self._faces = self._pictures = some_faces(FACES)
         self.scene = Scene(recipe, NoiseSchedule.linear(), small(self._pictures[0]), recording=recording)
         self.steps = all_steps()
+        self._stale = set(range(len(self.steps)))  # steps that do not know the recipe or picture yet
         self._chain_timer, self._play_timer = QTimer(self), QTimer(self)
         self._lay_out()
         self._wire()
@@ -181,12 +182,12 @@ class Walk(QWidget):
             self.slider.setPageStep(max(1, schedule.steps // 10))
             self.slider.setValue(round(share * schedule.steps))
         self.slider.set_arrived(schedule.steps)
-        self._prepare()
+        self._stale = set(range(len(self.steps)))
         self._on_slider(self.slider.value())
 
     def set_dataset(self, dataset: Dataset | None) -> None:
         """Its pictures; points, or nothing, leave the built-in faces."""
-        ours = dataset.train if dataset is not None and dataset.kind == "pictures" else some_faces(FACES)
+        ours = dataset.train if dataset is not None and dataset.kind == "pictures" else self._faces
         if ours is not self._pictures:
             self._pictures = ours
             self._choose(self.scene.seed)
@@ -212,12 +213,8 @@ class Walk(QWidget):
         """A picture and its noise, the same for one seed."""
         chosen = int(np.random.default_rng(seed).integers(len(self._pictures))) if seed else 0
         self.scene.set_picture(small(self._pictures[chosen]), seed)
-        self._prepare()
+        self._stale = set(range(len(self.steps)))
         self._refresh()
-
-    def _prepare(self) -> None:
-        for step in self.steps:
-            step.prepare(self.scene)
 
     def _show(self, index: int) -> None:
         self._stop()
@@ -234,6 +231,9 @@ class Walk(QWidget):
     def _refresh(self) -> None:
         """Draw the step shown for this t; a chain that has far to go comes after it."""
         step, scene = self.steps[self.step], self.scene
+        if self.step in self._stale:
+            self._stale.remove(self.step)
+            step.prepare(scene)
         for label, text in ((self.equation, step.equation(scene)), (self.numbers, step.numbers(scene))):
             if text != label.text():
                 label.setText(text)

@@ -105,7 +105,7 @@ class Step(QWidget):
         raise NotImplementedError
 
     def prepare(self, scene: Scene) -> None:
-        """Another recipe or picture."""
+        """Another recipe or picture; called before the step is next shown."""
 
     def refresh(self, scene: Scene) -> None:
         """Another t, or more frames of the tape."""
@@ -233,15 +233,23 @@ class Scheduler(Step):
         return "ᾱ_t = (1−β_1) (1−β_2) ⋯ (1−β_t)"
 
     def numbers(self, scene: Scene) -> str:
-        return f"t = {scene.t:,}:  β_t = {scene.beta:.4g} ,  ᾱ_t = {scene.schedule.alpha_bar[scene.t]:.4g}"
+        return (
+            f"t = {scene.t:,}:  β_t = {_short(scene.beta, 4)} ,  ᾱ_t = {_short(scene.schedule.alpha_bar[scene.t], 4)}"
+        )
 
     def note(self, scene: Scene) -> str:
+        left, most = float(scene.schedule.alpha_bar[-1]), float(scene.schedule.betas.max())
         said = self.tr(
-            "The page says that β near 1 gives pure noise: true of one step. For the chain it is ᾱ_T that "
-            "must be near 0; "
-            "this recipe's ends at {0}, though no single β_t is above {1}."
+            "The page says that β near 1 gives pure noise: true of one step. For the chain it is ᾱ_T that must "
+            "be near 0. "
         )
-        return said.format(_short(scene.schedule.alpha_bar[-1]), _short(scene.schedule.betas.max()))
+        if left > 0.01:
+            return said + self.tr("Here it is {0}: some of the picture is left.").format(_short(left))
+        if most < 0.5:
+            said += self.tr("Here it is {0}, though no single β_t is above {1}.")
+        else:
+            said += self.tr("Here it is {0}.")
+        return said.format(_short(left) if left > 1e-6 else self.tr("as good as 0"), _short(most))
 
     def prepare(self, scene: Scene) -> None:
         steps = scene.schedule.steps
@@ -298,7 +306,7 @@ class TimeEncoding(Step):
 
     def equation(self, scene: Scene) -> str:
         last = CODE_WIDTH // 2 - 1
-        return f"sin( t · 10000^(−j/{last}) )  and  cos( t · 10000^(−j/{last}) ) ,   j = 0 … {last}"
+        return f"sin and cos of  t · 10000^(−j/{last}) ,   j = 0 … {last}"
 
     def numbers(self, scene: Scene) -> str:
         return self.tr("t = {0}: the network is told {1}").format(f"{scene.t:,}", f"{_told(scene):,}")
@@ -430,7 +438,8 @@ class Backward(Step):
             title = name if not yours or name == self.tr("This recipe") else self.tr("{0}, as here").format(name)
             for row, text in enumerate((title, *self._facts(recipe))):
                 self._put(row, c, text, heading=row == 0, yours=yours)
-        self.table.setColumnStretch(len(columns), 1)
+        for c in range(1, 4):
+            self.table.setColumnStretch(c, int(c <= len(columns)))
 
     def _put(self, row: int, column: int, text: str, *, heading: bool = False, yours: bool = False) -> None:
         label = ElidedLabel()
@@ -440,7 +449,8 @@ class Backward(Step):
         weight = QFont.Weight.DemiBold if heading else QFont.Weight.Medium if yours else None
         label.setFont(tabular(label.font(), 0.92, weight))
         label.setForegroundRole(QPalette.ColorRole.WindowText if yours else QPalette.ColorRole.PlaceholderText)
-        label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        wide = QSizePolicy.Policy.Ignored if column else QSizePolicy.Policy.Minimum
+        label.setSizePolicy(wide, QSizePolicy.Policy.Fixed)
         self.table.addWidget(label, row, column)
 
     def _facts(self, recipe: Recipe) -> list[str]:
@@ -504,9 +514,9 @@ def _plain(number: float) -> str:
     return f"{number:.2f}".replace("-0.00", "0.00")
 
 
-def _short(number: float) -> str:
-    """Two digits, never as 4e-05."""
-    return np.format_float_positional(number, precision=2, fractional=False, trim="-")
+def _short(number: float, digits: int = 2) -> str:
+    """So many digits, never as 4e-05."""
+    return np.format_float_positional(number, precision=digits, fractional=False, trim="-")
 
 
 def _density(x: Float32) -> Float64:

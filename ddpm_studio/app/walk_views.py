@@ -230,7 +230,8 @@ class TimeCode(_View):
         shades = (
             zero + np.clip(rows, 0, 1)[..., None] * (above - zero) + np.clip(-rows, 0, 1)[..., None] * (below - zero)
         )
-        return np.round(shades).astype(np.uint8)
+        pixels: NDArray[np.uint8] = np.round(shades).astype(np.uint8)
+        return pixels
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Slot
+from PySide6.QtWidgets import QBoxLayout
 
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.errors import Banner
@@ -24,36 +25,47 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TUTORIAL = "001"  # whose recipes offer it
-_KEY = "walk"  # of the notice's button
 
 
 class Walking(QObject):
-    """The walk lies in the place of the view, which plays on behind it; it is made when it is first opened."""
+    """The walk lies in the place of the view, which waits behind it; it is made when it is first opened."""
 
-    def __init__(self, view: ReverseView, banner: Banner, controller: RunController, session: Session) -> None:
+    def __init__(self, view: ReverseView, controller: RunController, session: Session) -> None:
         super().__init__(session)
         self.walk: Walk | None = None
-        self._view, self._banner, self._session = view, banner, session
-        self._offer = self.tr("New to diffusion? Six steps show on one picture how it works.")
+        self.offer = Banner()
+        self.offer.setObjectName("walk_offer")
+        self._view, self._session = view, session
+        self._layout().insertWidget(self._layout().indexOf(view), self.offer)
         self._offered = False  # a person who has seen it once need not close it again
         self._seen = 0  # frames of the tape that the walk knows
+        self._played = False  # the view, when the walk was opened
         session.recipe_chosen.connect(self._on_recipe)
         session.recipe_changed.connect(self._on_recipe)
         session.run_begun.connect(self.leave)
         controller.reported.connect(self._on_event)
-        banner.action_chosen.connect(self._on_action)
+        self.offer.action_chosen.connect(self.on_walk)
         view.player.frame_changed.connect(self._on_frame)
 
     @property
     def open(self) -> bool:
         return self.walk is not None and not self.walk.isHidden()
 
+    def _layout(self) -> QBoxLayout:
+        centre = self._view.parentWidget()
+        layout = centre.layout() if centre is not None else None
+        assert isinstance(layout, QBoxLayout)  # the banner and the view, one above the other
+        return layout
+
     @Slot()
     def on_walk(self) -> None:
         """Open it, with what is on screen."""
-        self._withdraw()
+        self.offer.hide()
         if self.walk is None:
             self.walk = self._make()
+        if not self.open:
+            self._played = self._view.player.playing
+            self._view.player.pause()
         self._view.hide()
         self.walk.show()
         self._tell()
@@ -67,12 +79,9 @@ class Walking(QObject):
             recording = Tape.load(resource(*FIRST_TAPE))
         except ValueError as error:
             log.warning("%s", error)
-        centre = self._view.parentWidget()
-        layout = centre.layout()
-        assert layout is not None
-        walk = Walk(self._session.recipe, recording, centre)
+        walk = Walk(self._session.recipe, recording, self._view.parentWidget())
         walk.hide()
-        layout.addWidget(walk)
+        self._layout().addWidget(walk, 1)
         walk.closed.connect(self._on_closed)
         return walk
 
@@ -85,7 +94,7 @@ class Walking(QObject):
     @Slot()
     def leave(self) -> None:
         """Something else is to be seen on the stage."""
-        self._withdraw()
+        self.offer.hide()
         if self.walk is not None and self.open:
             self.walk.leave()
 
@@ -93,6 +102,8 @@ class Walking(QObject):
     def _on_closed(self) -> None:
         self._view.show()
         self._view.setFocus()
+        if self._played:
+            self._view.player.play()
 
     # -- the offer
 
@@ -101,19 +112,11 @@ class Walking(QObject):
         if self.open:
             self._tell()
         elif recipe.tutorial != TUTORIAL:
-            self._withdraw()
+            self.offer.hide()
         elif not self._offered:
             self._offered = True
-            self._banner.show_notice(self._offer, kind="info", action=self.tr("Take the walk"), key=_KEY)
-
-    def _withdraw(self) -> None:
-        if self._banner.sentence.text() == self._offer:
-            self._banner.hide()
-
-    @Slot(str)
-    def _on_action(self, key: str) -> None:
-        if key == _KEY:
-            self.on_walk()
+            text = self.tr("New to diffusion? Six steps show on one picture how it works.")
+            self.offer.show_notice(text, kind="info", action=self.tr("Take the walk"))
 
     # -- what happens meanwhile
 

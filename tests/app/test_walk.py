@@ -292,6 +292,7 @@ def test_the_two_recipes_of_the_page_are_told_apart(qtbot, qapp, name, columns):
     install(qapp)
     made = Walk(find(name))
     qtbot.addWidget(made)
+    made._show(5)
     grid = made.steps[5].table
     rows = [[grid.itemAtPosition(r, c).widget().text() for c in range(1, columns + 1)] for r in range(6)]
     assert rows[1][-2:] == ["1,000", "300"]
