@@ -204,9 +204,9 @@ def test_where_a_value_comes_from() -> None:
 
 
 def test_a_tutorials_own_symbols_come_before_the_cores() -> None:
-    meanings = {symbol.text: symbol.meaning for symbol in symbols_for(tutorials()["000"])}
-    assert "not the α_t" in meanings["α_t"]
-    assert meanings["x_0"] == next(s.meaning for s in core().symbols if s.text == "x_0")
+    meanings = {symbol.text: symbol.meaning for symbol in symbols_for(tutorials()["004"])}
+    assert meanings["α_t"].startswith("Length of a move")
+    assert meanings["T"] == next(s.meaning for s in core().symbols if s.text == "T")
 
 
 def test_the_width_of_an_embedding_is_that_of_the_network() -> None:
