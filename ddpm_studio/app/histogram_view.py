@@ -12,7 +12,7 @@ from PySide6.QtGui import QImage, QPainter, QPalette
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from ddpm_studio.app.canvas import FrameCanvas
-from ddpm_studio.app.mode_facts import ModeFacts, stuck_mode
+from ddpm_studio.app.mode_facts import ModeFacts
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular
 from ddpm_studio.app.widgets import Caption
 from ddpm_studio.data.points import Mixture
@@ -166,29 +166,31 @@ class HistogramView(QWidget):
     def set_tape(self, tape: Tape | None) -> None:
         """Say what is wrong with the end of a complete tape. It stands until another tape is complete."""
         mixture = self._mixture
-        if tape is None or mixture is None or tape is self._judged or not tape.complete or not tape.count:
+        if tape is None or mixture is None or tape is self._judged:
+            return
+        if tape.kind != "points" or not tape.complete or not tape.count:
             return
         self._judged = tape
         text = ""
         facts = ModeFacts.of(tape.frames[-1].x, mixture)
         plain = tape.sampler == "langevin-plain"
-        stuck = stuck_mode(tape, mixture) if plain else None
+        wrong = facts.wrong_mode(tape.count) if plain else None
         lost = 1 - self.canvas.part_inside(tape.frames[-1].x)
         if plain and lost > LOST:
             text = self.tr(
                 "{lost} of the points ran out of this square: at one low noise level there are no data out there to "
                 "learn a score from."
             ).format(lost=_percent(lost))
-        elif stuck is not None:
+        elif wrong is not None:
             text = self.tr(
-                "The shares follow the start, not the data: {start} of the points began nearest to {mode} and {end} "
-                "ended there, but {data} of the data are there, because Langevin moves at one noise level hardly ever "
-                "cross the empty space between modes."
+                "{end} of the points ended nearest to {mode} ({start} began there), where {data} of the data are: "
+                "Langevin moves at one noise level hardly ever cross the empty space between modes, so the shares "
+                "follow the start, not the data."
             ).format(
-                mode=self._name(stuck),
-                start=_percent(mixture.shares(tape.frames[0].x)[stuck]),
-                end=_percent(facts.shares[stuck]),
-                data=_percent(mixture.weights[stuck]),
+                mode=self._name(wrong),
+                start=_percent(mixture.shares(tape.frames[0].x)[wrong]),
+                end=_percent(facts.shares[wrong]),
+                data=_percent(mixture.weights[wrong]),
             )
         elif self._blind and facts.narrow:
             text = self.tr(

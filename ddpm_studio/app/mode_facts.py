@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm_studio.data.points import Mixture
-from ddpm_studio.diffusion.tape import Tape
 
 NARROW = 0.6  # of the data's spread: below this the samples are too tight to be chance
 OFF = 0.05  # a share this far from the data's, and from chance, is wrong
@@ -47,15 +46,13 @@ class ModeFacts:
         """Whether the points lie clearly closer together than the data do."""
         return self.spread < NARROW * self.data_spread
 
+    def wrong_mode(self, count: int) -> int | None:
+        """The mode whose share of ``count`` points is furthest from the data's; None if all are near it.
 
-def stuck_mode(tape: Tape, mixture: Mixture) -> int | None:
-    """The mode whose share stayed where it began on a complete ``tape``, far from the data's; None if there is none.
-
-    Far is more than four standard errors and more than ``OFF``; "stayed" is that it made less than half of its way.
-    """
-    start, end = (mixture.shares(tape.frames[i].x) for i in (0, -1))
-    off = np.abs(end - mixture.weights)
-    k = int(off.argmax())
-    chance = 4 * np.sqrt(mixture.weights[k] * (1 - mixture.weights[k]) / max(tape.count, 1))
-    stayed = abs(end[k] - start[k]) < abs(start[k] - mixture.weights[k]) / 2
-    return k if off[k] > max(OFF, chance) and stayed else None
+        Far is more than ``OFF`` and more than four standard errors.
+        """
+        off = np.abs(self.shares - self.data_shares)
+        k = int(off.argmax())
+        share = self.data_shares[k]
+        chance = 4 * float(np.sqrt(share * (1 - share) / max(count, 1)))
+        return k if off[k] > max(OFF, chance) else None
