@@ -12,7 +12,7 @@ from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ddpm_studio.app.equation_text import EquationText, MathLines, Note, rich
-from ddpm_studio.app.levels import level_number, level_text, levels
+from ddpm_studio.app.levels import CODE, level_number, level_text, levels
 from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, MARGIN, tabular, theme
@@ -33,6 +33,7 @@ from ddpm_studio.recipes.tutorials import (
 )
 
 SMALL = 24  # px: the card's own buttons
+EQUATION_HEIGHT = 46  # px
 LABEL = "label"  # the one live name that is not of the Numbers: what the network is told
 NAMES = frozenset({LABEL, *(field.name for field in dataclasses.fields(Numbers))})
 
@@ -92,6 +93,7 @@ class EquationCard(Card):
         self.source = ElidedLabel()
         self.source.setFont(Caption().font())
         self.source.setContentsMargins(3, 0, 0, 0)
+        self.source.setFixedHeight(SMALL)
         self.pager = Pager()
         self.equation = EquationText(lines=2, parent=self)
         self.numbers = MathLines(lines=2, role="accent")
@@ -130,13 +132,13 @@ class EquationCard(Card):
         column.setContentsMargins(MARGIN + 2, 4, 8, 4)
         column.setSpacing(2)
         column.addLayout(head)
-        self.equation.setFixedHeight(46)
         column.addWidget(self.equation)
         self.numbers.setFixedHeight(34)
         column.addWidget(self.numbers)
         column.addWidget(self.tip)
+        column.addStretch(1)
         column.addLayout(foot)
-        self.setFixedHeight(SMALL + 46 + 34 + self.tip.height() + SMALL + 4 * 2 + 8)
+        self.setFixedHeight(SMALL + EQUATION_HEIGHT + 34 + self.tip.height() + SMALL + 4 * 2 + 8)
 
     # -- what it is given
 
@@ -168,6 +170,14 @@ class EquationCard(Card):
             self._show_numbers()
 
     @property
+    def _t(self) -> int | None:
+        """The level that the player stands at; the middle one where there is none, or none of this schedule."""
+        if self._schedule is None:
+            return None
+        steps = self._schedule.steps
+        return self._level if self._level is not None and self._level <= steps else steps // 2
+
+    @property
     def shown(self) -> Equation | None:
         """The equation on the card, if it is one."""
         return self._found[self._page][1] if self._found else None
@@ -197,6 +207,10 @@ class EquationCard(Card):
         elif setting is not None:
             self.source.set_text("")
             self.equation.set_headline(say(setting.label))
+        mathematics = bool(self._found) or bool(setting is not None and setting.equation)
+        self.equation.setFixedHeight(EQUATION_HEIGHT if mathematics else SMALL)
+        self.source.setVisible(mathematics)
+        self.numbers.setVisible(bool(self.shown and self.shown.live))
         wrong = bool(self.shown and self.shown.printed)
         self.source.setForegroundRole(QPalette.ColorRole.Text if wrong else QPalette.ColorRole.PlaceholderText)
         origin = origin_of(self._recipe, self._path) if setting is not None else None
@@ -232,14 +246,14 @@ class EquationCard(Card):
             self.tip.set_text(self.tr("A noisy picture is part picture, part noise. t says how much."))
 
     def _show_numbers(self) -> None:
-        self.where.setText(level_text(self._level))
-        self.where.setChecked(levels().count == "code")
-        self.where.setVisible(self._level is not None)
+        t = self._t
+        self.where.setText(level_text(t))
+        self.where.setChecked(levels().count == CODE)
         tutorial = tutorial_of(self._recipe)
         counts = f"<p>{rich(f'{tutorial.document}: {say(tutorial.counts)}')}</p>" if tutorial is not None else ""
         self.where.setToolTip(f"<p>{rich(self.where.accessibleName())}</p>{counts}")
-        schedule, t, equation = self._schedule, self._level, self.shown
-        if schedule is None or t is None or t > schedule.steps or equation is None or not equation.live:
+        schedule, equation = self._schedule, self.shown
+        if schedule is None or t is None or equation is None or not equation.live:
             self.numbers.set_text("")
             return
         self.numbers.set_text(filled(equation.live, self._numbers(schedule, t), self._label(schedule, t)))

@@ -145,12 +145,12 @@ def test_an_embedding_shows_its_values(card: EquationCard) -> None:
     assert card.numbers.text().startswith("v = [0.841, ")
 
 
-def test_a_level_outside_of_the_schedule_has_no_numbers(card: EquationCard) -> None:
+def test_without_a_level_of_this_schedule_the_middle_one_is_shown(card: EquationCard) -> None:
     show(card, "simple-unet-cars", "schedule.beta_end")
+    assert card.where.text() == "t = 150"  # the player stands at 412, in a tape of another run
     card.set_level(300)
-    assert card.numbers.text()
-    card.set_level(301)  # a tape of another run
-    assert card.numbers.text() == ""
+    assert card.where.text() == "t = 300"
+    assert card.numbers.text() == "x_t = 0.219 x_0 + 0.976 ε"
     card.set_level(0)
     assert card.numbers.text() == "x_t = 1.000 x_0 + 0 ε"
 
