@@ -64,6 +64,7 @@ class Walk(QWidget):
         self._faces = self._pictures = some_faces(FACES)
         self.scene = Scene(recipe, NoiseSchedule.linear(), small(self._pictures[0]), recording=recording)
         self.steps = all_steps()
+        self._visited: set[int] = set()
         self._stale = set(range(len(self.steps)))  # steps that do not know the recipe or picture yet
         self._chain_timer, self._play_timer = QTimer(self), QTimer(self)
         self._lay_out()
@@ -226,6 +227,10 @@ class Walk(QWidget):
         self.choice.set_value(str(index))
         self.back.setEnabled(index > 0)
         self.go_on.setText(self.tr("Done") if index == len(self.steps) - 1 else self.tr("Next"))
+        if index not in self._visited:
+            self._visited.add(index)
+            if self.scene.t == 0 or step.backward:
+                self.slider.setValue(round(step.begins * self.scene.schedule.steps))
         self._refresh()
 
     def _refresh(self) -> None:

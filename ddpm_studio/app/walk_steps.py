@@ -85,6 +85,7 @@ class Step(QWidget):
 
     backward = False  # whether Play runs towards t = 0
     walks_chain = False  # whether it shows x_t by single steps
+    begins = 0.2  # share of T where it is first shown, unless the person has moved t
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -114,6 +115,7 @@ class Step(QWidget):
 
 class OneStep(Step):
     walks_chain = True
+    begins = 0.0
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -145,11 +147,15 @@ class OneStep(Step):
 
     def refresh(self, scene: Scene) -> None:
         chain = scene.chain
+        before = added = None
+        if chain.t:
+            before = as_pixels(chain.before)
+            added = as_pixels(np.sqrt(scene.schedule.betas[chain.t - 1]) * chain.added)
         self.row.set_rows(
             [
                 Tile("x_0", as_pixels(scene.x0)),
-                Tile("x_{t-1}" if chain.t else "", as_pixels(chain.before), "…"),
-                Tile("√β_t z", as_pixels(np.sqrt(scene.schedule.betas[max(0, chain.t - 1)]) * chain.added), "+"),
+                Tile("x_{t-1}", before, "…"),
+                Tile("√β_t z", added, "+"),
                 Tile(f"x_t , t = {chain.t:,}", as_pixels(chain.x), "=", marked=True),
             ]
         )
@@ -383,6 +389,7 @@ class TheNetwork(Step):
 
 class Backward(Step):
     backward = True
+    begins = 1.0
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QAction, QKeyEvent, QKeySequence, QTextDocument
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 
+from ddpm_studio.app.appearance import stacked
+from ddpm_studio.app.controller import RunController
+from ddpm_studio.app.errors import Banner
+from ddpm_studio.app.reverse_view import ReverseView
+from ddpm_studio.app.session import Session
+from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.theme import install
 from ddpm_studio.app.walk import Walk, rich
 from ddpm_studio.app.walk_math import (
@@ -21,10 +29,12 @@ from ddpm_studio.app.walk_math import (
     time_code,
     unet_levels,
 )
+from ddpm_studio.app.walking import Walking
 from ddpm_studio.data import open_dataset
 from ddpm_studio.diffusion import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.recipes import find
+from ddpm_studio.store import Run
 
 Key = Qt.Key
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
@@ -170,8 +180,11 @@ def test_moves_are_found_by_their_start():
     assert move_at(Tape("points", 10, 2), 0.5) is None
 
 
-def test_subscripts_become_rich_text():
-    assert rich("x_{t-1} < ᾱ_T") == "x<sub>t-1</sub> &lt; ᾱ<sub>T</sub>"
+def test_subscripts_become_rich_text(qapp):
+    document = QTextDocument()
+    document.setHtml(rich("x_{t-1} < ᾱ_T"))
+    assert document.toPlainText() == "xt-1 < ᾱT"
+    assert rich("β is 1") == "β is 1"
 
 
 # -- the page
@@ -246,6 +259,21 @@ def test_keys_move_play_go_on_and_leave(qtbot, walk):
     assert walk.isHidden()
     assert not walk._play_timer.isActive()
     assert not walk._chain_timer.isActive()
+
+
+def test_steps_begin_where_there_is_something_to_see(walk):
+    assert walk.scene.t == 0
+    walk.go_on.click()
+    assert walk.scene.t == 200
+    walk.slider.setValue(650)
+    walk.go_on.click()
+    assert walk.scene.t == 650  # the person's own place stays
+    walk._show(5)
+    assert walk.scene.t == 1000  # backward begins with noise
+    walk.slider.setValue(10)
+    walk.back.click()
+    walk.go_on.click()
+    assert walk.scene.t == 10
 
 
 def test_a_hand_on_the_slider_stops_the_play(qtbot, walk):
@@ -327,3 +355,96 @@ def test_every_control_has_a_name(walk):
     assert walk.slider.accessibleName()
     assert walk.slider.accessibleDescription() == "t = 0"
     assert walk.choice.accessibleName()
+
+
+# -- in the window
+
+
+@pytest.fixture
+def walking(qtbot, qapp):
+    """The part of the window that the walk lives in: banner place, view, session; the engine is never loaded."""
+    install(qapp)
+    controller = RunController()
+    session = Session(controller, WindowSettings())
+    view = ReverseView()
+    centre = stacked(Banner(), view)
+    made = Walking(view, controller, session)
+    centre.resize(850, 800)
+    qtbot.addWidget(centre)
+    with qtbot.waitExposed(centre):
+        centre.show()
+    yield made
+    session.data_clock.stop()
+    controller.shutdown()
+
+
+def test_a_recipe_of_the_tutorial_offers_it_once(walking):
+    assert walking.offer.isHidden()
+    session = walking._session
+    session.choose(find(LAPTOP))
+    assert not walking.offer.isHidden()
+    session.choose(find("moons"))
+    assert walking.offer.isHidden()
+    session.choose(find(LAPTOP))
+    assert walking.offer.isHidden()
+
+
+def test_it_takes_the_place_of_the_view_and_gives_it_back(walking):
+    view, session = walking._view, walking._session
+    view.set_tape(tape())
+    view.player.to_noise()
+    view.player.play()
+    session.choose(find(LAPTOP))
+    walking.offer.action.click()
+    assert walking.open
+    assert view.isHidden()
+    assert not view.player.playing
+    assert walking.walk.scene.recipe.name == LAPTOP
+    assert walking.walk.scene.tape is None  # what plays without a run is a recording
+    assert walking.walk.scene.recording.title == "Fashion-MNIST"
+    session.choose(find("simple-unet-cars"))
+    assert walking.walk.slider.maximum() == 300
+    walking.walk._show(3)
+    QTest.keyClick(walking.walk.slider, Key.Key_Escape)
+    assert not walking.open
+    assert not view.isHidden()
+    assert view.player.playing
+    walking.on_walk()
+    assert walking.walk.step == 3  # where it was left
+    session.run_begun.emit()  # the first pictures of a run are to be seen
+    assert not view.isHidden()
+
+
+def test_frames_of_a_run_reach_it_as_they_come(walking, tmp_path):
+    view, session = walking._view, walking._session
+    session.run = Run.create(find(LAPTOP), tmp_path / "run")
+    walking.on_walk()
+    walking.walk._show(4)
+    walking.walk.slider.setValue(0)
+    growing = tape()
+    last = growing.frames.pop()
+    view.set_tape(growing)
+    assert walking.walk.scene.tape is growing
+    assert walking.walk.steps[4].shape._out[0].picture.max() == 12
+    growing.frames.append(last)
+    view.poll()
+    assert walking.walk.steps[4].shape._out[0].picture.max() == 22
+
+
+def test_the_keys_are_not_those_of_the_playback(qtbot, walking):
+    """→ is a shortcut of the window; on the page it belongs to the slider."""
+    walking.on_walk()
+    action = QAction(walking.walk.window())
+    action.setShortcut(QKeySequence("Right"))
+    pressed = []
+    action.triggered.connect(pressed.append)
+    walking.walk.window().addAction(action)
+    walking.walk.window().activateWindow()
+    walking.walk.slider.setFocus()
+    QTest.keyClick(walking.walk.slider, Key.Key_Right)
+    assert walking.walk.scene.t == 1
+    assert not pressed
+    override = QKeyEvent(QEvent.Type.ShortcutOverride, Key.Key_P, Qt.KeyboardModifier.ControlModifier)
+    override.ignore()
+    QApplication.sendEvent(walking.walk, override)
+    assert not override.isAccepted()  # the window's other shortcuts go on
