@@ -128,7 +128,7 @@ class EditionBadge(QWidget):
             everything: dict[str, Any] = {}
             for path in own:
                 everything |= reset_changes(recipe, path)
-            text = self.tr("All of it")
+            text = self.tr("All of these")
             self._add("edition.reset", text, everything, not self._running or everything.keys() <= live)
         elif recipe.edition == "laptop":
             menu.addSection(self.tr("Differs from the printed edition"))

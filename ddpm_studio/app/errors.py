@@ -268,20 +268,38 @@ class Banner(QWidget):
         self._close = ToolButton("x", self.tr("Close this notice"), size=DENSE_HEIGHT)
         self._close.setObjectName("banner.close")
         self._close.clicked.connect(self._on_close)
+        self._choices = QWidget()  # a row of buttons below the sentence
+        self._choices.hide()
+        middle = QVBoxLayout()
+        middle.setSpacing(GRID // 2)
+        middle.addWidget(self.sentence, 1)
+        middle.addWidget(self._choices, 0, Qt.AlignmentFlag.AlignLeft)
         row = QHBoxLayout(self)
         row.setContentsMargins(MARGIN, GRID // 2, GRID // 2, GRID // 2)
         row.setSpacing(GRID)
         row.addWidget(self._sign)
-        row.addWidget(self.sentence, 1)
+        row.addLayout(middle, 1)
         row.addWidget(self.action)
         row.addWidget(self._close)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         theme().changed.connect(self.update)
         self.hide()
 
-    def show_notice(self, sentence: str, *, kind: str = "warning", action: str = "", key: str = "") -> None:
-        """Show a sentence ("info", "warning" or "error"), with a button if ``action`` has its text."""
+    def show_notice(
+        self,
+        sentence: str,
+        *,
+        kind: str = "warning",
+        action: str = "",
+        key: str = "",
+        choices: dict[str, str] | None = None,
+    ) -> None:
+        """Show a sentence ("info", "warning" or "error"), with a button if ``action`` has its text.
+
+        ``choices`` are several buttons below the sentence, as {key: text}.
+        """
         self._key = key
+        self._set_choices(choices or {})
         self._sign.kind = kind
         self.sentence.setText(sentence)
         self.setAccessibleName(sentence)
@@ -290,6 +308,30 @@ class Banner(QWidget):
         self.action.setVisible(bool(action))
         self.show()
         self.update()
+
+    def _set_choices(self, choices: dict[str, str]) -> None:
+        old = self._choices
+        self._choices = QWidget()
+        row = QHBoxLayout(self._choices)
+        row.setContentsMargins(0, 0, 0, GRID // 2)
+        row.setSpacing(GRID)
+        for key, text in choices.items():
+            button = PushButton(text, tooltip=text, height=DENSE_HEIGHT)
+            button.setObjectName(f"banner.{key}")
+            button.setProperty("key", key)
+            button.clicked.connect(self._on_choice)
+            row.addWidget(button)
+        layout = self.layout()
+        assert layout is not None
+        layout.replaceWidget(old, self._choices)
+        self._choices.setVisible(bool(choices))
+        old.hide()
+        old.deleteLater()
+
+    @Slot()
+    def _on_choice(self) -> None:
+        self._key = self.sender().property("key")
+        self._on_action()
 
     @Slot()
     def _on_action(self) -> None:

@@ -49,6 +49,13 @@ class FileActions(QObject):
         if folder:
             self._window.open_path(Path(folder))
 
+    def choose_data(self) -> Path | None:
+        """A folder to learn from instead of what is missing."""
+        folder = QFileDialog.getExistingDirectory(
+            self._window, self.tr("A folder with IDX files, or of pictures"), str(Path.home())
+        )
+        return Path(folder) if folder else None
+
     @Slot()
     def on_open_recipe(self) -> None:
         chosen, _ = QFileDialog.getOpenFileName(

@@ -13,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm_studio.app.channels import LatestValue, MetricLog
-from ddpm_studio.data import Dataset, open_dataset
+from ddpm_studio.data import Cancelled, DataError, Dataset, open_dataset
+from ddpm_studio.data.cifar import ARCHIVE_BYTES
+from ddpm_studio.data.vision import MNIST_BYTES
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import METRICS, EventRow, ProbeRow, Run
 from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import Probed, RolledBack, Started, StepDone, TapeGrew, TapeStarted
+
+DOWNLOADED = {"mnist": MNIST_BYTES, "cifar-10": ARCHIVE_BYTES}  # data sets that do not come with the program
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Channels:
     probe: MetricLog = field(default_factory=lambda: MetricLog("step", "train", "held_out", capacity=1 << 10))
     levels: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
     tape: LatestValue[TapeStarted] = field(default_factory=LatestValue)
+    download: LatestValue[tuple[int, int]] = field(default_factory=LatestValue)  # bytes done, of all
     flags: list[tuple[int, str]] = field(default_factory=list)  # changes of settings, as the window tells them
 
     def deliver(self, event: Any) -> bool:
@@ -96,6 +101,20 @@ class DataOpened:
 
 
 @dataclass(frozen=True)
+class DataMissing:
+    """The data of a recipe, which do not come with the program, are not here; ``asked``: a training wants them."""
+
+    source: str
+    sentence: str
+    asked: bool
+
+
+@dataclass(frozen=True)
+class LoadingStopped:
+    """A training was stopped while its data were still on their way."""
+
+
+@dataclass(frozen=True)
 class TrainJob:
     """Train a run from where it stands."""
 
@@ -108,7 +127,16 @@ class TrainJob:
         from ddpm_studio.engine import run_training
 
         recipe = self.run.current_recipe()
-        dataset = _open(recipe, self.control, download=True)
+        try:
+            dataset = _open(recipe, self.control, self.channels)
+        except Cancelled:
+            yield LoadingStopped()
+            return
+        except DataError as error:
+            if recipe.data.source not in DOWNLOADED:
+                raise
+            yield DataMissing(recipe.data.source, str(error), asked=True)
+            return
         yield DataOpened(recipe.data.source, dataset)
         yield from run_training(self.run, self.control, dataset=dataset, until=self.until)
 
@@ -153,8 +181,17 @@ class OpenDataJob:
     channels: Channels
 
     def events(self) -> Iterator[Any]:
-        dataset = _open(self.recipe, self.control)
-        yield DataOpened(self.recipe.data.source, dataset)
+        source = self.recipe.data.source
+        try:
+            dataset = _open(self.recipe, self.control)
+        except Cancelled:
+            return
+        except DataError as error:
+            if source not in DOWNLOADED:
+                raise
+            yield DataMissing(source, str(error), asked=False)
+            return
+        yield DataOpened(source, dataset)
         if self.control.stopping:
             return
         from ddpm_studio.training.build import count_parameters
@@ -173,13 +210,23 @@ def _dataset(recipe: Recipe, control: Control) -> Dataset | None:
         return None
 
 
-def _open(recipe: Recipe, control: Control, *, download: bool = False) -> Dataset:
-    """The recipe's data; ends with ``Cancelled`` when ``control`` says stop."""
+def _open(recipe: Recipe, control: Control, channels: Channels | None = None) -> Dataset:
+    """The recipe's data; ends with ``Cancelled`` when ``control`` says stop.
+
+    With ``channels`` they are downloaded if need be, and it is told how far that is.
+    """
+    data = recipe.data
 
     def go_on(done: int, of: int) -> bool:
+        if channels is not None and of == DOWNLOADED.get(data.source):  # else it counts pictures
+            channels.download.put((done, of))
         return not control.stopping
 
-    data = recipe.data
     return open_dataset(
-        data.source, height=data.height, width=data.width, count=data.count, progress=go_on, download=download
+        data.source,
+        height=data.height,
+        width=data.width,
+        count=data.count,
+        progress=go_on,
+        download=channels is not None,
     )

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSize, Qt, QTimer, Slot
 from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QToolBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QToolBar, QWidget
 
 from ddpm_studio.app.actions import ACTIONS, MENUS, make_actions
-from ddpm_studio.app.appearance import Appearance, fill
+from ddpm_studio.app.appearance import Appearance, fill, stacked
 from ddpm_studio.app.closing import Closing
 from ddpm_studio.app.comparing import Comparing
 from ddpm_studio.app.controller import RunController, State
+from ddpm_studio.app.edition_badge import EditionBadge
 from ddpm_studio.app.errors import Banner, show_error
 from ddpm_studio.app.files import FileActions
 from ddpm_studio.app.heartbeat import Heartbeat
 from ddpm_studio.app.log_panel import LogPanel
+from ddpm_studio.app.offers import Offers
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.reports import Reports
 from ddpm_studio.app.reverse_view import ReverseView
@@ -30,7 +32,7 @@ from ddpm_studio.app.status import StatusBar
 from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.app.walking import Walking
 from ddpm_studio.data import BUILT_IN, Dataset
-from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.store import Run
 
 if TYPE_CHECKING:
@@ -90,21 +92,16 @@ class MainWindow(QMainWindow):
         self.view.timeline.bind_actions(
             {name: action for name, action in self.actions_by_id.items() if name.startswith("playback.")}
         )
-        centre = QWidget()
-        column = QVBoxLayout(centre)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.banner)
-        column.addWidget(self.view, 1)
-        self.setCentralWidget(centre)
+        self.setCentralWidget(stacked(self.banner, self.view))
 
         self.form = RecipeForm({name: entry.title for name, entry in BUILT_IN.items()})
+        self.badge = EditionBadge()
         self.runs_panel, self.log_panel = RunsPanel(), LogPanel()
         logging.getLogger("ddpm_studio").addHandler(self.log_panel.handler)
         self.learning_holder, self.data_holder = QWidget(), QWidget()  # filled after the first paint
         left, right = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
         dock = self.appearance.add_dock
-        dock("recipe", self.tr("Recipe"), self.form, left)
+        dock("recipe", self.tr("Recipe"), stacked(self.badge, self.form), left)
         learning = dock("learning", self.tr("Learning"), self.learning_holder, right)
         data = dock("data", self.tr("Data"), self.data_holder, right)
         runs = dock("runs", self.tr("Runs"), self.runs_panel, right)
@@ -118,6 +115,7 @@ class MainWindow(QMainWindow):
         self.stage = Stage(self.view, self.form, self.controller, self.session)
         self.comparing = Comparing(self, self.view, self.controller, self.session)
         self.walking = Walking(self.view, self.controller, self.session)
+        self.offers = Offers(self.banner, self.files, self)
         self.reports = Reports(
             self.controller,
             self.session,
@@ -127,6 +125,7 @@ class MainWindow(QMainWindow):
             banner=self.banner,
             status=self.status,
             runs_panel=self.runs_panel,
+            offers=self.offers,
         )
 
     def _menu(self) -> QMenu:
@@ -162,6 +161,12 @@ class MainWindow(QMainWindow):
         self.comparing.said.connect(reports.say)
         self.actions_by_id["help.walk"].triggered.connect(self.walking.on_walk)
         self.top_bar.recipe_chosen.connect(session.on_recipe_named)
+        session.recipe_chosen.connect(self.offers.on_recipe)
+        session.recipe_changed.connect(self.offers.on_recipe)
+        self.offers.settings_wanted.connect(self._on_changes_wanted)
+        self.offers.start_wanted.connect(self.on_start)
+        self.badge.recipe_chosen.connect(session.on_recipe_named)
+        self.badge.changes_wanted.connect(self._on_changes_wanted)
         self.form.recipe_changed.connect(session.on_recipe_edited)
         self.form.problems_changed.connect(self._on_problems)
         self.form.level_changed.connect(self._on_level_of_detail)
@@ -266,13 +271,26 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _on_recipe_chosen(self, recipe: Recipe) -> None:
         self.form.set_recipe(recipe, recipe)
+        self.badge.set_recipe(recipe)
         self.top_bar.set_recipe(recipe)
         self.stage.choose_recipe(recipe)
 
     @Slot(object)
     def _on_recipe_changed(self, recipe: Recipe) -> None:
+        self.badge.set_recipe(recipe)
         self.top_bar.set_recipe(recipe)
         self.stage.show_recipe(recipe)
+
+    @Slot(dict)
+    def _on_changes_wanted(self, changes: dict[str, Any]) -> None:
+        """Settings were chosen outside of the form."""
+        try:
+            recipe = self.form.recipe().with_settings(changes)
+        except RecipeError as error:
+            self.reports.say(str(error))
+            return
+        self.form.set_recipe(recipe, self.session.baseline)
+        self.session.on_recipe_edited(recipe)
 
     @Slot(dict)
     def _on_problems(self, problems: dict[str, str]) -> None:
@@ -299,6 +317,7 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _on_state(self, state: State) -> None:
         self._show_actions()
+        self.badge.set_running(self.controller.training or state is State.STOPPING)
         self.reports.on_state(state)
 
     def _show_actions(self) -> None:
@@ -309,6 +328,7 @@ class MainWindow(QMainWindow):
     def _on_idle(self) -> None:
         self.session.on_idle()
         self._show_actions()
+        self.offers.on_idle()
         self.closing.on_idle()
 
     @Slot(str, str)

@@ -8,13 +8,15 @@ from PySide6.QtCore import QObject, QTimer, Slot
 
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.errors import Banner
-from ddpm_studio.app.jobs import DataOpened, RunOpened
+from ddpm_studio.app.jobs import DataMissing, DataOpened, LoadingStopped, RunOpened
+from ddpm_studio.app.offers import Offers
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.runs_panel import RunRow, RunsPanel
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.stage import Stage
 from ddpm_studio.app.status import StatusBar, time_left
 from ddpm_studio.app.top_bar import TopBar
+from ddpm_studio.data import BUILT_IN
 from ddpm_studio.store import list_runs
 from ddpm_studio.training.events import (
     ChangeRefused,
@@ -47,12 +49,14 @@ class Reports(QObject):
         banner: Banner,
         status: StatusBar,
         runs_panel: RunsPanel,
+        offers: Offers,
     ) -> None:
         super().__init__(session)
         self._controller, self._session, self._stage = controller, session, stage
         self._top_bar, self._form, self._banner = top_bar, form, banner
-        self._status, self._runs_panel = status, runs_panel
+        self._status, self._runs_panel, self._offers = status, runs_panel, offers
         self._plan, self._steps = "", 0  # of the training on screen
+        self._downloading = False
         self._text_clock, self._slow_clock = QTimer(self), QTimer(self)
         self._text_clock.timeout.connect(self._on_text_clock)
         self._slow_clock.timeout.connect(self._on_slow_clock)
@@ -74,7 +78,15 @@ class Reports(QObject):
     def list_runs(self) -> None:
         training = self._controller.run if self._controller.training else None
         rows = [
-            RunRow(s.run.path, s.title, s.step, s.changed, s.loss, training is not None and s.run.path == training.path)
+            RunRow(
+                s.run.path,
+                s.title,
+                s.step,
+                s.changed,
+                s.loss,
+                active=training is not None and s.run.path == training.path,
+                note=s.edition,
+            )
             for s in list_runs()
         ]
         self._runs_panel.set_rows(rows)
@@ -87,6 +99,7 @@ class Reports(QObject):
 
     @Slot(object)
     def on_state(self, state: State) -> None:
+        self._downloading = False
         self._form.set_running(self._controller.training or state is State.STOPPING)
         texts = {
             State.PAUSED: self.tr("Paused"),
@@ -134,6 +147,12 @@ class Reports(QObject):
                     else self.tr("Done: {0:,} steps.")
                 )
                 self.say(done.format(event.step))
+            case LoadingStopped():
+                text = self.tr("Stopped before the first step; nothing was kept.")
+                self._stage.view.set_hint(text)
+                self.say(text)
+            case DataMissing():
+                self._show_missing(event)
             case RunOpened():
                 self._show_run(event)
             case DataOpened():
@@ -163,6 +182,14 @@ class Reports(QObject):
             self._banner.show_notice(note, kind="info")
         self._form.set_facts(self._facts(parameters=opened.parameters))
 
+    def _show_missing(self, missing: DataMissing) -> None:
+        self._session.dataset = None
+        self._form.set_facts({})
+        self._offers.missing(missing)
+        if missing.asked:
+            self._stage.view.set_hint(missing.sentence)
+            self.say(missing.sentence)
+
     def _facts(self, parameters: int | None = None) -> dict[str, list[tuple[str, str, str]]]:
         facts: dict[str, list[tuple[str, str, str]]] = {}
         dataset = self._session.dataset
@@ -182,10 +209,15 @@ class Reports(QObject):
 
     @Slot()
     def _on_text_clock(self) -> None:
-        batch = self._controller.channels.batch
+        channels = self._controller.channels
+        if (loading := channels.download.take()) is not None:
+            self._show_download(*loading)
+            return
+        batch = channels.batch
         step, rate = batch.last("step"), batch.last("images_per_second")
         if step is None or not self._steps:
-            self._top_bar.set_numbers()
+            if not self._downloading:
+                self._top_bar.set_numbers()
             return
         live = self._controller.training
         left = ""
@@ -197,6 +229,20 @@ class Reports(QObject):
             step=self.tr("Step {0:,.0f} of {1:,}").format(step, max(self._steps, int(step))),
             share=step / max(self._steps, step),
             left=left,
+        )
+
+    def _show_download(self, done: int, of: int) -> None:
+        if self._controller.state is not State.STARTING:
+            return
+        self._downloading = done < of
+        title = BUILT_IN[self._session.recipe.data.source].title
+        text = self.tr("{0:.1f} of {1:.1f} MB").format(done / 1e6, of / 1e6)
+        self._top_bar.set_numbers(step=text, share=done / of)
+        self._status.message.set_text(self.tr("Downloading {0}: {1}").format(title, text))
+        self._stage.view.set_hint(
+            self.tr("Downloading {0}: {1}. Stop cancels it.").format(title, text)
+            if done < of
+            else self.tr("Reading {0}…").format(title)
         )
 
     @Slot()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal, Slot
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QAction, QFont, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QWidget
 
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.labels import Value
+from ddpm_studio.app.recipe_menu import RecipeMenu
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular, theme
 from ddpm_studio.app.widgets import PushButton, ToolButton, icon_button
-from ddpm_studio.recipes import Recipe, built_in
+from ddpm_studio.recipes import Recipe
 
 
 class ThinProgress(QWidget):
@@ -52,7 +53,9 @@ class TopBar(QWidget):
         self._actions = actions
         self.recipe_button = PushButton("", tooltip=self.tr("Choose what to learn"))
         self.recipe_button.setObjectName("recipe_menu")
-        self.recipe_button.setMenu(self._recipe_menu())
+        recipes = RecipeMenu([actions[name] for name in ("recipe.open", "recipe.save_as", "data.open_folder")], self)
+        recipes.recipe_chosen.connect(self.recipe_chosen)
+        self.recipe_button.setMenu(recipes)
         self.start = self._button("run.start", primary=True)
         self.resume = self._button("run.resume")
         self.pause = self._button("run.pause")
@@ -89,25 +92,6 @@ class TopBar(QWidget):
         button = PushButton(primary=primary, action=self._actions[action])
         button.setObjectName(f"button.{action}")
         return button
-
-    def _recipe_menu(self) -> QMenu:
-        menu = QMenu(self)
-        for recipe in built_in().values():
-            action = menu.addAction(recipe.title)
-            action.setObjectName(f"recipe.{recipe.name}")
-            action.setData(recipe.name)
-            action.setToolTip(recipe.about)
-        menu.setToolTipsVisible(True)
-        menu.triggered.connect(self._on_recipe)
-        menu.addSeparator()
-        for name in ("recipe.open", "recipe.save_as", "data.open_folder"):
-            menu.addAction(self._actions[name])
-        return menu
-
-    @Slot(QAction)
-    def _on_recipe(self, action: QAction) -> None:
-        if action.data():
-            self.recipe_chosen.emit(action.data())
 
     # -- what it shows
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gc
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +18,9 @@ import psutil
 import pytest
 from PIL import Image
 from PySide6.QtCore import QMimeData, QPointF, Qt, QThread, QTimer, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtGui import QAction, QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 from shiboken6 import isValid
 
@@ -24,7 +29,11 @@ from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.recipe_rows import FieldRow
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.theme import install, theme
-from ddpm_studio.recipes import Recipe, find
+from ddpm_studio.app.widgets import PushButton
+from ddpm_studio.data import cifar
+from ddpm_studio.data.vision import torchvision
+from ddpm_studio.recipes import Recipe, built_in, find
+from ddpm_studio.recipes.tutorials import tutorials
 from ddpm_studio.store import Run, list_runs
 
 pytestmark = [
@@ -377,6 +386,188 @@ def test_a_run_that_cannot_be_opened_is_one_sentence(window, tmp_path, capfd):
     window.open_path(tmp_path / "nowhere")
     assert len(capfd.readouterr().err.strip().splitlines()) >= 3
     assert window.actions_by_id["run.start"].isEnabled()
+
+
+# -- the tutorials' recipes
+
+
+def test_the_menu_has_each_tutorial_in_two_editions(window):
+    menu = window.top_bar.recipe_button.menu()
+    chosen = {action.objectName(): action for action in menu.findChildren(QAction) if action.data()}
+    assert chosen.keys() == {f"recipe.{name}" for name in built_in()}
+    printed, laptop = chosen["recipe.score-two-gaussians"], chosen["recipe.score-two-gaussians-laptop"]
+    assert (printed.text(), laptop.text()) == ("As printed", "Fits this laptop")
+    assert printed.parent() is laptop.parent() is not menu
+    assert printed.parent().title() == f"004  {tutorials()['004'].title}"
+    assert chosen["recipe.moons"].parent() is menu
+    laptop.trigger()
+    assert window.recipe == find("score-two-gaussians-laptop")
+
+
+def choose_in_badge(window: MainWindow, name: str) -> None:
+    menu = window.badge.pill.menu()
+    menu.aboutToShow.emit()
+    (action,) = [action for action in menu.actions() if action.objectName() == name]
+    action.trigger()
+
+
+def test_the_badge_follows_every_change(qtbot, window):
+    assert window.badge.isHidden(), "Fashion-MNIST is of no tutorial"
+    window.session.choose(find("score-two-gaussians"))
+    window.form.set_level_of_detail("everything")
+    pill = window.badge.pill
+    assert pill.isVisible()
+    assert pill.text() == "as printed"
+    type_in(window, "training.batch", "64")
+    type_in(window, "training.steps", "9")
+    assert pill.text() == "differs: training steps 9 (printed 100,000), batch 64 (printed 512)"
+    assert "batch 64 (printed 512)" in pill.toolTip().splitlines()
+    choose_in_badge(window, "edition.reset.training.batch")
+    assert window.recipe.training.batch == 512
+    assert pill.text() == "differs: training steps 9 (printed 100,000)"
+    assert row(window, "training.batch").changed_from == ""
+    assert row(window, "training.steps").changed_from == "100,000", "the form still marks the other"
+    choose_in_badge(window, "edition.reset")
+    assert pill.text() == "as printed"
+    assert window.recipe == find("score-two-gaussians")
+    type_in(window, "seed", "7")
+    assert pill.text() == "as printed", "no document prints a seed"
+    choose_in_badge(window, "edition.laptop")
+    assert window.recipe == find("score-two-gaussians-laptop")
+    assert pill.text() == "laptop edition"
+    steps_wanted = window.recipe.training.steps
+    assert f"training steps {steps_wanted:,} (printed 100,000)" in pill.toolTip().splitlines()
+
+
+def test_the_badge_of_a_run(qtbot, window):
+    tiny = {"training.steps": 2, "training.batch": 8, "compute.threads": 1, "preview.count": 4, "sampler.steps": 2}
+    window.start(find("score-two-gaussians-laptop").with_settings(tiny))
+    qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.", timeout=30_000)
+    wait_idle(qtbot, window)
+    (listed,) = window.runs_panel.model.rows()
+    assert listed.note.startswith("laptop edition, changed: training steps 2")
+    window.session.choose(find("moons"))
+    assert window.badge.isHidden()
+    window.open_run(window.run.path)
+    qtbot.waitUntil(lambda: not window.badge.isHidden(), timeout=20_000)
+    assert window.badge.pill.text() == listed.note
+    wait_idle(qtbot, window)
+
+
+def test_any_pictures_will_do_for_002(window, tmp_path):
+    window.session.choose(find("simple-unet-cars"))
+    assert window.badge.note.isVisible()
+    window.session.on_recipe_edited(window.recipe.with_settings({"data.source": str(tmp_path)}))
+    assert not window.badge.note.isVisible()
+    assert window.badge.pill.text() == "as printed"
+
+
+# -- data that are not there
+
+SMALL_CHAIN = {
+    "training.steps": 2,
+    "training.batch": 2,
+    "schedule.steps": 4,
+    "sampler.steps": 4,
+    "preview.count": 1,
+    "preview.steps": 2,
+    "compute.threads": 1,
+    "compute.device": "cpu",
+}
+
+
+def offer(window: MainWindow, name: str) -> Any:
+    return window.banner.findChild(PushButton, f"banner.{name}")
+
+
+def test_mnist_without_files_and_network_offers_what_to_do(qtbot, window, monkeypatch, tmp_path):
+    torchvision()
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    window.session.choose(find("scratch5-mnist").with_settings(SMALL_CHAIN | {"network.channels": (8, 8, 8)}))
+    qtbot.waitUntil(lambda: offer(window, "use.fashion-mnist") is not None, timeout=20_000)
+    assert "Start downloads it" in window.banner.sentence.text()
+    assert offer(window, "again") is None, "nothing was tried yet"
+    wait_idle(qtbot, window)
+
+    press(window, "run.start")
+    qtbot.waitUntil(lambda: offer(window, "again") is not None, timeout=30_000)
+    sentence = window.banner.sentence.text()
+    assert sentence.startswith("MNIST could not be downloaded (127.0.0.1:9: ")
+    assert message(window) == sentence
+    assert not window.failures, "no dialog: the offer says it"
+    assert list_runs() == []
+    wait_idle(qtbot, window)
+
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: "")
+    QTest.mouseClick(offer(window, "choose"), Qt.MouseButton.LeftButton)
+    assert window.banner.isVisible(), "nothing was chosen"
+    assert not window.controller.training
+    QTest.mouseClick(offer(window, "again"), Qt.MouseButton.LeftButton)
+    assert window.controller.state is State.STARTING
+    wait_idle(qtbot, window)
+    qtbot.waitUntil(lambda: offer(window, "again") is not None)
+
+    QTest.mouseClick(offer(window, "use.fashion-mnist"), Qt.MouseButton.LeftButton)
+    assert window.recipe.data.source == "fashion-mnist"
+    assert "data fashion-mnist (printed mnist)" in window.badge.pill.text()
+    qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.", timeout=60_000)
+    assert not window.banner.isVisible()
+    wait_idle(qtbot, window)
+
+
+def test_own_pictures_instead_of_what_is_missing(qtbot, window, monkeypatch, tmp_path):
+    folder = pictures(tmp_path / "mine")
+    window.session.choose(find("ddpm-cifar10-laptop").with_settings({"data.source": "cifar-10"} | SMALL_CHAIN))
+    qtbot.waitUntil(lambda: offer(window, "use.pixel-faces") is not None, timeout=20_000)
+    wait_idle(qtbot, window)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(folder))
+    QTest.mouseClick(offer(window, "choose"), Qt.MouseButton.LeftButton)
+    assert window.recipe.data.source == str(folder)
+    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.shape == (3, 32, 32), timeout=20_000)
+    assert not window.controller.training, "Start was not pressed"
+    wait_idle(qtbot, window)
+
+
+def test_a_download_shows_how_far_it_is_and_can_be_stopped(qtbot, window, monkeypatch, home):
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(cifar.ARCHIVE_BYTES))
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the other side hangs up
+                while True:
+                    self.wfile.write(bytes(1 << 16))
+                    time.sleep(0.01)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/cifar.tar.gz"
+        monkeypatch.setattr(cifar, "ARCHIVE", dataclasses.replace(cifar.ARCHIVE, urls=(url,)))
+        window.session.choose(find("ddpm-cifar10"))
+        window.start(window.recipe)
+        bar = window.top_bar
+        qtbot.waitUntil(lambda: bar.step.text().endswith(" of 170.1 MB"), timeout=20_000)
+        assert message(window).startswith("Downloading CIFAR-10: ")
+        before = bar.progress.share
+        qtbot.waitUntil(lambda: bar.progress.share > before > 0, timeout=5000)
+        press(window, "run.stop")
+        wait_idle(qtbot, window)
+        assert message(window) == "Stopped before the first step; nothing was kept."
+        assert list((home / "datasets" / "cifar-10").iterdir()) == []
+        assert list_runs() == []
+        qtbot.waitUntil(lambda: bar.step.text() == "")
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join()
 
 
 # -- what it remembers

@@ -1,0 +1,87 @@
+"""Next steps for a recipe whose data are not here: others instead, files of one's own, or once more."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from ddpm_studio.app.errors import Banner
+from ddpm_studio.app.files import FileActions
+from ddpm_studio.app.jobs import DataMissing
+from ddpm_studio.data import BUILT_IN
+from ddpm_studio.recipes import Recipe
+
+INSTEAD = {"mnist": "fashion-mnist", "cifar-10": "pixel-faces"}  # comes with the program and suits the same networks
+
+
+class Offers(QObject):
+    """Shows them in the banner as soon as the engine is idle.
+
+    Signals: ``settings_wanted`` what a choice changes in the recipe; ``start_wanted`` it was Start that failed.
+    """
+
+    settings_wanted = Signal(dict)
+    start_wanted = Signal()
+
+    def __init__(self, banner: Banner, files: FileActions, parent: QObject) -> None:
+        super().__init__(parent)
+        self._banner, self._files = banner, files
+        self._coming: DataMissing | None = None  # waits for the engine
+        self._shown: DataMissing | None = None
+        banner.action_chosen.connect(self._on_chosen)
+        banner.closed.connect(self._on_closed)
+
+    def missing(self, event: DataMissing) -> None:
+        self._coming = event
+
+    @Slot()
+    def on_idle(self) -> None:
+        missing, self._coming = self._coming, None
+        if missing is None:
+            return
+        self._shown = missing
+        use = INSTEAD[missing.source]
+        choices = {
+            f"use.{use}": self.tr("Use {0}").format(BUILT_IN[use].title),
+            "choose": self.tr("Choose IDX files or a folder…")
+            if missing.source == "mnist"
+            else self.tr("Choose a folder…"),
+        }
+        if missing.asked:
+            self._banner.show_notice(missing.sentence, choices=choices | {"again": self.tr("Try again")})
+        else:
+            text = self.tr("{0} does not come with the program: Start downloads it.")
+            self._banner.show_notice(text.format(BUILT_IN[missing.source].title), kind="info", choices=choices)
+
+    @Slot(object)
+    def on_recipe(self, recipe: Recipe) -> None:
+        """An offer for other data has no place any more."""
+        if self._shown is not None and recipe.data.source != self._shown.source:
+            self._shown = None
+            self._banner.hide()
+
+    @Slot(str)
+    def _on_chosen(self, choice: str) -> None:
+        missing = self._shown
+        if missing is None:
+            return
+        if choice == "choose":
+            path = self._files.choose_data()
+            if path is None:
+                self._banner.show()  # nothing was chosen: the offer stands
+                return
+            self._take({"data.source": str(path)}, missing)
+        elif choice == "again":
+            self._take({}, missing)
+        elif choice.startswith("use."):
+            self._take({"data.source": choice.removeprefix("use.")}, missing)
+
+    def _take(self, changes: dict[str, str], missing: DataMissing) -> None:
+        self._shown = None
+        if changes:
+            self.settings_wanted.emit(changes)
+        if missing.asked:
+            self.start_wanted.emit()
+
+    @Slot()
+    def _on_closed(self) -> None:
+        self._shown = None
