@@ -316,7 +316,7 @@ class PointCanvas(FrameCanvas):
             legend.append(("", self.tr("at σ = {sigma:.2g}").format(sigma=self._field.sigma)))
             one = float(f"{self._arrows.one_square:.2g}")  # so that 1300 is not 1.3e+03
             legend.append(("", self.tr("1 square = {score:,g}").format(score=one)))
-        draw_legend(painter, legend, self.width() - MARGIN, MARGIN)
+        draw_legend(painter, legend, 3 * MARGIN, MARGIN)  # beside the numbers, off the diagonal where modes like to lie
 
     def _draw_grid(self, painter: QPainter, unit: float) -> None:
         """Faint lines at round numbers, the axes a little stronger, numbers along the left and the bottom."""

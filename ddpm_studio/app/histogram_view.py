@@ -182,16 +182,17 @@ class HistogramView(QWidget):
                 "learn a score from."
             ).format(lost=_percent(lost))
         elif wrong is not None:
-            text = self.tr(
-                "{end} of the points ended nearest to {mode} ({start} began there), where {data} of the data are: "
-                "Langevin moves at one noise level hardly ever cross the empty space between modes, so the shares "
-                "follow the start, not the data."
-            ).format(
-                mode=self._name(wrong),
-                start=_percent(mixture.shares(tape.frames[0].x)[wrong]),
-                end=_percent(facts.shares[wrong]),
-                data=_percent(mixture.weights[wrong]),
+            start, end, data = mixture.shares(tape.frames[0].x)[wrong], facts.shares[wrong], mixture.weights[wrong]
+            what = self.tr(
+                "{end} of the points ended nearest to the {mode} mode, where {start} began and {data} of the data are:"
+            ).format(mode=self._name(wrong), start=_percent(start), end=_percent(end), data=_percent(data))
+            stayed = abs(end - start) < abs(end - data)
+            why = (
+                self.tr("shares follow the start, as Langevin moves at one noise level hardly ever cross empty space.")
+                if stayed
+                else self.tr("at one low noise level there are no data between the modes to learn a score from.")
             )
+            text = f"{what} {why}"
         elif self._blind and facts.narrow:
             text = self.tr(
                 "The samples' spread of {spread:.3f} is only {part} of the data's {data:.3f}, because this network "

@@ -76,13 +76,12 @@ def draw_arrows(painter: QPainter, arrows: Arrows, width: float, height: float, 
             painter.drawLines(lines(arrows.spots, vectors, width, height, unit))
 
 
-def draw_legend(painter: QPainter, entries: list[tuple[str, str]], right: float, top: float) -> None:
-    """(colour name or "", text), one below the other, in a box that ends at ``right`` px."""
+def draw_legend(painter: QPainter, entries: list[tuple[str, str]], left: float, top: float) -> None:
+    """(colour name or "", text), one below the other, in a box that begins at ``left``, ``top`` px."""
     metrics = QFontMetricsF(painter.font())
     line, mark = metrics.height() + 2, 18.0
     widths = [metrics.horizontalAdvance(text) + (mark if role else 0) for role, text in entries]
-    box = QRectF(0, top, max(widths) + 2 * GRID, len(entries) * line + GRID)
-    box.moveRight(right)
+    box = QRectF(left, top, max(widths) + 2 * GRID, len(entries) * line + GRID)
     draw_box(painter, box, color("panel", 0.9), color("hairline"))
     for i, (role, text) in enumerate(entries):
         row = QRectF(box.left() + GRID, top + GRID / 2 + i * line, box.width() - 2 * GRID, line)

@@ -263,7 +263,12 @@ def test_plain_langevin_keeps_the_shares_of_its_start(qtbot: Any) -> None:
     view.set_data(data, uneven)
     start, end = (cloud(s, (0.5, 0.5), name="uneven-gaussians") for s in (0.5, 0.06))
     view.set_tape(tape_of(start, end, sampler="langevin-plain"))
-    assert "50 % of the points ended nearest to left (50 % began there), where 80 % of the data are" in view.note.text()
+    said = view.note.text()
+    assert "50 % of the points ended nearest to the left mode, where 50 % began and 80 % of the data are" in said
+    assert "shares follow the start" in said
+    view.set_tape(tape_of(data, end, sampler="langevin-plain"))
+    assert "shares follow the start" not in view.note.text()  # they do not
+    assert view.note.isVisible()
     view.set_tape(tape_of(start, data, sampler="langevin-plain"))
     assert not view.note.isVisible()  # right by measurement
     view.set_tape(tape_of(start, end, sampler="langevin"))
