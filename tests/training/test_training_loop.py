@@ -40,7 +40,8 @@ from ddpm_studio.training.events import (
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
-from ddpm_studio.training.trainer import DivergedError, learning_rate, train
+from ddpm_studio.training.sampling import make_grid, make_sampler
+from ddpm_studio.training.trainer import DivergedError, adam_beta1, learning_rate, train
 
 RecipeOf = Callable[..., Recipe]
 CPU = torch.device("cpu")
@@ -102,6 +103,24 @@ def test_learning_rate_warms_up_and_falls(recipe_of: RecipeOf) -> None:
 DECAYS = ("none", "linear", "cosine")
 
 
+def test_one_cycle_moves_rate_and_beta_of_the_optimizer(recipe_of: RecipeOf) -> None:
+    """What torch's OneCycleLR would set, tests/tutorials says; here, that the optimizer gets it, before its step."""
+    recipe = recipe_of(
+        training__decay="one-cycle", training__learning_rate=0.01, training__warmup=0, training__steps=20
+    )
+    session, betas, rates = session_of(recipe), [], []
+    for event in train(session, Control()):
+        if isinstance(event, StepDone):
+            group = session.optimizer.param_groups[0]
+            betas.append(group["betas"])
+            rates.append(event.learning_rate)
+    np.testing.assert_allclose(rates, [learning_rate(recipe, n) for n in range(20)], rtol=1e-6)
+    np.testing.assert_allclose([b for b, _ in betas], [adam_beta1(recipe, n) for n in range(20)], rtol=1e-6)
+    assert {b for _, b in betas} == {recipe.training.beta2}
+    assert rates.index(max(rates)) == betas.index(min(betas)) == 5
+    assert adam_beta1(recipe_of(training__beta1=0.7), 3) == 0.7
+
+
 def test_ema_warms_up() -> None:
     assert [warmed_up(0.9, n) for n in (0, 1, 71, 1000)] == [0.1, 2 / 11, 72 / 81, 0.9]
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
@@ -113,29 +132,66 @@ def test_ema_warms_up() -> None:
         for p in network.parameters():
             p.add_(1)
     network(torch.randn(8, 2))
-    update_ema(ema, network, 0.9, 0)
+    update_ema(ema, network, 0.1)
     for old, new in zip(before, ema.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.9)
     assert torch.equal(ema[1].running_mean, network[1].running_mean)
+    update_ema(ema, network, 0.0)  # no average: the weights themselves, to the last bit
+    assert all(torch.equal(a, b) for a, b in zip(ema.parameters(), network.parameters(), strict=True))
 
 
-@given(st.integers(1, 40), st.integers(2, 1000), st.booleans(), st.integers(0, 99))
-def test_levels_run_from_1_to_the_last(count: int, T: int, stratified: bool, seed: int) -> None:
+@pytest.mark.parametrize(("warmup", "kept"), [(True, 0.1), (False, 0.99)])
+def test_the_first_ema_update_is_short_unless_asked_otherwise(warmup: bool, kept: float, recipe_of: RecipeOf) -> None:
+    session = session_of(recipe_of(training__ema_decay=0.99, training__ema_warmup=warmup))
+    before = [p.clone() for p in session.ema.parameters()]
+    list(train(session, Control(), until=1))
+    for old, mine, theirs in zip(before, session.ema.parameters(), session.network.parameters(), strict=True):
+        torch.testing.assert_close(mine, kept * old + (1 - kept) * theirs, rtol=1e-5, atol=1e-7)
+
+
+@given(st.integers(1, 40), st.integers(2, 1000), st.booleans(), st.integers(0, 99), st.data())
+def test_levels_run_from_the_first_to_the_last(
+    count: int, T: int, stratified: bool, seed: int, data: st.DataObject
+) -> None:
+    first = data.draw(st.integers(1, T))
     torch.manual_seed(seed)
-    t = draw_levels(count, T, stratified, CPU)
+    t = draw_levels(count, T, stratified, CPU, first)
     assert t.shape == (count,)
     assert t.dtype == torch.int64
-    assert t.min() >= 1
+    assert t.min() >= first
     assert t.max() <= T
     if stratified:  # item i lies in the i-th of equal parts
-        assert all(math.floor(T * i / count) < n <= math.ceil(T * (i + 1) / count) for i, n in enumerate(t.tolist()))
+        n = T + 1 - first
+        places = (t - first).tolist()
+        assert all(math.floor(n * i / count) <= at < math.ceil(n * (i + 1) / count) for i, at in enumerate(places))
+    torch.manual_seed(seed)
+    again = draw_levels(count, T, stratified, CPU)
+    torch.manual_seed(seed)
+    assert torch.equal(again, draw_levels(count, T, stratified, CPU, 1))
 
 
+@pytest.mark.parametrize("first", [1, 4])
 @pytest.mark.parametrize("stratified", [True, False])
-def test_every_level_is_drawn(stratified: bool) -> None:
+def test_every_level_is_drawn(stratified: bool, first: int) -> None:
     torch.manual_seed(0)
-    seen = torch.cat([draw_levels(50, 10, stratified, CPU) for _ in range(20)])
-    assert set(seen.tolist()) == set(range(1, 11))
+    seen = torch.cat([draw_levels(50, 10, stratified, CPU, first) for _ in range(20)])
+    assert set(seen.tolist()) == set(range(first, 11))
+
+
+@pytest.mark.parametrize("loss", ["mse", "l1", "huber"])
+def test_the_sum_over_an_item_and_the_weight_sigma2(loss: str, recipe_of: RecipeOf) -> None:
+    torch.manual_seed(0)
+    out, target = torch.randn(2, 6, 3, 4, 4, dtype=torch.float64)
+    alpha, sigma = torch.ones(6, 1, 1, 1), torch.rand(6, 1, 1, 1, dtype=torch.float64) + 0.1
+    mean = loss_per_item(recipe_of(objective__loss=loss), out, target, alpha, sigma)
+    summed = loss_per_item(recipe_of(objective__loss=loss, objective__reduction="sum"), out, target, alpha, sigma)
+    weighted = recipe_of(objective__loss=loss, objective__weight="sigma2")
+    torch.testing.assert_close(summed, 48 * mean)
+    torch.testing.assert_close(
+        loss_per_item(weighted, out, target, alpha, sigma),
+        torch.stack([m * s**2 for m, s in zip(mean, sigma.flatten(), strict=True)]),
+    )
+    assert mean.shape == (6,)
 
 
 @pytest.mark.parametrize("predicts", ["epsilon", "x0", "v", "score", "velocity"])
@@ -167,6 +223,40 @@ def test_every_item_comes_once_an_epoch(count: int, batches: list[int], seed: in
     assert len(seen) == sum(batches)
     for start in range(0, len(seen) - count + 1, count):
         assert sorted(seen[start : start + count]) == list(range(count))
+
+
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 9))
+def test_an_epoch_may_end_short_or_drop_its_rest(count: int, batch: int, seed: int) -> None:
+    """As a DataLoader with drop_last off and on; where not one batch fits, what there is is the batch."""
+    for epoch_end in ("short", "drop"):
+        order, seen = DataOrder(count, seed, epoch_end), 0
+        batches = count // batch if epoch_end == "drop" else math.ceil(count / batch)
+        for epoch in range(3):
+            parts = []
+            for _ in range(max(batches, 1)):
+                parts.append(order(seen, batch))
+                assert torch.equal(parts[-1], DataOrder(count, seed, epoch_end)(seen, batch)), "no state"
+                seen += len(parts[-1])
+            items = torch.cat(parts).tolist()
+            assert [len(part) for part in parts[:-1]] == [batch] * (len(parts) - 1)
+            if epoch_end == "short" or count < batch:
+                assert sorted(items) == list(range(count))
+            else:
+                assert len(parts[-1]) == batch
+                assert len(set(items)) == len(items) == count // batch * batch
+            # the items are the first of the same permutation that a batch running on would see
+            assert items == DataOrder(count, seed)(epoch * count, count).tolist()[: len(items)]
+
+
+def test_images_seen_are_those_of_the_batches(recipe_of: RecipeOf) -> None:
+    """38 pictures to learn from, batches of 6: an epoch ends with 2, or those wait for another."""
+    sizes = {}
+    for epoch_end in ("run-on", "short", "drop"):
+        session = session_of(recipe_of("pictures", data__epoch_end=epoch_end))
+        assert len(session.items) == 38
+        seen = [0] + [e.images_seen for e in of(StepDone, list(train(session, Control(), until=9)))]
+        sizes[epoch_end] = [b - a for a, b in pairwise(seen)]
+    assert sizes == {"run-on": [6] * 9, "short": [6] * 6 + [2, 6, 6], "drop": [6] * 9}
 
 
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
@@ -338,7 +428,61 @@ def test_the_probe_moves_only_with_the_weights(kind: str, recipe_of: RecipeOf) -
     assert probe(session).train != first.train
 
 
+def test_the_probe_begins_at_the_first_level_trained(recipe_of: RecipeOf) -> None:
+    seen: set[int] = set()
+    session = session_of(recipe_of(objective__first_level=301))
+    probe = Probe(session)
+    for part in probe._sets:
+        seen |= set(part.t.tolist())
+    assert (min(seen), max(seen)) == (301, 1000)
+    assert probe.levels.tolist() == list(range(335, 1000, 70))
+
+
+# -- the way down
+
+
+@pytest.mark.parametrize("steps", [1, 3, 20, 40])
+def test_grids_of_samplers(steps: int, recipe_of: RecipeOf) -> None:
+    schedule = NoiseSchedule.cosine(40)
+
+    def grid(kind: str, **settings: Any) -> list[int]:
+        dotted = {f"sampler__{k}": v for k, v in settings.items()}
+        return make_grid(recipe_of(sampler__kind=kind, sampler__steps=steps, **dotted).sampler, schedule)
+
+    usual = grid("ddpm")
+    assert (len(usual), usual[0], usual[-1]) == (steps + 1, 40, 0)
+    above = grid("ddpm", end_level=2)
+    assert (len(above), above[0], above[-1]) == (min(steps, 38) + 1, 40, 2)
+    annealed = grid("langevin", moves=3)
+    assert annealed[-1] == 0
+    assert annealed[:-1] == [t for t in usual[:-1] for _ in range(3)]
+    assert grid("langevin-plain", level=7) == [7] * steps + [0]
+
+
+def test_langevins_own_settings_reach_the_rule(recipe_of: RecipeOf) -> None:
+    for kind, annealed in (("langevin", True), ("langevin-plain", False)):
+        rule = make_sampler(recipe_of(sampler__kind=kind, sampler__step_size=0.03).sampler)
+        assert (rule.step_size, rule.annealed) == (0.03, annealed)
+
+
 # -- the compute plan
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_item", "most", "tried"),
+    [(1e-4, 32, 32), (0.01, 32, 20), (0.05, 32, 4), (0.09, 32, 2), (7.0, 32, 2), (7.0, 1, 1), (1e-4, 1, 1)],
+)
+def test_a_large_network_is_timed_with_fewer_items(
+    seconds_per_item: float, most: int, tried: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """About .2 s, but two items at least, as long as the batch has two."""
+
+    def step(self: Any, plan: ComputePlan, count: int) -> tuple[float, torch.Tensor]:
+        return count * seconds_per_item, torch.ones(1)
+
+    monkeypatch.setattr(compute._Benchmark, "step", step)
+    bench = compute._Benchmark(torch.nn.Linear(1, 1), (1,))
+    assert bench._affordable(ComputePlan(CPU, "float32", False, 1), most) == tried
 
 
 def plan_with(
