@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from ddpm_studio.diffusion import Denoiser, NoiseSchedule, ReverseStep, reverse_process, timestep_grid
 from ddpm_studio.diffusion.noise import gaussian, mix, seed_tensor
 from ddpm_studio.diffusion.reverse import start_noise
-from ddpm_studio.diffusion.samplers import DDIM, DDPM, DPMSolver2M, Euler, Heun, Langevin, Sampler
+from ddpm_studio.diffusion.samplers import DDIM, DDPM, DPMSolver2M, Euler, Heun, Langevin, PlainLangevin, Sampler
 from ddpm_studio.diffusion.timesteps import SPACINGS
 
 lean = settings(deadline=None, max_examples=80)
 SCHEDULE = NoiseSchedule.cosine(40)
 ALL: list[Sampler] = [DDPM(), DDPM("beta"), DDIM(), DDIM(0.5), DDIM(1.0), Euler(), Heun(), DPMSolver2M()]
 every_sampler = pytest.mark.parametrize("sampler", ALL, ids=repr)
+every_rule = pytest.mark.parametrize("sampler", [*ALL, Langevin(), PlainLangevin(0.1)], ids=repr)
 shapes = pytest.mark.parametrize("shape", [(1, 5, 7), (3, 4, 4), (2,), (1,)], ids=str)
 
 
@@ -43,7 +44,7 @@ def steps(
 # -- the item and the batch --------------------------------------------------------------------------------
 
 
-@every_sampler
+@every_rule
 @shapes
 def test_an_item_is_the_same_in_any_batch(sampler: Sampler, shape: tuple[int, ...]) -> None:
     seeds = [11, 5, 2**40, 0, 7]
@@ -54,7 +55,7 @@ def test_an_item_is_the_same_in_any_batch(sampler: Sampler, shape: tuple[int, ..
             assert one.x0 is None or (torch.equal(one.x0, all_.x0[batch]) and torch.equal(one.eps, all_.eps[batch]))
 
 
-@every_sampler
+@every_rule
 def test_a_repeated_run_is_bit_equal_and_leaves_the_global_generator_alone(sampler: Sampler) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -65,7 +66,7 @@ def test_a_repeated_run_is_bit_equal_and_leaves_the_global_generator_alone(sampl
         assert torch.equal(a.x, b.x)
 
 
-@every_sampler
+@every_rule
 def test_seeds_matter_to_every_state(sampler: Sampler) -> None:
     for step in steps(sampler, [1, 2])[:-1]:
         assert not torch.equal(step.x[0], step.x[1])

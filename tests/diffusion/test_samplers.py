@@ -14,7 +14,18 @@ from torch import Tensor
 
 from ddpm_studio.diffusion import Denoiser, NoiseSchedule, Prediction, timestep_grid
 from ddpm_studio.diffusion.oracle import GaussianMixtureDenoiser
-from ddpm_studio.diffusion.samplers import DDIM, DDPM, SAMPLERS, DPMSolver2M, Euler, Heun, Past, Sampler
+from ddpm_studio.diffusion.samplers import (
+    DDIM,
+    DDPM,
+    SAMPLERS,
+    DPMSolver2M,
+    Euler,
+    Heun,
+    Langevin,
+    Past,
+    PlainLangevin,
+    Sampler,
+)
 
 # diffusers hands torch tensors to numpy in a way that numpy 2 dislikes
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -373,7 +384,50 @@ def test_the_top_of_a_flow_is_finite(sampler: Sampler) -> None:
     assert float(last.abs().max()) < 6
 
 
+@pytest.mark.parametrize("schedule", [TABLES["geometric"], LINEAR], ids=["geometric", "linear"])
+def test_langevin_is_a_move_along_the_score(schedule: NoiseSchedule) -> None:
+    """x + α_t s + √(2α_t) u with s = ∇ log p_t, by autograd of the density itself; then down, x as it is."""
+    T, alpha = schedule.steps, 0.02
+    means, weights = mixture(schedule).means, mixture(schedule).weights
+
+    def log_density(x: Tensor, t: int) -> Tensor:
+        a, s = float(schedule.alpha[t]), float(schedule.sigma[t])
+        squares = (x[:, None] - a * means).square().sum(-1)
+        return torch.logsumexp(weights.log() - squares / (2 * (a**2 * 0.04 + s**2)), dim=1).sum()
+
+    for t in (T, T // 2, 2, 1):
+        x, z = normal(t, 2, 30, 2)
+        x.requires_grad_()
+        (score,) = torch.autograd.grad(log_density(x, t), x)
+        x = x.detach()
+        fallen = alpha * (schedule.sigma[t] / schedule.sigma[T]) ** 2
+        for sampler, length in ((Langevin(alpha), fallen), (PlainLangevin(alpha), alpha)):
+            here, down = (take(schedule, sampler, x, t, u, mixture(schedule)(x, t), z=z) for u in (t, max(t - 1, 1)))
+            torch.testing.assert_close(here, x + length * score + math.sqrt(2 * length) * z, rtol=1e-9, atol=1e-9)
+            assert torch.equal(here, down)
+            last = take(schedule, sampler, x, t, 0, mixture(schedule)(x, t))  # noise would fail here
+            torch.testing.assert_close(last, x + length * score, rtol=1e-9, atol=1e-9)
+
+
+def test_langevin_keeps_a_gaussian_as_wide_as_its_step_allows() -> None:
+    """x ← (1 - r) x + √(2α) u, r = α/v, settles at the variance v/(1 - r/2); from too wide and from too narrow."""
+    schedule = TABLES["geometric"]
+    point = GaussianMixtureDenoiser(
+        schedule, torch.zeros(1, 2, dtype=torch.float64), 0.04, torch.ones(1, dtype=torch.float64)
+    )
+    v = 0.04 + float(schedule.sigma[10]) ** 2
+    for start in (0.0, 3.0):
+        x = start * normal(0, 5000, 2)
+        for n in range(60):
+            x = take(schedule, PlainLangevin(0.2 * v), x, 10, 10, point(x, 10), z=normal(n + 1, 5000, 2))
+        assert float(x.square().mean()) == pytest.approx(v / 0.9, rel=4 * (2 / 10_000) ** 0.5)
+
+
 def test_samplers_refuse_what_they_do_not_know() -> None:
+    for sampler in (Langevin, PlainLangevin):
+        for step_size in (0.0, -0.1, math.nan):
+            with pytest.raises(ValueError, match="it must be above 0"):
+                sampler(step_size)
     with pytest.raises(ValueError, match="variance is 'small'; it must be posterior or beta"):
         DDPM("small")
     for eta in (-0.1, 1.1, math.nan):
