@@ -45,7 +45,7 @@ class SamplerCell(QWidget):
         self.canvas.setMinimumSize(80, 64)
         self.canvas.setAccessibleName(tape.label)
         self.modes.hide()
-        self._mixture: Mixture | None = None
+        self.mixture: Mixture | None = None
         self._told: tuple[int, str] | None = None  # the frame whose modes stand there
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -59,8 +59,8 @@ class SamplerCell(QWidget):
         """The data (M, 2) behind the particles, and their density if it is known."""
         if isinstance(self.canvas, PointCanvas):
             self.canvas.set_data(points)
-            self._mixture = mixture if mixture is not None and len(mixture.means) <= MOST_MODES else None
-            self.modes.setVisible(self._mixture is not None)
+            self.mixture = mixture if mixture is not None and len(mixture.means) <= MOST_MODES else None
+            self.modes.setVisible(self.mixture is not None)
 
     def show_at(self, share: float, show: str, *, running: bool) -> None:
         """Show the frame at ``share`` 0 … 1 of the process, or the newest before it."""
@@ -73,9 +73,9 @@ class SamplerCell(QWidget):
             return
         frame = tape.frames[min(round(share * (tape.total - 1)), arrived - 1)]
         self.canvas.set_frame(frame, show)
-        if self._mixture is not None and self._told != (frame.index, show):
+        if self.mixture is not None and self._told != (frame.index, show):
             self._told = frame.index, show
-            self.modes.set_text(self._tell_modes(self._mixture, frame, show))
+            self.modes.set_text(self._tell_modes(self.mixture, frame, show))
 
     def _describe(self, running: bool) -> str:
         """E.g. "50 steps · 50 calls · 0.4 s"."""
@@ -90,25 +90,23 @@ class SamplerCell(QWidget):
         return " · ".join(parts)
 
     def _tell_modes(self, mixture: Mixture, frame: Frame, show: str) -> str:
-        """Share and spread of each mode, with those of the data in brackets."""
+        """The share of each mode, and how wide they are on average."""
         if show == "eps":
             return ""
         items = frame.view(show)
-        shares, spreads = mixture.shares(items), mixture.spreads(items)
+        spreads = mixture.spreads(items)
         wide = float(np.nanmean(spreads)) if np.isfinite(spreads).any() else math.nan
-        text = self.tr("modes {0} % ({1}) · spread {2} ({3})")
-        true = math.sqrt(mixture.variance)
-        return text.format(_shares(shares), _shares(mixture.weights), _length(wide), _length(true))
+        return _modes(self.tr("modes {0} % · spread {1}"), mixture.shares(items), wide)
+
+
+def _modes(text: str, shares: NDArray[Any], spread: float) -> str:
+    return text.format(_shares(shares), f"{spread:.2g}" if math.isfinite(spread) else "–")
 
 
 def _shares(shares: NDArray[Any]) -> str:
     """Percentages, or their range where there are many."""
     percent = [f"{100 * share:.0f}" for share in shares]
     return ":".join(percent) if len(percent) <= 3 else f"{100 * shares.min():.0f}–{100 * shares.max():.0f}"
-
-
-def _length(value: float) -> str:
-    return f"{value:.2g}" if math.isfinite(value) else "–"
 
 
 class CompareView(QWidget):
@@ -132,7 +130,7 @@ class CompareView(QWidget):
         self.back = PushButton(self.tr("Back"), "chevron-left", tooltip=self.tr("Back to one process"))
         self.back.setObjectName("compare.back")
         self.back.clicked.connect(self.back_wanted)
-        self.stop = PushButton(self.tr("Stop comparing"), "square", tooltip=self.tr("Keep what is complete"))
+        self.stop = PushButton(self.tr("Stop"), "square", tooltip=self.tr("Stop comparing; what is complete is kept"))
         self.stop.setObjectName("compare.stop")
         self.stop.clicked.connect(self.stop_wanted)
         for button in (self.back, self.stop):
@@ -234,8 +232,7 @@ class CompareView(QWidget):
         ) / max(sum(self._calls), 1)
         self.progress.set_share(share)
         at = sum(cell.tape.complete for cell in self.cells)
-        now = self.cells[min(at, len(self.cells) - 1)].tape.label
-        text = self.tr("{0} ({1} of {2})").format(now, min(at + 1, len(self.cells)), len(self.cells))
+        text = self.tr("{0} of {1}").format(min(at + 1, len(self.cells)), len(self.cells))
         spent = sum(cell.tape.seconds for cell in self.cells)
         if spent > 1 and share > 0.02:
             text += " · " + time_left(spent / share - spent)
@@ -245,7 +242,12 @@ class CompareView(QWidget):
         first = next((tape for tape in self.tapes if tape.frames), None)
         if first is None:
             return ""
-        return self.tr("{0} samplers, the same noise (seed {1})").format(len(self.cells), first.seed)
+        text = self.tr("{0} samplers, the same noise").format(len(self.cells))
+        mixture = self.cells[0].mixture
+        if mixture is not None:
+            truth = self.tr("true modes {0} %, spread {1}")
+            text += " · " + _modes(truth, mixture.weights, math.sqrt(mixture.variance))
+        return text
 
     @Slot(int)
     def _on_picture(self, i: int) -> None:

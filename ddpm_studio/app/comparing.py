@@ -68,6 +68,7 @@ class Comparing(QObject):
         match event:
             case ComparisonStarted():
                 self._show(event.tapes, event.calls)
+                self.said.emit(self.tr("Comparing {0} samplers…").format(len(event.tapes)))
             case ComparisonFinished():
                 self._last = [tape for tape in event.tapes if tape.complete]
                 self._view.comparison.end()

@@ -104,7 +104,8 @@ def record(
             field = score_field(denoiser, step.t_from, device) if step.index in fields else None
             tape.frames.append(to_frame(step, schedule, tape.kind, tone, field))
             yield TapeGrew(tape)
-        if control.stopping and step.index < step.total:
+        enough = control.comparison_stopped if purpose == "compare" else control.stopping
+        if enough and step.index < step.total:
             break
     yield TapeFinished(tape, purpose, time.perf_counter() - start)
 

@@ -31,7 +31,7 @@ from ddpm_studio.training.control import (
     SampleRequest,
     SaveRequest,
 )
-from ddpm_studio.training.ema import update_ema, warmed_up
+from ddpm_studio.training.ema import warmed_up
 from ddpm_studio.training.events import (
     ChangeRefused,
     CheckpointDue,
@@ -46,7 +46,6 @@ from ddpm_studio.training.events import (
     Started,
     StepDone,
     StepSkipped,
-    TapeGrew,
     ThreadsChanged,
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
@@ -186,7 +185,7 @@ def _step(session: Session) -> tuple[float, float]:
     """One optimizer step. Returns (loss, gradient norm); if either is not finite the weights are untouched."""
     recipe, settings = session.recipe, session.recipe.training
     device = session.plan.device
-    torch.manual_seed(mix(recipe.seed, 0, session.step))  # levels, noise, mirroring, dropout
+    _seed(mix(recipe.seed, 0, session.step), device)  # levels, noise, mirroring, dropout
     index = session.order(session.images_seen, settings.batch).to(device)
     x0, label = session.items.batch(index)
     if not session.classes:
@@ -204,7 +203,7 @@ def _step(session: Session) -> tuple[float, float]:
     session.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     limit = settings.clip_norm if settings.clip_norm is not None else math.inf
-    norm = torch.nn.utils.clip_grad_norm_(session.network.parameters(), limit)
+    norm = torch.nn.utils.clip_grad_norm_(session.weights, limit)
     values = loss.item(), norm.item()
     session.step += 1
     session.images_seen += len(x0)
@@ -214,11 +213,16 @@ def _step(session: Session) -> tuple[float, float]:
         adam["betas"] = (adam_beta1(recipe, session.step - 1), settings.beta2)
         session.optimizer.step()
         decay = settings.ema_decay
-        update_ema(
-            session.ema, session.network, warmed_up(decay, session.ema_updates) if settings.ema_warmup else decay
-        )
+        session.average(warmed_up(decay, session.ema_updates) if settings.ema_warmup else decay)
         session.ema_updates += 1
     return values
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed the default generator of the device alone: torch.manual_seed keeps a stack trace for absent cards."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _stopped(control: Control) -> bool:
@@ -377,7 +381,7 @@ def compare(
     )
     yield ComparisonStarted(tapes, tuple(network_calls(settings) for _, settings in comparison.entries))
     for tape, (_, settings) in zip(tapes, comparison.entries, strict=True):
-        for event in sample(
+        yield from sample(
             session,
             control,
             settings,
@@ -387,10 +391,7 @@ def compare(
             "compare",
             every_state=every_state,
             tape=tape,
-        ):
-            yield event
-            if isinstance(event, TapeGrew) and control.comparison_stopped and not tape.complete:
-                break
+        )
         if control.comparison_stopped:
             break
     stopped = not all(tape.complete for tape in tapes)
