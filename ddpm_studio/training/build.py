@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from ddpm_studio.networks import (
 )
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.training.compute import ComputePlan, choose_plan
-from ddpm_studio.training.ema import ema_copy
+from ddpm_studio.training.ema import Averaging, ema_copy
 
 VALUE_RANGES = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0)}
 
@@ -207,6 +208,16 @@ class Session:
     rate_scale: float = 1.0  # halved by a roll-back
     ema_updates: int = 0
     _raw: nn.Module | None = field(default=None, repr=False)
+
+    @cached_property
+    def weights(self) -> list[nn.Parameter]:
+        """The network's parameters; walking through its modules at every step would cost as much as a layer."""
+        return list(self.network.parameters())
+
+    @cached_property
+    def average(self) -> Averaging:
+        """Moves the EMA towards the network."""
+        return Averaging(self.ema, self.network)
 
     @property
     def shape(self) -> tuple[int, ...]:

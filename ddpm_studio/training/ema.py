@@ -18,10 +18,16 @@ def warmed_up(decay: float, updates: int) -> float:
     return min(decay, (1 + updates) / (10 + updates))
 
 
-@torch.no_grad()
-def update_ema(ema: nn.Module, network: nn.Module, decay: float) -> None:
-    """ema += (1 - decay) (network - ema) in place; buffers (such as batch norm's statistics) are copied."""
-    weight = 1 - decay
-    torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), weight)
-    for mine, theirs in zip(ema.buffers(), network.buffers(), strict=True):
-        mine.copy_(theirs)
+class Averaging:
+    """Moves one network's weights towards another's; their tensors are looked up once."""
+
+    def __init__(self, ema: nn.Module, network: nn.Module) -> None:
+        self._mine, self._theirs = list(ema.parameters()), list(network.parameters())
+        self._my_buffers, self._their_buffers = list(ema.buffers()), list(network.buffers())
+
+    @torch.no_grad()
+    def __call__(self, decay: float) -> None:
+        """ema += (1 - decay) (network - ema) in place; buffers (such as batch norm's statistics) are copied."""
+        torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
+        for mine, theirs in zip(self._my_buffers, self._their_buffers, strict=True):
+            mine.copy_(theirs)
