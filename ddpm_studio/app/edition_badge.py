@@ -92,7 +92,7 @@ class EditionBadge(QWidget):
         self.pill.role = "changed" if differs else "accent"
         self.pill.setText(text)
         self.pill.setAccessibleName(text)
-        self.pill.setToolTip(self._tooltip(differs))
+        self.pill.setToolTip(self._tooltip())
         self.pill.update()
         free = recipe.tutorial == "002" and recipe.data.source in BUILT_IN
         self.note.setText(
@@ -104,13 +104,13 @@ class EditionBadge(QWidget):
         """While a training goes on only what may change between two steps can be reset."""
         self._running = running
 
-    def _tooltip(self, differs: bool) -> str:
+    def _tooltip(self) -> str:
         recipe = self._recipe
         texts = list(difference_texts(recipe, printed_differences(recipe)).values())
         if not texts:
             return self.tr(
-                "Every setting is that of the tutorial. What it leaves open does not count: "
-                "seed, computer, preview, autosave."
+                "As the tutorial prints it; where it is silent, as in its author's code, or ours.\n"
+                "Seed, computer, preview and autosave do not count."
             )
         return "\n".join([self.tr("Differs from the printed edition:"), *texts])
 

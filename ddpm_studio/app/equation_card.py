@@ -98,7 +98,7 @@ class EquationCard(Card):
         self.equation = EquationText(lines=2, parent=self)
         self.numbers = MathLines(lines=2, role="accent")
         self.numbers.setFont(tabular(self.font(), 0.92))
-        self.tip = Note(lines=4)
+        self.tip = Note(lines=3)
         self.where = TextButton("", self.tr("Count noise levels 1 … T, as papers do, or 0 … T−1, as code does"))
         self.where.setObjectName("count_levels")
         self.where.setFixedHeight(SMALL)
@@ -186,7 +186,7 @@ class EquationCard(Card):
 
     def _find(self) -> None:
         if self._field is None:
-            source = tutorial_of(self._recipe) or core()
+            source = self._tutorial or core()
             self._found = [(source, next(e for e in source.equations if e.belongs_to("schedule.steps")))]
         else:
             self._found = equations_for(self._recipe, self._path)
@@ -222,7 +222,7 @@ class EquationCard(Card):
             "ours": self.tr("The tutorial does not say: this value is our choice"),
         }
         self.origin.setToolTip(tips[origin] if origin else "")
-        self.notes.setEnabled(self._notes_source() is not None)
+        self.notes.setEnabled(self._tutorial is not None)
         self._show_tip()
         self._show_numbers()
 
@@ -242,6 +242,8 @@ class EquationCard(Card):
             self.tip.set_text(say(equation.remark))
         elif self._field is not None:
             self.tip.set_text(say(self._field.setting.tip))
+        elif self._tutorial is not None:
+            self.tip.set_text(say(self._tutorial.teaches))
         else:
             self.tip.set_text(self.tr("A noisy picture is part picture, part noise. t says how much."))
 
@@ -249,7 +251,7 @@ class EquationCard(Card):
         t = self._t
         self.where.setText(level_text(t))
         self.where.setChecked(levels().count == CODE)
-        tutorial = tutorial_of(self._recipe)
+        tutorial = self._tutorial
         counts = f"<p>{rich(f'{tutorial.document}: {say(tutorial.counts)}')}</p>" if tutorial is not None else ""
         self.where.setToolTip(f"<p>{rich(self.where.accessibleName())}</p>{counts}")
         schedule, equation = self._schedule, self.shown
@@ -259,7 +261,7 @@ class EquationCard(Card):
         self.numbers.set_text(filled(equation.live, self._numbers(schedule, t), self._label(schedule, t)))
 
     def _numbers(self, schedule: NoiseSchedule, t: int) -> Numbers:
-        recipe, tutorial = self._recipe, tutorial_of(self._recipe)
+        recipe, tutorial = self._recipe, self._tutorial
         vector = None
         if tutorial is not None and tutorial.embedding and t > 0:
             vector = time_vector(tutorial.embedding, self._label(schedule, t), tutorial.width_for(recipe))
@@ -304,14 +306,14 @@ class EquationCard(Card):
     def _on_count(self) -> None:
         self._show_numbers()
 
-    def _notes_source(self) -> Tutorial | None:
+    @property
+    def _tutorial(self) -> Tutorial | None:
         return tutorial_of(self._recipe)
 
     @Slot()
     def _on_notes(self) -> None:
-        tutorial = self._notes_source()
-        if tutorial is not None:
-            self.popup = NotesPopup(tutorial, self)
+        if self._tutorial is not None:
+            self.popup = NotesPopup(self._tutorial, self)
             self.popup.show_above(self)
 
     def changeEvent(self, event: QEvent) -> None:
@@ -387,7 +389,7 @@ class NotesPopup(QFrame):
     def __init__(self, tutorial: Tutorial, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setFrameShape(QFrame.Shape.Box)
+        self.setFrameStyle(QFrame.Shape.Box | QFrame.Shadow.Raised)
         self.setObjectName("equation_notes_popup")
         content = QWidget()
         column = QVBoxLayout(content)

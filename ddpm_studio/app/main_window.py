@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QToolBar, QWidget
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 
-from ddpm_studio.app.actions import ACTIONS, MENUS, make_actions
+from ddpm_studio.app.actions import make_actions
 from ddpm_studio.app.appearance import Appearance, fill, stacked
+from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.closing import Closing
 from ddpm_studio.app.comparing import Comparing
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.edition_badge import EditionBadge
-from ddpm_studio.app.errors import Banner, show_error
+from ddpm_studio.app.errors import show_error
 from ddpm_studio.app.files import FileActions
 from ddpm_studio.app.heartbeat import Heartbeat
 from ddpm_studio.app.log_panel import LogPanel
+from ddpm_studio.app.main_menu import MainMenu
 from ddpm_studio.app.offers import Offers
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.reports import Reports
@@ -79,7 +81,8 @@ class MainWindow(QMainWindow):
     def _build(self) -> None:
         for action in self.actions_by_id.values():
             self.addAction(action)
-        self.top_bar = TopBar(self.actions_by_id, self._menu())
+        self.menu = MainMenu(self.actions_by_id, self.appearance, self.settings, self)
+        self.top_bar = TopBar(self.actions_by_id, self.menu)
         bar = QToolBar(self.tr("Run"), self)
         bar.setObjectName("toolbar")
         bar.setMovable(False)
@@ -128,21 +131,6 @@ class MainWindow(QMainWindow):
             offers=self.offers,
         )
 
-    def _menu(self) -> QMenu:
-        menu = QMenu(self)
-        for title in MENUS:
-            sub = menu.addMenu(title)
-            for spec in ACTIONS:
-                if spec.menu == title:
-                    sub.addAction(self.actions_by_id[spec.id])
-            if title == "Run":
-                self._recent_menu = sub.addMenu(self.tr("Open recent"))
-                self._recent_menu.aboutToShow.connect(self._on_recents_wanted)
-                self._recent_menu.triggered.connect(self._on_recent)
-            if title == "View":
-                self.appearance.add_panel_menu(sub)
-        return menu
-
     def _wire(self) -> None:
         controller, session, reports = self.controller, self.session, self.reports
         controller.state_changed.connect(self._on_state)
@@ -172,6 +160,7 @@ class MainWindow(QMainWindow):
         self.form.level_changed.connect(self._on_level_of_detail)
         self.view.weights_chosen.connect(self._on_weights)
         self.view.save_requested.connect(self.files.on_save_tape)
+        self.menu.run_chosen.connect(session.open_run)
         self.runs_panel.run_opened.connect(session.open_run)
         self.runs_panel.folder_shown.connect(self.files.on_show_folder)
         self.runs_panel.rename_requested.connect(self.files.on_rename)
@@ -301,16 +290,6 @@ class MainWindow(QMainWindow):
     @Slot(str)
     def _on_level_of_detail(self, level: str) -> None:
         self.settings.set_text("level", level)
-
-    @Slot()
-    def _on_recents_wanted(self) -> None:
-        self._recent_menu.clear()
-        for path in self.settings.recents():
-            self._recent_menu.addAction(path.name).setData(path)
-
-    @Slot(QAction)
-    def _on_recent(self, action: QAction) -> None:
-        self.open_run(action.data())
 
     # -- what the engine says
 

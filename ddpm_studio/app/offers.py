@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from ddpm_studio.app.errors import Banner
+from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.files import FileActions
 from ddpm_studio.app.jobs import DataMissing
 from ddpm_studio.data import BUILT_IN

@@ -6,8 +6,8 @@ import logging
 
 from PySide6.QtCore import QObject, QTimer, Slot
 
+from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController, State
-from ddpm_studio.app.errors import Banner
 from ddpm_studio.app.jobs import DataMissing, DataOpened, LoadingStopped, RunOpened
 from ddpm_studio.app.offers import Offers
 from ddpm_studio.app.recipe_form import RecipeForm
@@ -187,7 +187,7 @@ class Reports(QObject):
         self._form.set_facts({})
         self._offers.missing(missing)
         if missing.asked:
-            self._stage.view.set_hint(missing.sentence)
+            self._stage.view.set_hint(self.tr("{0} is not here yet.").format(BUILT_IN[missing.source].title))
             self.say(missing.sentence)
 
     def _facts(self, parameters: int | None = None) -> dict[str, list[tuple[str, str, str]]]:

@@ -33,7 +33,7 @@ from PySide6.QtWidgets import (
 )
 
 from ddpm_studio.app.painting import draw_box
-from ddpm_studio.app.theme import color, colors, tabular, theme
+from ddpm_studio.app.theme import GRID, color, colors, tabular, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, EmptyHint, ThinScrollBar
 
 RUN_ROLE = Qt.ItemDataRole.UserRole
@@ -166,6 +166,11 @@ class _RunDelegate(QStyledItemDelegate):
         if row.active:
             font.setWeight(QFont.Weight.DemiBold)
         room = rect.adjusted(30, 0, -20 - step_width, 0)
+        edition = row.note.partition(":")[0].partition(",")[0]  # the tooltip has all of it
+        edition_width = QFontMetrics(small).horizontalAdvance(edition)
+        if edition and QFontMetrics(font).horizontalAdvance(row.name) + GRID + edition_width <= room.width():
+            painter.drawText(room, centred | Qt.AlignmentFlag.AlignRight, edition)
+            room.adjust(0, 0, -edition_width - GRID, 0)
         painter.setFont(font)
         painter.setPen(color("faint" if missing else "text"))
         name = QFontMetrics(font).elidedText(row.name, Qt.TextElideMode.ElideRight, int(room.width()))

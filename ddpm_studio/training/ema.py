@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def ema_copy(network: nn.Module) -> nn.Module:
@@ -22,7 +22,8 @@ class Averaging:
     """Moves one network's weights towards another's; their tensors are looked up once."""
 
     def __init__(self, ema: nn.Module, network: nn.Module) -> None:
-        self._mine, self._theirs = list(ema.parameters()), list(network.parameters())
+        self._mine: list[Tensor] = list(ema.parameters())
+        self._theirs: list[Tensor] = list(network.parameters())
         self._my_buffers, self._their_buffers = list(ema.buffers()), list(network.buffers())
 
     @torch.no_grad()

@@ -21,7 +21,8 @@ from pytestqt.qtbot import QtBot
 
 from ddpm_studio.app import errors
 from ddpm_studio.app import theme as themes
-from ddpm_studio.app.errors import Banner, ErrorDialog, Hooks, install_excepthooks, show_error
+from ddpm_studio.app.banner import Banner
+from ddpm_studio.app.errors import ErrorDialog, Hooks, install_excepthooks, show_error
 from ddpm_studio.app.log_panel import MAX_LINES, LogHandler, LogPanel
 from ddpm_studio.app.painting import math_width
 from ddpm_studio.app.runs_panel import RunRow, RunsPanel, run_color

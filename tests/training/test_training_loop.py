@@ -22,7 +22,7 @@ from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import DataOrder, Session, build, count_parameters, snapshot
 from ddpm_studio.training.compute import ComputePlan, DeviceError, ThreadGovernor, choose_plan, pick_device
 from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, SampleRequest, SaveRequest
-from ddpm_studio.training.ema import ema_copy, update_ema, warmed_up
+from ddpm_studio.training.ema import Averaging, ema_copy, warmed_up
 from ddpm_studio.training.events import (
     CheckpointDue,
     Event,
@@ -132,11 +132,11 @@ def test_ema_warms_up() -> None:
         for p in network.parameters():
             p.add_(1)
     network(torch.randn(8, 2))
-    update_ema(ema, network, 0.1)
+    Averaging(ema, network)(0.1)
     for old, new in zip(before, ema.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.9)
     assert torch.equal(ema[1].running_mean, network[1].running_mean)
-    update_ema(ema, network, 0.0)  # no average: the weights themselves, to the last bit
+    Averaging(ema, network)(0.0)  # no average: the weights themselves, to the last bit
     assert all(torch.equal(a, b) for a, b in zip(ema.parameters(), network.parameters(), strict=True))
 
 
