@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QBoxLayout
 
+from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController
-from ddpm_studio.app.errors import Banner
 from ddpm_studio.app.jobs import DataOpened, RunOpened
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.session import Session
