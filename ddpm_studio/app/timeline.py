@@ -16,7 +16,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.frame_strip import RING, FrameStrip, LevelSlider
-from ddpm_studio.app.levels import PAPER, level_text, levels
+from ddpm_studio.app.levels import level_number, level_text, levels
 from ddpm_studio.app.playback import SPEEDS, Player
 from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
@@ -40,6 +40,8 @@ class Timeline(Card):
         self.level.setObjectName("level")
         self.level.setAccessibleName(self.tr("Noise level shown"))
         self.level.setFont(tabular(self.level.font(), weight=QFont.Weight.DemiBold))
+        # More than that is shown if there is room for it.
+        self.level.setMinimumWidth(self.level.fontMetrics().horizontalAdvance(" t = 88,888 "))
         self.level.setForegroundRole(QPalette.ColorRole.WindowText)
         self.level.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._ends = MathLabel(self.tr("x_T noise")), MathLabel(self.tr("picture x_0"))
@@ -62,9 +64,9 @@ class Timeline(Card):
         player.frame_changed.connect(self._on_frame)
         player.tape_changed.connect(self._on_tape)
         player.state_changed.connect(self._on_state)
-        levels().changed.connect(self._on_count)
+        levels().changed.connect(self._show_level)
         self._on_tape()
-        self._on_count()
+        self._on_frame()
         self._on_state()
 
     # -- how it is put together
@@ -158,6 +160,7 @@ class Timeline(Card):
         super().resizeEvent(event)
         for label in self._ends:
             label.setVisible(self.width() >= NARROW)
+        self._show_level()
 
     def set_lit(self, lit: bool) -> None:
         """Let t stand out: a symbol that belongs to it is pointed at."""
@@ -172,24 +175,25 @@ class Timeline(Card):
 
     @Slot()
     def _on_frame(self) -> None:
-        player, frame = self._player, self._player.frame
+        player = self._player
         with QSignalBlocker(self.slider):  # only a person's move goes to the player
             self.slider.setRange(0, max(0, player.total - 1))
             self.slider.setValue(player.position)
         self.slider.setEnabled(player.total > 1)
         self.slider.set_arrived(player.count - 1)
-        text = level_text(frame.t if frame else None)
-        if text != self.level.text():
-            self.level.setText(text)
-            self.slider.setAccessibleDescription(text)
+        self._show_level()
         self.save.setEnabled(player.count > 0)
         self.strip.refresh()
 
     @Slot()
-    def _on_count(self) -> None:
-        widest = " t = 88,888 " if levels().count == PAPER else f" {level_text(8889)} "
-        self.level.setMinimumWidth(self.level.fontMetrics().horizontalAdvance(widest))
-        self._on_frame()
+    def _show_level(self) -> None:
+        frame = self._player.frame
+        full = level_text(frame.t if frame else None)
+        text = f"t = {level_number(frame.t)}" if frame and self.width() < NARROW else full
+        if (text, full) != (self.level.text(), self.slider.accessibleDescription()):
+            self.level.setText(text)
+            self.level.setToolTip(full if full != text else "")
+            self.slider.setAccessibleDescription(full)
 
     @Slot()
     def _on_state(self) -> None:

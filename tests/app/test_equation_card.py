@@ -396,14 +396,23 @@ def test_the_timeline_counts_as_the_window_does(qtbot: Any) -> None:
     x = np.zeros((4, 2), np.float32)
     tape.frames.append(Frame(0, 412, x))
     player.set_tape(tape)
+    timeline.resize(800, 200)
+    timeline.show()
     assert timeline.level.text() == "t = 412"
+    narrow = timeline.minimumSizeHint().width()
     levels().set_count(CODE)
     assert timeline.level.text() == "t = 411 (code)"
-    assert timeline.level.minimumWidth() >= timeline.level.fontMetrics().horizontalAdvance("t = 8,888 (code)")
+    assert timeline.minimumSizeHint().width() == narrow  # the panels beside it keep their room
+    timeline.resize(450, 200)
+    assert timeline.level.text() == "t = 411"
+    assert timeline.level.toolTip() == timeline.slider.accessibleDescription() == "t = 411 (code)"
+    timeline.resize(800, 200)
+    assert timeline.level.text() == "t = 411 (code)"
     timeline.set_lit(True)
     bright = timeline.level.foregroundRole()
     timeline.set_lit(False)
     assert timeline.level.foregroundRole() != bright
+    timeline.hide()
 
 
 def test_the_window_remembers_how_levels_are_counted(qtbot: Any) -> None:
