@@ -127,7 +127,7 @@ class Session(QObject):
         """Sample from the run on screen, with the recipe's sampler and ``weights``, "raw" or "ema"."""
         if self.run is None:
             return
-        kind = "points" if self.recipe.network.kind == "point-mlp" else "pictures"
+        kind = "points" if self.recipe.network.kind in ("point-mlp", "score-mlp") else "pictures"
         request = SampleRequest(SAMPLE_COUNT[kind], self.recipe.seed, weights, self.recipe.sampler)
         self._controller.sample(self.run, request)
 

@@ -14,11 +14,17 @@ from PySide6.QtGui import QColor, QImage
 from ddpm_studio.app.canvas import PointCanvas
 from ddpm_studio.app.histogram_view import BINS, HistogramView, heat, histogram, reach_for
 from ddpm_studio.app.mode_facts import ModeFacts
+from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.score_field import LONGEST, TYPICAL, Arrows, lines
+from ddpm_studio.app.session import Session
+from ddpm_studio.app.stage import Stage
 from ddpm_studio.app.theme import color, theme
+from ddpm_studio.data import Dataset
 from ddpm_studio.data.points import Mixture, mixture_of
 from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape, lattice
+from ddpm_studio.recipes import built_in
+from ddpm_studio.training.control import SampleRequest
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")  # a gap of the offscreen platform
 
@@ -318,3 +324,34 @@ def test_a_growing_tape_is_seen_live(qtbot: Any) -> None:
         told.append(view.histogram.facts.text())
     assert told[0] != told[1]
     assert f"spread {mixture().spreads(cloud(0.1))[0]:.3f}" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("score-two-gaussians", 2000), ("score-two-gaussians-laptop", 2000), ("fashion-mnist", 64)]
+)
+def test_a_cloud_is_sampled_with_many_points(qtbot: Any, name: str, count: int) -> None:
+    asked = []
+
+    class Controller:
+        def sample(self, run: object, request: SampleRequest) -> None:
+            asked.append(request.count)
+
+    session = Session(Controller(), None)  # type: ignore[arg-type]
+    session.recipe = built_in()[name]
+    session.run = object()  # type: ignore[assignment]
+    session.sample("raw")
+    assert asked == [count]
+
+
+@pytest.mark.parametrize(("name", "blind"), [("score-two-gaussians", True), ("score-two-gaussians-laptop", False)])
+def test_the_stage_knows_which_network_is_blind(qtbot: Any, name: str, blind: bool) -> None:
+    session = Session(None, None)  # type: ignore[arg-type]
+    view, form = shown(qtbot, ReverseView(), 900, 700), RecipeForm({})
+    qtbot.addWidget(form)
+    stage = Stage(view, form, None, session)  # type: ignore[arg-type]
+    stage.stop_clocks()
+    session.recipe = built_in()[name]
+    data = cloud(0.05)
+    session.dataset = Dataset("two-gaussians", "points", data, data)
+    stage.show_last(tape_of(cloud(1.0), cloud(0.017)))
+    assert bool(view.histogram.note.text()) is blind
