@@ -266,10 +266,7 @@ def test_the_embedding(dtype: torch.dtype, tolerance: float) -> None:
     assert width == 128
     rows = Positions(T + 1, width, dtype)
     time = torch.arange(1, T + 1)
-    # float32 rounds t · rate, up to 1000, to 6e-5 before the sine is taken
-    assert gap(interleaved_pairs(time.to(dtype), width), rows(time.unsqueeze(1))) < (
-        tolerance if dtype == torch.float64 else 2e-4
-    )
+    assert gap(interleaved_pairs(time.to(dtype), width), rows(time.unsqueeze(1))) < tolerance
     with pytest.raises(IndexError):
         Positions(T, width, dtype)(torch.tensor([[T]]))
 
