@@ -69,7 +69,12 @@ class SchedulePlot(QWidget):
             said = self.tr(
                 "At t = T {percent} % of the picture is left: samples start from a noise the network never saw."
             )
-            self.warning.setText(said.format(percent=f"{100 * left_over:.0f}"))
+            if self._ladder:
+                said = self.tr(
+                    "At t = T the data still show through noise of σ = {sigma:.3g}: Langevin moves make up for that, "
+                    "other samplers start from a noise the network never saw."
+                )
+            self.warning.setText(said.format(percent=f"{100 * left_over:.0f}", sigma=schedule.sigma[-1]))
         self.warning.setVisible(left_over > LEFT_OVER)
         self._draw()
 

@@ -259,11 +259,15 @@ def test_a_ladder_of_noise_levels_is_straight_on_a_log_axis(panel):
     plot = panel.schedule
     panel.set_schedule(NoiseSchedule.geometric(200, 0.001, 1.0))
     t, y = plot._first.getData()
+    assert "noise of σ = 1:" in plot.warning.text()
+    assert plot.warning.isVisible()
     assert t.tolist() == list(range(1, 201))  # level 0 has no noise, and no logarithm
     np.testing.assert_allclose(y, np.linspace(-3, 0, 200), atol=1e-9)
     assert plot.plot.getAxis("left").tickStrings([-3, 0], 1, None) == ["0.001", "1"]
     plot._on_hovered(1.0)
     assert plot.legend.accessibleName() == "noise 0.001, t = 1"
+    panel.set_schedule(NoiseSchedule.geometric(200, 0.001, 50.0))
+    assert not plot.warning.isVisible()
     panel.set_schedule(NoiseSchedule.linear())
     assert plot.plot.getAxis("left").tickStrings([-3, 0], 1, None) == ["-3", "0"]
 
