@@ -176,6 +176,7 @@ class Walk(QWidget):
         else:
             schedule = named if preserves(named) else schedule
         self.scene.recipe = recipe
+        self._measure()
         share = self.scene.t / self.scene.schedule.steps
         self.scene.set_schedule(schedule)
         with QSignalBlocker(self.slider):
@@ -214,8 +215,15 @@ class Walk(QWidget):
         """A picture and its noise, the same for one seed."""
         chosen = int(np.random.default_rng(seed).integers(len(self._pictures))) if seed else 0
         self.scene.set_picture(small(self._pictures[chosen]), seed)
+        self._measure()
         self._stale = set(range(len(self.steps)))
         self._refresh()
+
+    def _measure(self) -> None:
+        """The size that the recipe's network gets; faces that stand in for other data are taken for that size."""
+        high, wide = self._pictures.shape[1:3]
+        asked = self.scene.recipe.data
+        self.scene.size = (asked.height or asked.width or high, asked.width or asked.height or wide)
 
     def _show(self, index: int) -> None:
         self._stop()

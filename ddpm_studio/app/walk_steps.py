@@ -26,7 +26,7 @@ from ddpm_studio.app.walk_views import Curves, Line, NetworkShape, PictureRows, 
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe, find
-from ddpm_studio.recipes.sections import DDPM
+from ddpm_studio.recipes.sections import DDPM, DDPMUNet, SimpleUnet
 
 PAPER, NOTEBOOK = "ddpm-cifar10", "simple-unet-cars"  # the two recipes that the page points to
 CODE_WIDTH = 128  # of the paper's time code
@@ -45,6 +45,7 @@ class Scene:
     t: int = 0
     tape: Tape | None = None  # of a run
     recording: Tape | None = None  # ships with the program
+    size: tuple[int, int] = (32, 32)  # (H, W) of the picture before it was made small, as the network gets it
     eps: Float32 = field(init=False)
     chain: Chain = field(init=False)
 
@@ -318,10 +319,10 @@ class TimeEncoding(Step):
         return self.tr("t = {0}: the network is told {1}").format(f"{scene.t:,}", f"{_told(scene):,}")
 
     def note(self, scene: Scene) -> str:
-        own = getattr(scene.recipe.network, "base", CODE_WIDTH)
-        if scene.recipe.network.kind == "ddpm-unet" and own != CODE_WIDTH:
-            said = self.tr("Shown as wide as in the paper, {0}; this narrower recipe makes {1} numbers the same way.")
-            return said.format(CODE_WIDTH, own)
+        match scene.recipe.network:
+            case DDPMUNet(base=own) | SimpleUnet(time_width=own) if own != CODE_WIDTH:
+                said = self.tr("Shown with the paper's {0} numbers; this recipe makes {1} of them in the same way.")
+                return said.format(CODE_WIDTH, own)
         return self.tr("The page gives no formula. This is the paper's own: {0} numbers.").format(CODE_WIDTH)
 
     def prepare(self, scene: Scene) -> None:
@@ -357,14 +358,14 @@ class TheNetwork(Step):
         return "L = ‖ ε − ε_{θ}( √ᾱ_t x_0 + √(1−ᾱ_t) ε , t ) ‖²"
 
     def numbers(self, scene: Scene) -> str:
-        high, wide, channels = scene.x0.shape
+        high, wide, channels = *scene.size, scene.x0.shape[2]
         return f"{channels} × {high} × {wide}  →  {channels} × {high} × {wide}"
 
     def note(self, scene: Scene) -> str:
         return self.tr("On the page the loss is a picture; this is the paper's simple one.")
 
     def prepare(self, scene: Scene) -> None:
-        side = scene.x0.shape[0]
+        side = scene.size[0]
         self.shape.set_levels(unet_levels(scene.recipe.network, side) or unet_levels(find(PAPER).network, side))
 
     def refresh(self, scene: Scene) -> None:

@@ -10,8 +10,8 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from ddpm_studio.app.appearance import stacked
+from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController
-from ddpm_studio.app.errors import Banner
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.settings import WindowSettings
@@ -355,6 +355,18 @@ def test_every_control_has_a_name(walk):
     assert walk.slider.accessibleName()
     assert walk.slider.accessibleDescription() == "t = 0"
     assert walk.choice.accessibleName()
+
+
+def test_the_network_has_the_sizes_of_the_recipe(walk):
+    cars = find("simple-unet-cars").with_settings({"data.height": 64, "data.width": 64})
+    walk.set_recipe(cars)  # the built-in faces stand in for its data
+    walk._show(4)
+    assert [level.side for level in walk.steps[4].shape._levels] == [64, 32, 16, 8, 4]
+    assert walk.numbers.text() == "3 × 64 × 64  →  3 × 64 × 64"
+    walk.set_recipe(find(LAPTOP))
+    walk.set_dataset(open_dataset("fashion-mnist"))
+    assert [level.side for level in walk.steps[4].shape._levels] == [28, 14, 7, 4]
+    assert walk.numbers.text().startswith("1 × 28 × 28")
 
 
 # -- in the window
