@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape
 from ddpm_studio.recipes import Recipe, find
 from ddpm_studio.store import (
     METRICS,
@@ -104,6 +104,21 @@ def test_all_comes_back_and_can_be_read_while_it_is_written(tmp_path: Path, name
         assert reader.frame_bytes() == a_tape(3).nbytes + a_tape(5, 1).nbytes
         with pytest.raises(RecordError, match="no tape number 99"):
             reader.tape(99)
+
+
+def test_a_record_keeps_score_fields(tmp_path: Path) -> None:
+    field = ScoreField(np.random.default_rng(0).standard_normal((4, 4, 2)).astype(np.float32), 0.75, 0.25, 2.5)
+    x = np.zeros((3, 2), np.float32)
+    tape = Tape("points", 10, 2, frames=[Frame(0, 10, x), Frame(1, 0, x, x, x, field)])
+    with Record(tmp_path / "record.sqlite", write=True) as record:
+        record.add_tape(tape, "sample")
+        again = record.last_tape()
+        assert record.frame_bytes() == 4 * x.nbytes + field.score.nbytes
+    assert again is not None
+    assert again.frames[0].field is None
+    assert again.frames[1].field is not None
+    np.testing.assert_array_equal(again.frames[1].field.score, field.score)
+    assert again.frames[1].field[1:] == (0.75, 0.25, 2.5)
 
 
 def test_an_empty_record_is_empty(tmp_path: Path) -> None:
