@@ -22,12 +22,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ddpm_studio import __version__
 from ddpm_studio.data import DataError
 from ddpm_studio.data.idx import is_idx_file
+from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, coerce, find, for_data, kinds_of
+from ddpm_studio.recipes.comparing import TITLES
 from ddpm_studio.recipes.editions import badge as edition_badge
 from ddpm_studio.recipes.editions import difference_texts, label_of, printed_differences
 from ddpm_studio.recipes.settings import NONE
 from ddpm_studio.store import CheckpointError, RecordError, Run, RunError
-from ddpm_studio.training.control import Control, SampleRequest
+from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import (
     CheckpointDue,
     Event,
@@ -293,7 +295,10 @@ def sample(
         "samples.png"
     ),
     count: Annotated[int, typer.Option("-n", min=1, max=65536, help="How many.")] = 64,
-    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, euler, heun or dpmpp-2m.")] = None,
+    samplers: Annotated[
+        list[str] | None,
+        typer.Option("--sampler", help="ddpm, ddim, euler, heun, dpmpp-2m …; several times: side by side."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     eta: Annotated[float | None, typer.Option(min=0, max=1, help="DDIM's η.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Item i depends on the seed and i alone.")] = None,
@@ -309,37 +314,45 @@ def sample(
         raise typer.BadParameter("--trace writes an array: choose a file that ends in .npy")
     opened = Run.open(run)
     recipe = opened.current_recipe()
-    changes: dict[str, Any] = {}
-    if sampler is not None:
-        changes["sampler.kind"] = sampler
-    if steps is not None:
-        changes["sampler.steps"] = steps
-    if eta is not None:
-        if (sampler or recipe.sampler.kind) != "ddim":
-            raise typer.BadParameter("--eta belongs to DDIM: add --sampler ddim")
-        changes["sampler.eta"] = eta
-    if sampler is not None and sampler not in kinds_of("sampler"):
-        raise typer.BadParameter(f"{sampler} is none of {', '.join(kinds_of('sampler'))}")
-    settings = _changed(recipe, changes | ({} if device is None else {"compute.device": device})).sampler
-    request = SampleRequest(count, recipe.seed if seed is None else seed, "ema", settings)
+    kinds = samplers or [recipe.sampler.kind]
+    if eta is not None and "ddim" not in kinds:
+        raise typer.BadParameter("--eta belongs to DDIM: add --sampler ddim")
+    if len(kinds) > 1 and out.suffix.lower() == ".npy":
+        raise typer.BadParameter("an array holds one sampler: choose a file that ends in .png, .gif, .mp4 or .webm")
+    entries = []
+    for kind in kinds:
+        if kind not in kinds_of("sampler"):
+            raise typer.BadParameter(f"{kind} is none of {', '.join(kinds_of('sampler'))}")
+        changes: dict[str, Any] = {"sampler.kind": kind} if samplers else {}
+        if steps is not None:
+            changes["sampler.steps"] = steps
+        if eta is not None and kind == "ddim":
+            changes["sampler.eta"] = eta
+        settings = _changed(recipe, changes | ({} if device is None else {"compute.device": device})).sampler
+        entries.append((TITLES[kind], settings))
+    begin = recipe.seed if seed is None else seed
+    request: SampleRequest | Comparison = SampleRequest(count, begin, "ema", entries[0][1])
+    if len(entries) > 1:
+        request = Comparison(tuple(entries), count, begin)
     from ddpm_studio.engine import run_sampling
 
     control = Control()
     file = SampleFile(out, trace=trace)
     with _interruptible(control) as interrupted:
         events = run_sampling(opened, control, request, device=device, keep=False, every_state=file.every_state)
-        tape = _show_sampling(events)
-    if interrupted or tape is None or not tape.complete:
+        tapes = _show_sampling(events)
+    if interrupted or len(tapes) < len(entries) or not all(tape.complete for tape in tapes):
         console.print("Stopped; nothing was written.")
         raise typer.Exit(INTERRUPTED)
-    file.write(tape)
+    file.write(*tapes)
     console.print(f"Wrote {out}", markup=False, soft_wrap=True)
 
 
-def _show_sampling(events: Iterator[Event]) -> Any:
-    tape = None
+def _show_sampling(events: Iterator[Event]) -> list[Tape]:
+    """The tapes, when they have ended."""
+    tapes = []
     columns = (
-        TextColumn("[bold]Sampling"),
+        TextColumn("[bold]Sampling {task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -350,12 +363,12 @@ def _show_sampling(events: Iterator[Event]) -> Any:
         for event in events:
             match event:
                 case TapeStarted():
-                    bar.update(task, total=event.tape.total)
+                    bar.reset(task, total=event.tape.total, description=event.tape.label)
                 case TapeGrew():
                     bar.update(task, completed=len(event.tape.frames))
                 case TapeFinished():
-                    tape = event.tape
-    return tape
+                    tapes.append(event.tape)
+    return tapes
 
 
 # -- info --------------------------------------------------------------------------------------------------

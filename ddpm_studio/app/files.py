@@ -88,16 +88,18 @@ class FileActions(QObject):
 
     @Slot()
     def on_save_tape(self) -> None:
-        """Save the process on screen; the file's ending says how."""
-        tape = self._window.view.player.tape
-        if tape is None or not tape.frames:
+        """Save the process on screen, or several side by side; the file's ending says how."""
+        view = self._window.view
+        shown = [view.player.tape] if view.player.tape is not None else []
+        tapes = [tape for tape in view.comparison.tapes or shown if tape.frames]
+        if not tapes:
             return
         kinds = self.tr("GIF (*.gif);;Picture (*.png);;Video (*.webm *.mp4);;Array (*.npy)")
         path = self._save_name(self.tr("Save pictures as"), "denoising.gif", kinds)
         if path is not None:
             try:
                 path = path if path.suffix else path.with_suffix(".gif")
-                SampleFile(path).write(tape)
+                SampleFile(path).write(*tapes)
                 self._window.status.message.set_text(self.tr("Saved {0}").format(path))
             except ExportError as error:
                 show_error(self._window, str(error), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,19 @@ def frame_image(tape: Tape, frame: Frame, show: str = "x", caption: str = "") ->
     framed.paste(picture, (0, 0))
     ImageDraw.Draw(framed).text((8, picture.height + 4), caption, fill="white", font=font)
     return framed
+
+
+def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of one size in at most three columns, on black; a single one as it is."""
+    if len(images) == 1:
+        return images[0]
+    columns = 2 if len(images) == 4 else min(3, len(images))
+    rows = -(-len(images) // columns)
+    width, height = images[0].size
+    whole = Image.new("RGB", (columns * width, rows * height), "black")
+    for i, image in enumerate(images):
+        whole.paste(image, (i % columns * width, i // columns * height))
+    return whole
 
 
 def _grid_image(items: NDArray[Any]) -> Image.Image:

@@ -242,6 +242,19 @@ def test_every_sampler(sampler: str, points: Path, pictures: Path, tmp_path: Pat
             assert trace[0].std() > 0.2
 
 
+def test_several_samplers_side_by_side(points: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    three = [word for kind in ("ddpm", "ddim", "heun") for word in ("--sampler", kind)]
+    sizes = {}
+    for name, which in (("one", three[:2]), ("all", three)):
+        out = tmp_path / f"{name}.png"
+        assert main(["sample", str(points), "--out", str(out), "--steps", "5", "-n", "6", *which]) == 0
+        with Image.open(out) as picture:
+            sizes[name] = picture.size
+    assert sizes["all"] == (3 * sizes["one"][0], sizes["one"][1])
+    assert main(["sample", str(points), "--out", str(tmp_path / "a.npy"), *three]) == 2
+    assert "one sampler" in " ".join(said(capsys).split())
+
+
 def test_a_long_trace_leaves_nothing_out(points: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.npy"
     assert main(["sample", str(points), "--out", str(out), "--trace", "--steps", "300", "-n", "2"]) == 0

@@ -123,3 +123,20 @@ def test_the_caption_counts_moves_not_frames() -> None:
     assert caption(a_tape("grey", frames=5, moves=999), 0) == "step 1,234   ddim, 999 steps   seed 3   t = 0"
     assert "ddim, 4 steps" in caption(a_tape("grey"), 0)
     assert caption(Tape("points", 10, 5, sampler="ddpm"), 10) == "ddpm, 0 steps   seed 0   t = 10"
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(2, 2, 1), (3, 3, 1), (4, 2, 2), (5, 3, 2)])
+def test_several_tapes_stand_side_by_side(tmp_path: Path, count: int, columns: int, rows: int) -> None:
+    tapes = [a_tape("grey", 9 + i) for i in range(count)]
+    one = frame_image(tapes[0], tapes[0].frames[-1], caption="x")
+    SampleFile(tmp_path / "a.png").write(*tapes)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (columns * one.width, rows * one.height)
+        second = picture.crop((one.width, 0, 2 * one.width, one.height - 28))
+        expected = frame_image(tapes[1], tapes[1].frames[-1])
+        np.testing.assert_array_equal(np.asarray(second), np.asarray(expected)[: one.height - 28])
+    SampleFile(tmp_path / "a.gif").write(*tapes)
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.n_frames == max(len(tape.frames) for tape in tapes)
+    with pytest.raises(ExportError, match="one process"):
+        SampleFile(tmp_path / "a.npy").write(*tapes)
