@@ -131,9 +131,10 @@ class EditionBadge(QWidget):
             text = self.tr("All of these")
             self._add("edition.reset", text, everything, not self._running or everything.keys() <= live)
         elif recipe.edition == "laptop":
-            menu.addSection(self.tr("Differs from the printed edition"))
-            for text in difference_texts(recipe, printed_differences(recipe)).values():
-                menu.addAction(text).setEnabled(False)
+            printed = edition_of(recipe, "printed")
+            menu.addSection(self.tr("Make as printed"))
+            for path, text in difference_texts(recipe, printed_differences(recipe)).items():
+                self._add(f"edition.printed.{path}", text, reset_changes(recipe, path, printed), not self._running)
         for edition, title in EDITIONS.items():
             other = edition_of(recipe, edition)
             if edition != recipe.edition and other is not None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ddpm_studio.recipes.comparing import TITLES
 from ddpm_studio.recipes.library import built_in
 from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, section_class
-from ddpm_studio.recipes.settings import NONE, fields_of
+from ddpm_studio.recipes.settings import NONE, Field, fields_of
 
 Edition = Literal["printed", "laptop"]
 EDITIONS: dict[Edition, str] = {"printed": "As printed", "laptop": "Fits this laptop"}
@@ -38,12 +38,12 @@ def printed_differences(recipe: Recipe) -> dict[str, tuple[Any, Any]]:
     return _differences(recipe, edition_of(recipe, "printed"))
 
 
-def reset_changes(recipe: Recipe, path: str) -> dict[str, Any]:
-    """What ``Recipe.with_settings`` needs to make one setting of ``own_differences`` that of the edition again.
+def reset_changes(recipe: Recipe, path: str, to: Recipe | None = None) -> dict[str, Any]:
+    """What ``Recipe.with_settings`` needs to make one setting that of its own edition again, or that of ``to``.
 
     A section's kind brings the settings that only this kind has.
     """
-    edition = edition_of(recipe, recipe.edition) if recipe.edition else None
+    edition = to or (edition_of(recipe, recipe.edition) if recipe.edition else None)
     if edition is None:
         return {}
     section, _, name = path.rpartition(".")
@@ -87,16 +87,12 @@ def label_of(recipe: Recipe, path: str) -> str:
     """What the form calls a setting, e.g. "Batch"."""
     if path in _KINDS:
         return _KINDS[path]
-    section, _, name = path.rpartition(".")
-    cls = section_class(recipe, section) if section else Recipe
-    return next((field.setting.label for field in fields_of(cls) if field.name == name), path)
+    field = _field_of(recipe, path)
+    return path if field is None else field.setting.label
 
 
 def text_of(recipe: Recipe, path: str, value: Any) -> str:
     """A value as the form shows it: "on", "64, 128, 256", "0.0002"."""
-    section, _, name = path.rpartition(".")
-    cls = section_class(recipe, section) if section else Recipe
-    choices = next((field.setting.choices for field in fields_of(cls) if field.name == name), None) or {}
     if path == "sampler.kind":
         return TITLES[value]
     if isinstance(value, bool):
@@ -107,7 +103,18 @@ def text_of(recipe: Recipe, path: str, value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
-    return choices.get(value, value) if value is not None else NONE
+    field = _field_of(recipe, path)
+    if field is None:  # a kind
+        return str(value)
+    if value is None:
+        return "auto" if field.default is None else NONE
+    return str((field.setting.choices or {}).get(value, value))
+
+
+def _field_of(recipe: Recipe, path: str) -> Field | None:
+    section, _, name = path.rpartition(".")
+    cls = section_class(recipe, section) if section else Recipe
+    return next((field for field in fields_of(cls) if field.name == name), None)
 
 
 def difference_texts(recipe: Recipe, differences: dict[str, tuple[Any, Any]], other: str = "printed") -> dict[str, str]:

@@ -437,6 +437,9 @@ def test_the_badge_follows_every_change(qtbot, window):
     assert pill.text() == "laptop edition"
     steps_wanted = window.recipe.training.steps
     assert f"training steps {steps_wanted:,} (printed 100,000)" in pill.toolTip().splitlines()
+    choose_in_badge(window, "edition.printed.training.steps")
+    assert window.recipe.training.steps == 100_000
+    assert pill.text() == f"laptop edition, changed: training steps 100,000 (edition's {steps_wanted:,})"
 
 
 def test_the_badge_of_a_run(qtbot, window):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
-from ddpm_studio.recipes import Recipe, built_in, find
+from ddpm_studio.recipes import Recipe, RecipeError, built_in, find
 from ddpm_studio.recipes.editions import (
     badge,
     difference_texts,
@@ -68,6 +70,25 @@ def test_any_setting_is_reset_alone(name: str) -> None:
         after = changed.with_settings(reset_changes(changed, path))
         assert path not in own_differences(after)
         assert own_differences(after).items() <= own_differences(changed).items()
+
+
+def test_an_empty_setting_is_called_as_in_the_form() -> None:
+    recipe = find("score-two-gaussians").with_settings({"data.count": None})
+    assert badge(recipe) == "differs: points auto (printed 1,000,000)"
+    assert "clip gradient none (printed 1)" in badge(find("ddpm-cifar10").with_settings({"training.clip_norm": None}))
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_laptop_edition_becomes_the_printed_one_setting_by_setting(number: str) -> None:
+    recipe = next(r for r in built_in().values() if r.tutorial == number and r.edition == "laptop")
+    printed = edition_of(recipe, "printed")
+    left = len(printed_differences(recipe))
+    while differences := printed_differences(recipe):
+        for path in differences:  # some settings fit only once others do
+            with contextlib.suppress(RecipeError):
+                recipe = recipe.with_settings(reset_changes(recipe, path, printed))
+        assert len(printed_differences(recipe)) < left
+        left = len(printed_differences(recipe))
 
 
 def test_a_laptop_edition_says_what_was_changed_in_it() -> None:
