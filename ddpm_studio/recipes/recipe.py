@@ -177,10 +177,17 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
     if name == "kind" and section and (kinds := kinds_of(section)):
         if value not in list(kinds):
             raise RecipeError({path: f"{value!r} is none of {', '.join(kinds)}"})
-        kept = {k: v for k, v in target.items() if _fits(kinds[value], k, v)}
+        old, new = kinds.get(str(target.get("kind"))), kinds[value]
+        kept = {k: v for k, v in target.items() if _meaning(old, k) == _meaning(new, k) and _fits(new, k, v)}
         values[section] = kept | {"kind": value}
         return
     target[name] = value
+
+
+def _meaning(section: type[Section] | None, name: str) -> tuple[str, str] | None:
+    """What a setting is called: two kinds may use one name for two things, as the Langevin walks do for a step."""
+    fields = fields_of(section) if section else ()
+    return next(((f.setting.label, f.setting.equation) for f in fields if f.name == name), None)
 
 
 def _fits(section: type[Section], name: str, value: Any) -> bool:

@@ -269,6 +269,16 @@ def test_a_new_kind_keeps_what_it_knows() -> None:
     assert mlp.network.model_dump() == {"kind": "point-mlp", "width": 64, "depth": 3}
 
 
+def test_one_name_for_two_things_is_not_carried_over() -> None:
+    """The α of the annealed walk at one low level would throw the points to infinity; moves are no sampling steps."""
+    annealed = find("score-two-gaussians").with_settings({"sampler.step_size": 0.2})
+    plain = annealed.with_settings({"sampler.kind": "langevin-plain"})
+    assert plain.sampler.model_dump() == {"kind": "langevin-plain", "steps": 1000, "level": 1, "step_size": 5e-4}
+    assert plain.with_settings({"sampler.kind": "ddim"}).sampler.steps == 50  # 1000 moves would not fit into T = 200
+    ddim = annealed.with_settings({"sampler.kind": "ddim"})
+    assert ddim.sampler.steps == annealed.sampler.steps == 200
+
+
 @pytest.mark.parametrize("section", [s for s in SECTION_TITLES if kinds_of(s)])
 def test_every_kind_can_follow_every_kind(section: str) -> None:
     for first in kinds_of(section):

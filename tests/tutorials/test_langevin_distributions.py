@@ -25,9 +25,7 @@ COUNT = 2000
 # tutorials.md: where σ_T is 1, 30 moves a level serve as well as the printed 201.
 PRINTED_MOVES = recipe_of("score-two-gaussians").sampler.moves
 ANNEALED = recipe_of("score-two-gaussians", sampler__moves=30)
-PLAIN = recipe_of(
-    "score-two-gaussians", sampler__kind="langevin-plain", sampler__steps=500, sampler__level=1
-).with_settings({"sampler.step_size": 5e-4})
+PLAIN = recipe_of("score-two-gaussians", **{"sampler.kind": "langevin-plain", "sampler.steps": 500})
 
 
 def leaning() -> Mixture:
