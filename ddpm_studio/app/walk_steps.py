@@ -193,13 +193,13 @@ class AtOnce(Step):
 
     def refresh(self, scene: Scene) -> None:
         jumped, chained = scene.noisy(), scene.chain.x
-        by_chain = self.tr("x_t by {0} steps").format(f"{scene.chain.t:,}")
-        at_once = self.tr("x_t at once")
+        by_chain = self.tr("step by step")
+        at_once = self.tr("at once")
         self.row.set_rows(
             [
                 Tile(f"{scene.alpha:.2f} x_0", as_pixels(scene.alpha * scene.x0)),
                 Tile(f"{scene.sigma:.2f} ε", as_pixels(scene.sigma * scene.eps), "+"),
-                Tile(at_once, as_pixels(jumped), "=", marked=True),
+                Tile("x_t " + at_once, as_pixels(jumped), "=", marked=True),
                 Tile(by_chain, as_pixels(chained), "~"),
             ]
         )
@@ -433,7 +433,7 @@ class Backward(Step):
 
     def prepare(self, scene: Scene) -> None:
         paper, notebook = find(PAPER), find(NOTEBOOK)
-        columns = [(self.tr("The paper"), paper), (self.tr("The notebook (002)"), notebook)]
+        columns = [(self.tr("The paper"), paper), (self.tr("Notebook 002"), notebook)]
         if not any(_same(scene.recipe, known) for _, known in columns):
             columns.insert(0, (self.tr("This recipe"), scene.recipe))
         for label in self.findChildren(ElidedLabel, "fact"):
