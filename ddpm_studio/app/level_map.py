@@ -9,6 +9,7 @@ from PySide6.QtCore import QEvent, QRectF, Qt, Signal
 from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from ddpm_studio.app.levels import level_number
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.plots import AXIS_WIDTH
 from ddpm_studio.app.theme import color, tabular, theme
@@ -134,7 +135,7 @@ class LevelMap(QWidget):
         self.readout_changed.emit(
             said.format(
                 step=f"{self._steps[i]:,.0f}",
-                t=f"{self._levels[k]:,.0f}",
+                t=level_number(round(self._levels[k])),
                 loss=f"{self._columns[i][k]:.3g}",
             )
         )

@@ -52,7 +52,7 @@ class Equation(_Part):
     text: str
     fields: tuple[str, ...]
     number: str = ""
-    when: dict[str, str] = {}
+    when: dict[str, str | bool] = {}
     printed: str = ""
     remark: str = ""
     live: str = ""

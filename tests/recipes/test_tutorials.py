@@ -192,6 +192,14 @@ def test_every_sampler_has_its_rule(kind: str) -> None:
         assert "atan(σ/α)" in equations_for(recipe, "sampler.kind")[0][1].remark
 
 
+def test_the_network_on_the_card_is_the_one_that_runs() -> None:
+    titles = {
+        recipe.network.level_aware: [e.title for _, e in equations_for(recipe, "network.widths")]  # type: ignore[union-attr]
+        for recipe in editions("004")
+    }
+    assert titles == {False: ["The score network"], True: ["A score network that sees σ"]}
+
+
 def test_where_a_value_comes_from() -> None:
     recipe = printed("000")
     assert origin_of(recipe, "schedule.beta_end") == "printed"
