@@ -160,7 +160,10 @@ class HistogramView(QWidget):
         self.canvas.set_frame(frame, show)
         told = frame is not None and len(frame.x) > 0 and show != "eps" and self._mixture is not None
         if told and frame is not None and self._mixture is not None:
-            self.facts.setText(self._tell(ModeFacts.of(frame.view(show), self._mixture)))
+            points = frame.view(show)
+            lost = 1 - self.canvas.part_inside(points)
+            outside = self.tr("; {0} % of the points lie outside").format(f"{100 * lost:.1f}") if lost > 5e-4 else ""
+            self.facts.setText(self._tell(ModeFacts.of(points, self._mixture)) + outside)
         self.facts.setVisible(told)
 
     def set_tape(self, tape: Tape | None) -> None:

@@ -20,7 +20,8 @@ class ModeFacts:
 
     Attributes:
         shares: float64 (K,), the part of the points nearest to each mode; data_shares: that of the data.
-        spreads: float64 (K,), standard deviations per dimension; NaN where a mode has no points.
+        spreads: float64 (K,), standard deviations per dimension; NaN where a mode has no points. From the
+            median distance, since a few points that a network throws far away would drown all others.
         data_spread: that of each mode of the data.
     """
 
@@ -32,7 +33,9 @@ class ModeFacts:
     @classmethod
     def of(cls, points: NDArray[Any], mixture: Mixture) -> ModeFacts:
         """points: (N, 2) in the units of the mixture."""
-        return cls(mixture.shares(points), mixture.spreads(points), mixture.weights, float(np.sqrt(mixture.variance)))
+        nearest = mixture.nearest(points)
+        spreads = np.array([_spread(points[nearest == k]) for k in range(len(mixture.means))])
+        return cls(mixture.shares(points), spreads, mixture.weights, float(np.sqrt(mixture.variance)))
 
     @property
     def spread(self) -> float:
@@ -56,3 +59,11 @@ class ModeFacts:
         share = self.data_shares[k]
         chance = 4 * float(np.sqrt(share * (1 - share) / max(count, 1)))
         return k if off[k] > max(OFF, chance) else None
+
+
+def _spread(points: NDArray[Any]) -> float:
+    """The standard deviation per dimension of (N, 2) if they are normal: half of |x|² lies below 2 ln 2 variances."""
+    if not len(points):
+        return float("nan")
+    away = points.astype(np.float64) - np.median(points, axis=0)
+    return float(np.sqrt(np.median((away**2).sum(axis=1)) / (2 * np.log(2))))

@@ -204,7 +204,7 @@ def test_shares_and_spreads_are_told_beside_those_of_the_data(qtbot: Any) -> Non
     points = cloud(0.02, (0.25, 0.75))
     view.set_frame(Frame(1, 5, points, points, points))
     first, second = view.facts.text().split("\n")
-    assert first == f"left 25.0 % (data 50 %), spread {mixture().spreads(points)[0]:.3f} (data 0.050)"
+    assert first == f"left 25.0 % (data 50 %), spread {ModeFacts.of(points, mixture()).spreads[0]:.3f} (data 0.050)"
     assert second.startswith("right 75.0 % (data 50 %), spread 0.02")
     view.set_frame(Frame(1, 5, points, points, points), "eps")
     assert not view.facts.isVisible()  # noise has no modes
@@ -234,6 +234,18 @@ def test_the_spread_of_all_modes_weighs_them_by_their_points() -> None:
     nothing = ModeFacts.of(np.zeros((0, 2)), mixture())
     assert np.isnan(nothing.spread)
     assert not nothing.narrow
+
+
+def test_a_few_points_thrown_away_change_no_spread(qtbot: Any) -> None:
+    points = cloud(0.05, count=20_000)
+    assert ModeFacts.of(points, mixture()).spreads == pytest.approx([0.05, 0.05], rel=0.02)
+    np.testing.assert_allclose(ModeFacts.of(points, mixture()).spreads, mixture().spreads(points), rtol=0.02)
+    points[:40] = -1000
+    assert ModeFacts.of(points, mixture()).spreads == pytest.approx([0.05, 0.05], rel=0.02)
+    view = shown(qtbot, HistogramView())
+    view.set_data(cloud(0.05), mixture())
+    view.set_frame(Frame(0, 5, points))
+    assert view.facts.text().endswith("; 0.2 % of the points lie outside")
 
 
 def test_chance_is_no_wrong_share() -> None:
@@ -323,7 +335,7 @@ def test_a_growing_tape_is_seen_live(qtbot: Any) -> None:
         view.poll()
         told.append(view.histogram.facts.text())
     assert told[0] != told[1]
-    assert f"spread {mixture().spreads(cloud(0.1))[0]:.3f}" in told[1]
+    assert f"spread {ModeFacts.of(cloud(0.1), mixture()).spreads[0]:.3f}" in told[1]
 
 
 @pytest.mark.parametrize(
