@@ -149,6 +149,7 @@ class MainWindow(QMainWindow):
         self.comparing.said.connect(reports.say)
         self.actions_by_id["help.walk"].triggered.connect(self.walking.on_walk)
         self.top_bar.recipe_chosen.connect(session.on_recipe_named)
+        session.run_begun.connect(self.offers.withdraw)
         session.recipe_chosen.connect(self.offers.on_recipe)
         session.recipe_changed.connect(self.offers.on_recipe)
         self.offers.settings_wanted.connect(self._on_changes_wanted)

@@ -56,6 +56,12 @@ class Offers(QObject):
     def on_recipe(self, recipe: Recipe) -> None:
         """An offer for other data has no place any more."""
         if self._shown is not None and recipe.data.source != self._shown.source:
+            self.withdraw()
+
+    @Slot()
+    def withdraw(self) -> None:
+        """Something else has begun."""
+        if self._shown is not None:
             self._shown = None
             self._banner.hide()
 

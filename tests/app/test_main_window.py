@@ -555,7 +555,9 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped(qtbot, window, monkey
         url = f"http://127.0.0.1:{server.server_port}/cifar.tar.gz"
         monkeypatch.setattr(cifar, "ARCHIVE", dataclasses.replace(cifar.ARCHIVE, urls=(url,)))
         window.session.choose(find("ddpm-cifar10"))
+        qtbot.waitUntil(lambda: offer(window, "use.pixel-faces") is not None, timeout=20_000)
         window.start(window.recipe)
+        assert not window.banner.isVisible(), "it has begun: the offer has no place any more"
         bar = window.top_bar
         qtbot.waitUntil(lambda: bar.step.text().endswith(" of 170.1 MB"), timeout=20_000)
         assert message(window).startswith("Downloading CIFAR-10: ")
