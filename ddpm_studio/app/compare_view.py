@@ -242,10 +242,10 @@ class CompareView(QWidget):
         first = next((tape for tape in self.tapes if tape.frames), None)
         if first is None:
             return ""
-        text = self.tr("{0} samplers, the same noise").format(len(self.cells))
+        text = self.tr("{0} samplers, same noise").format(len(self.cells))
         mixture = self.cells[0].mixture
         if mixture is not None:
-            truth = self.tr("true modes {0} %, spread {1}")
+            truth = self.tr("data {0} %, spread {1}")
             text += " · " + _modes(truth, mixture.weights, math.sqrt(mixture.variance))
         return text
 

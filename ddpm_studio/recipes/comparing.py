@@ -49,12 +49,12 @@ def sampler_choices(recipe: Recipe, kind: str) -> list[SamplerChoice]:
     return choices
 
 
-def _knobs(recipe: Recipe, name: str) -> dict[str, int]:
+def _knobs(recipe: Recipe, name: str) -> dict[str, Any]:
     T = recipe.schedule.steps
     if name == "langevin-plain":
         return {}
     if name == "langevin":
-        return {"steps": min(10, T), "moves": 50}
+        return {"steps": min(20, T), "moves": 25, "spacing": "log-snr"}  # down to the weakest noise
     own = 50 if recipe.sampler.kind in ("langevin", "langevin-plain") else recipe.sampler.steps
     return {"steps": min(own, T)}
 

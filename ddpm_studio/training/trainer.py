@@ -18,7 +18,6 @@ import torch
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe, RecipeError
-from ddpm_studio.recipes.comparing import network_calls
 from ddpm_studio.recipes.sections import DDIM
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import Session, snapshot
@@ -50,7 +49,7 @@ from ddpm_studio.training.events import (
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
-from ddpm_studio.training.sampling import Tone, make_sampler, record
+from ddpm_studio.training.sampling import Tone, make_grid, make_sampler, record
 
 BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
 ROLL_BACKS = 4  # from one good state, before giving up
@@ -379,7 +378,11 @@ def compare(
         _new_tape(session, settings, comparison.seed, comparison.weights, label, name)
         for label, settings in comparison.entries
     )
-    yield ComparisonStarted(tapes, tuple(network_calls(settings) for _, settings in comparison.entries))
+    calls = tuple(
+        make_sampler(settings).calls * (len(make_grid(settings, session.schedule)) - 1)
+        for _, settings in comparison.entries
+    )
+    yield ComparisonStarted(tapes, calls)
     for tape, (_, settings) in zip(tapes, comparison.entries, strict=True):
         yield from sample(
             session,

@@ -113,7 +113,7 @@ def test_what_grows_is_shown_live_and_the_others_go_along(view: CompareView, pla
     second.seconds = 3.0
     view.end()
     assert not view.stop.isVisibleTo(view)
-    assert "2 samplers, the same noise" in view.line.text()
+    assert "2 samplers, same noise" in view.line.text()
 
 
 def test_time_left_and_a_comparison_that_was_stopped(view: CompareView, player: Player) -> None:
@@ -164,7 +164,7 @@ def test_points_tell_the_modes_of_a_known_mixture(view: CompareView) -> None:
     view.poll()
     assert view.cells[0].modes.text().startswith("modes 75:25 %")
     assert view.cells[0].facts.text().startswith("0 moves")
-    assert "true modes 50:50 %, spread 0.05" in view.line.text()
+    assert "data 50:50 %, spread 0.05" in view.line.text()
     view.set_data(np.zeros((4, 2)), None)
     assert not view.cells[0].modes.isVisibleTo(view)
     assert isinstance(view.cells[0].canvas, PointCanvas)
