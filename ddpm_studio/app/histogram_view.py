@@ -162,7 +162,7 @@ class HistogramView(QWidget):
         if told and frame is not None and self._mixture is not None:
             points = frame.view(show)
             lost = 1 - self.canvas.part_inside(points)
-            outside = self.tr("; {0} % of the points lie outside").format(f"{100 * lost:.1f}") if lost > 5e-4 else ""
+            outside = self.tr("; {0} % outside").format(f"{100 * lost:.1f}") if lost > 5e-4 else ""
             self.facts.setText(self._tell(ModeFacts.of(points, self._mixture)) + outside)
         self.facts.setVisible(told)
 

@@ -245,7 +245,7 @@ def test_a_few_points_thrown_away_change_no_spread(qtbot: Any) -> None:
     view = shown(qtbot, HistogramView())
     view.set_data(cloud(0.05), mixture())
     view.set_frame(Frame(0, 5, points))
-    assert view.facts.text().endswith("; 0.2 % of the points lie outside")
+    assert view.facts.text().endswith("; 0.2 % outside")
 
 
 def test_chance_is_no_wrong_share() -> None:
