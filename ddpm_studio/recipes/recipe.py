@@ -120,7 +120,8 @@ class Recipe(Section):
             RecipeError: for an unknown name or a value that does not fit.
         """
         values = self.model_dump(mode="json")
-        for path, value in changes.items():
+        # kinds first: whatever else is wished for a section is a wish about its new kind
+        for path, value in sorted(changes.items(), key=lambda change: not change[0].endswith(".kind")):
             _assign(values, path, value)
         return type(self).parse(values)
 

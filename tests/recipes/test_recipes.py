@@ -277,6 +277,9 @@ def test_one_name_for_two_things_is_not_carried_over() -> None:
     assert plain.with_settings({"sampler.kind": "ddim"}).sampler.steps == 50  # 1000 moves would not fit into T = 200
     ddim = annealed.with_settings({"sampler.kind": "ddim"})
     assert ddim.sampler.steps == annealed.sampler.steps == 200
+    # what is wished for in one breath with the kind is meant for it, in whatever order
+    wished = annealed.with_settings({"sampler.steps": 7, "sampler.kind": "langevin-plain", "sampler.step_size": 0.01})
+    assert wished.sampler.model_dump() == {"kind": "langevin-plain", "steps": 7, "level": 1, "step_size": 0.01}
 
 
 @pytest.mark.parametrize("section", [s for s in SECTION_TITLES if kinds_of(s)])
