@@ -80,8 +80,9 @@ class RunController(QObject):
 
     # -- commands
 
+    @Slot()
     def load_plots(self) -> None:
-        """Import pyqtgraph; after the first paint."""
+        """Import pyqtgraph; after the first paint, and after ``QtTypes``."""
         self._warm.emit((PLOTS,))
 
     def load_engine(self) -> None:

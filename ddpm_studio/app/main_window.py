@@ -23,6 +23,7 @@ from ddpm_studio.app.heartbeat import Heartbeat
 from ddpm_studio.app.log_panel import LogPanel
 from ddpm_studio.app.main_menu import MainMenu
 from ddpm_studio.app.offers import Offers
+from ddpm_studio.app.qt_types import QtTypes
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.reports import Reports
 from ddpm_studio.app.reverse_view import ReverseView
@@ -185,8 +186,11 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_painted(self) -> None:
         """What can wait until the window is on the screen: plots, data, the list of runs, and torch."""
-        self.controller.load_plots()
         self.reports.list_runs()
+        types = QtTypes(self)
+        types.made.connect(self.controller.load_plots)
+        types.made.connect(types.deleteLater)
+        types.make()
 
     @Slot()
     def _on_plots_loaded(self) -> None:

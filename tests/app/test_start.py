@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+from PySide6 import QtWidgets
+from PySide6.QtCore import QObject
 
 import ddpm_studio
 from ddpm_studio.app.main import main
@@ -181,3 +183,18 @@ def test_a_path_that_is_not_there(tmp_path, capsys):
     assert main([str(tmp_path / "nowhere")]) == 1
     assert str(tmp_path / "nowhere") in capsys.readouterr().err
     assert time.monotonic() - began < 5
+
+
+def test_types_are_made_in_turns(qtbot, monkeypatch):
+    from ddpm_studio.app import qt_types
+
+    monkeypatch.setattr(qt_types, "SLICE", 0.0)
+    owner, turns = QObject(), []
+    types = qt_types.QtTypes(owner)
+    monkeypatch.setattr(qt_types.QTimer, "singleShot", lambda *a: turns.append(a[-1]))
+    types.make()
+    with qtbot.waitSignal(types.made, timeout=1000):
+        while turns:
+            turns.pop()()
+    left = [name for name in dir(QtWidgets) if name not in vars(QtWidgets)]
+    assert not left, "every type exists now, so that another thread makes none"
