@@ -201,8 +201,9 @@ def _step(session: Session) -> tuple[float, float]:
 
     session.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    limit = settings.clip_norm if settings.clip_norm is not None else math.inf
-    norm = torch.nn.utils.clip_grad_norm_(session.weights, limit)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in session.weights if p.grad is not None])
+    if settings.clip_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(session.weights, settings.clip_norm, norm)
     values = loss.item(), norm.item()
     session.step += 1
     session.images_seen += len(x0)
