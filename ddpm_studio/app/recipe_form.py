@@ -26,6 +26,7 @@ from ddpm_studio.recipes import (
     Section,
     Setting,
     fields_of,
+    kind_title,
     kinds_of,
     section_class,
 )
@@ -35,22 +36,6 @@ _KIND_SETTINGS = {  # label and tip
     "schedule": ("Shape", "How the noise grows on the way from the picture (t = 0) to pure noise (t = T)."),
     "network": ("Kind", "The network that is trained. U-Nets are for pictures, perceptrons for points."),
     "sampler": ("Sampler", "The rule by which one denoising step goes from one noise level to the next."),
-}
-_KIND_TITLES = {
-    "flow": "rectified flow",
-    "geometric": "exploding σ",
-    "compact-unet": "compact U-Net",
-    "point-mlp": "point MLP",
-    "scratch5-unet": "Scratch 5 U-Net",
-    "simple-unet": "simple U-Net",
-    "attention-unet": "attention U-Net",
-    "ddpm-unet": "DDPM U-Net",
-    "score-mlp": "score MLP",
-    "ddpm": "DDPM",
-    "ddim": "DDIM",
-    "euler": "Euler",
-    "heun": "Heun",
-    "dpmpp-2m": "DPM-Solver++",
 }
 
 
@@ -63,7 +48,7 @@ def _kind_field(section: str, kinds: dict[str, type[Section]]) -> Field:
         tip=tip,
         level="tweak",
         live=live,
-        choices={kind: _KIND_TITLES.get(kind, kind.replace("_", " ").replace("-", " ")) for kind in kinds},
+        choices={kind: kind_title(kind) for kind in kinds},
     )
     return Field("kind", setting, "choice", False, tuple(kinds), None, None, next(iter(kinds)))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ddpm_studio.recipes.comparing import TITLES
 from ddpm_studio.recipes.library import built_in
-from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, section_class
+from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, kind_title, section_class
 from ddpm_studio.recipes.settings import NONE, Field, fields_of
 
 Edition = Literal["printed", "laptop"]
@@ -93,8 +92,8 @@ def label_of(recipe: Recipe, path: str) -> str:
 
 def text_of(recipe: Recipe, path: str, value: Any) -> str:
     """A value as the form shows it: "on", "64, 128, 256", "0.0002"."""
-    if path == "sampler.kind":
-        return TITLES[value]
+    if path in _KINDS:
+        return kind_title(value)
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, int):
@@ -104,7 +103,7 @@ def text_of(recipe: Recipe, path: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     field = _field_of(recipe, path)
-    if field is None:  # a kind
+    if field is None:
         return str(value)
     if value is None:
         return "auto" if field.default is None else NONE

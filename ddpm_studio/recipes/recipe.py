@@ -142,6 +142,31 @@ def kinds_of(section: str) -> dict[str, type[Section]]:
     return {cls.model_fields["kind"].default: cls for cls in members if "kind" in cls.model_fields}
 
 
+KIND_TITLES = {  # where a kind is not simply called as it is written in TOML
+    "flow": "rectified flow",
+    "geometric": "exploding σ",
+    "compact-unet": "compact U-Net",
+    "point-mlp": "point MLP",
+    "scratch5-unet": "Scratch 5 U-Net",
+    "simple-unet": "simple U-Net",
+    "attention-unet": "attention U-Net",
+    "ddpm-unet": "DDPM U-Net",
+    "score-mlp": "score MLP",
+    "ddpm": "DDPM",
+    "ddim": "DDIM",
+    "euler": "Euler",
+    "heun": "Heun",
+    "dpmpp-2m": "DPM-Solver++",
+    "langevin": "annealed Langevin",
+    "langevin-plain": "plain Langevin",
+}
+
+
+def kind_title(kind: str) -> str:
+    """What a kind of schedule, network or sampler is called: ``kind_title("ddpm-unet")`` is "DDPM U-Net"."""
+    return KIND_TITLES.get(kind, kind.replace("_", " ").replace("-", " "))
+
+
 def section_class(recipe: Recipe, section: str) -> type[Section]:
     """The class of a recipe's section."""
     return type(getattr(recipe, section))

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from ddpm_studio.recipes import Recipe, RecipeError, built_in, find
+from ddpm_studio.recipes import KIND_TITLES, Recipe, RecipeError, built_in, find, kind_title, kinds_of
 from ddpm_studio.recipes.editions import (
     badge,
     difference_texts,
@@ -49,6 +49,14 @@ def test_what_the_document_leaves_open_is_no_difference() -> None:
         assert badge(find(name).with_settings(changes)) == "as printed"
     assert badge(find("simple-unet-cars").with_settings({"data.source": "/home/me/cars"})) == "as printed"
     assert badge(find("scratch5-mnist").with_settings({"data.source": "/home/me/digits"})).startswith("differs: data ")
+
+
+def test_kinds_are_called_as_in_the_form() -> None:
+    other = find("scratch5-mnist").with_settings({"schedule.kind": "scaled_linear", "network.kind": "compact-unet"})
+    assert badge(other).startswith("differs: noise schedule scaled linear (printed linear), network compact U-Net ")
+    assert kind_title("langevin") == "annealed Langevin"
+    known = {kind for section in ("schedule", "network", "sampler") for kind in kinds_of(section)}
+    assert KIND_TITLES.keys() <= known  # none is left over
 
 
 def test_another_kind_is_one_difference_and_is_reset_whole() -> None:
