@@ -211,6 +211,27 @@ def test_where_a_value_comes_from() -> None:
     assert origin_of(built_in()["fashion-mnist"], "schedule.beta_end") is None
 
 
+@pytest.mark.parametrize(
+    ("document", "path", "origin"),
+    [
+        ("000", "data.flip", "printed"),  # ToTensor and nothing else
+        ("000", "training.weight_decay", "printed"),  # Adam(model.parameters(), lr=lr)
+        ("001", "data.epoch_end", "authors"),  # repeated, then shuffled and cut into batches: they run on
+        ("003", "network.kind", "ours"),  # two lines of it are printed
+        ("004", "data.epoch_end", "printed"),  # a DataLoader that drops nothing
+        ("004", "schedule.kind", "authors"),  # that the noise levels ascend is all that is printed
+        ("003", "sampler.spacing", "printed"),  # the loop T … 1 leaves nothing out
+        ("003", "training.beta2", "authors"),  # Adam as it comes
+    ],
+)
+def test_what_is_printed_and_what_is_from_the_code(document: str, path: str, origin: str) -> None:
+    assert origin_of(printed(document), path) == origin
+
+
+def test_batches_of_the_paper_run_on_into_the_next_epoch() -> None:
+    assert printed("001").data.epoch_end == "run-on"
+
+
 def test_a_tutorials_own_symbols_come_before_the_cores() -> None:
     meanings = {symbol.text: symbol.meaning for symbol in symbols_for(tutorials()["004"])}
     assert meanings["α_t"].startswith("Length of a move")
