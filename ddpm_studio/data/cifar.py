@@ -34,11 +34,9 @@ _RECORD = 1 + 3 * _SIDE**2
 
 
 def find_cifar(folder: Path) -> Path | None:
-    """The folder with CIFAR-10's files, all or some of them: ``folder`` or its ``cifar-10-batches-bin``, or None."""
-    for place in (folder, folder / SUBFOLDER):
-        if any((place / name).is_file() for name in FILES):
-            return place
-    return None
+    """The folder with most of CIFAR-10's files: ``folder`` or its ``cifar-10-batches-bin``; None if there are none."""
+    place = min((folder, folder / SUBFOLDER), key=lambda place: len(missing(place)))
+    return None if len(missing(place)) == len(FILES) else place
 
 
 def refuse_pickles(folder: Path) -> None:

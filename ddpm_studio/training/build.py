@@ -169,15 +169,16 @@ class DataOrder:
 
     def __call__(self, images_seen: int, batch: int) -> Tensor:
         """Indices of the next ``batch`` items, int64 (batch,), or fewer where a short batch ends the epoch."""
-        length = self.count
-        if self.epoch_end == "drop":
-            length = self.count // batch * batch or self.count
+        if self.epoch_end == "drop":  # whole batches only, also after one of another size
+            batch = min(batch, self.count)
+            epoch, number = divmod(images_seen // batch, self.count // batch)
+            return self._permutation(epoch)[number * batch : (number + 1) * batch]
         parts: list[Tensor] = []
         while batch > 0:
-            epoch, start = divmod(images_seen, length)
-            part = self._permutation(epoch)[start : min(start + batch, length)]
+            epoch, start = divmod(images_seen, self.count)
+            part = self._permutation(epoch)[start : start + batch]
             parts.append(part)
-            if self.epoch_end != "run-on":
+            if self.epoch_end == "short":
                 break
             images_seen, batch = images_seen + len(part), batch - len(part)
         return torch.cat(parts)

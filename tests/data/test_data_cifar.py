@@ -68,6 +68,13 @@ def test_from_the_programs_folder(folder: Path) -> None:
     assert open_dataset("cifar-10").name == "cifar-10"
 
 
+def test_a_few_files_do_not_hide_the_whole_set_below_them(folder: Path) -> None:
+    """Where some lay there before a download, it must not be fetched again at every start."""
+    for name in cifar.FILES[:2]:
+        (folder.parent / name).write_bytes((folder / name).read_bytes())
+    assert len(open_dataset(str(folder.parent))) == 40
+
+
 def test_the_first_thousand_of_the_test_file_are_held_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cifar, "TEST_MOST", 3)
     dataset = open_dataset(str(folder))

@@ -248,6 +248,18 @@ def test_an_epoch_may_end_short_or_drop_its_rest(count: int, batch: int, seed: i
             assert items == DataOrder(count, seed)(epoch * count, count).tolist()[: len(items)]
 
 
+@given(st.integers(1, 60), st.lists(st.integers(1, 70), max_size=8), st.integers(1, 70))
+def test_a_batch_is_whole_where_the_rest_is_dropped_whatever_came_before(
+    count: int, before: list[int], batch: int
+) -> None:
+    """The size of a batch may change while training; a batch of two, say, would spoil batch norm's statistics."""
+    order, seen = DataOrder(count, 0, "drop"), 0
+    for size in (*before, batch):
+        items = order(seen, size).tolist()
+        assert len(items) == len(set(items)) == min(size, count)
+        seen += len(items)
+
+
 def test_images_seen_are_those_of_the_batches(recipe_of: RecipeOf) -> None:
     """38 pictures to learn from, batches of 6: an epoch ends with 2, or those wait for another."""
     sizes = {}
