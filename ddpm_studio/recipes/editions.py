@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ddpm_studio.recipes.library import built_in
-from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, kind_title, section_class
+from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, kind_title, means_alike, section_class
 from ddpm_studio.recipes.settings import NONE, Field, fields_of
 
 Edition = Literal["printed", "laptop"]
@@ -32,7 +32,7 @@ def printed_differences(recipe: Recipe) -> dict[str, tuple[Any, Any]]:
 
     Empty if it is as printed, and for a recipe of no tutorial. What the documents leave open does not count:
     seed, computer, preview, autosave, and the pictures of tutorial 002. Where a section has another
-    kind, settings that only one of the kinds has are not listed beside it.
+    kind, settings that only one of the kinds has, or that mean another thing in it, are not listed beside it.
     """
     return _differences(recipe, edition_of(recipe, "printed"))
 
@@ -40,7 +40,7 @@ def printed_differences(recipe: Recipe) -> dict[str, tuple[Any, Any]]:
 def reset_changes(recipe: Recipe, path: str, to: Recipe | None = None) -> dict[str, Any]:
     """What ``Recipe.with_settings`` needs to make one setting that of its own edition again, or that of ``to``.
 
-    A section's kind brings the settings that only this kind has.
+    A section's kind brings the settings that are not those of the kind it replaces.
     """
     edition = to or (edition_of(recipe, recipe.edition) if recipe.edition else None)
     if edition is None:
@@ -49,18 +49,26 @@ def reset_changes(recipe: Recipe, path: str, to: Recipe | None = None) -> dict[s
     values = edition.model_dump(mode="json")
     if name != "kind":
         return {path: values[section][name]}
-    theirs = getattr(recipe, section).model_dump(mode="json")
     return {path: values[section][name]} | {
-        f"{section}.{key}": value for key, value in values[section].items() if key not in theirs
+        f"{section}.{key}": value
+        for key, value in values[section].items()
+        if not _in_both(recipe, edition, f"{section}.{key}")
     }
 
 
 def _differences(recipe: Recipe, other: Recipe | None) -> dict[str, tuple[Any, Any]]:
     if other is None:
         return {}
-    differences, theirs = recipe.differences(other), _paths(other)
-    both = [path for path in _paths(recipe) if path in theirs and path in differences]
+    differences = recipe.differences(other)
+    both = [path for path in _paths(recipe) if path in differences and _in_both(recipe, other, path)]
     return {path: differences[path] for path in both if not _is_open(recipe, path)}
+
+
+def _in_both(recipe: Recipe, other: Recipe, path: str) -> bool:
+    """Whether two recipes have a setting in the same sense."""
+    section, _, name = path.rpartition(".")
+    mine, theirs = section_class(recipe, section), section_class(other, section)
+    return name in mine.model_fields and name in theirs.model_fields and means_alike(mine, theirs, name)
 
 
 def _paths(recipe: Recipe) -> list[str]:

@@ -172,6 +172,17 @@ def section_class(recipe: Recipe, section: str) -> type[Section]:
     return type(getattr(recipe, section))
 
 
+def means_alike(one: type[Section], other: type[Section], name: str) -> bool:
+    """Whether a setting is the same in two kinds of a section: one name may stand for two things, as the step size of
+    the two Langevin walks does.
+    """
+    meanings = [
+        next(((f.setting.label, f.setting.equation) for f in fields_of(section) if f.name == name), None)
+        for section in (one, other)
+    ]
+    return meanings[0] == meanings[1]
+
+
 def live_settings(recipe: Recipe) -> set[str]:
     """The settings that may change between two training steps; a sampler may change its kind as well."""
     live = {
@@ -203,17 +214,11 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
     if name == "kind" and section and (kinds := kinds_of(section)):
         if value not in list(kinds):
             raise RecipeError({path: f"{value!r} is none of {', '.join(kinds)}"})
-        old, new = kinds.get(str(target.get("kind"))), kinds[value]
-        kept = {k: v for k, v in target.items() if _meaning(old, k) == _meaning(new, k) and _fits(new, k, v)}
+        old, new = kinds[target["kind"]], kinds[value]
+        kept = {k: v for k, v in target.items() if means_alike(old, new, k) and _fits(new, k, v)}
         values[section] = kept | {"kind": value}
         return
     target[name] = value
-
-
-def _meaning(section: type[Section] | None, name: str) -> tuple[str, str] | None:
-    """What a setting is called: two kinds may use one name for two things, as the Langevin walks do for a step."""
-    fields = fields_of(section) if section else ()
-    return next(((f.setting.label, f.setting.equation) for f in fields if f.name == name), None)
 
 
 def _fits(section: type[Section], name: str, value: Any) -> bool:

@@ -69,6 +69,17 @@ def test_another_kind_is_one_difference_and_is_reset_whole() -> None:
     assert other.with_settings(changes) == printed
 
 
+@pytest.mark.parametrize(("steps", "step_size"), [(1000, 5e-4), (200, 0.1)])
+def test_what_another_kind_means_by_a_name_is_no_difference_of_its_own(steps: int, step_size: float) -> None:
+    """Both Langevin walks have steps and a step size, but not of the same thing; reset, the kind brings its own."""
+    printed = find("score-two-gaussians")
+    other = printed.with_settings(
+        {"sampler.kind": "langevin-plain", "sampler.steps": steps, "sampler.step_size": step_size}
+    )
+    assert list(own_differences(other)) == ["sampler.kind"]
+    assert other.with_settings(reset_changes(other, "sampler.kind")) == printed
+
+
 @pytest.mark.parametrize("name", [recipe.name for recipe in built_in().values() if recipe.tutorial])
 def test_any_setting_is_reset_alone(name: str) -> None:
     before = find(name)
