@@ -11,8 +11,9 @@ from PySide6.QtCore import QEvent, QPoint, Qt, Signal, Slot
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from ddpm_studio.app.equation_text import EquationText, MathLines, Note, rich
+from ddpm_studio.app.equation_text import EquationText, MathLines, Note
 from ddpm_studio.app.levels import CODE, level_number, level_text, levels
+from ddpm_studio.app.painting import rich
 from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, MARGIN, tabular, theme

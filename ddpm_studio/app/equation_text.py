@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +19,12 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from ddpm_studio.app.painting import draw_box, draw_focus, draw_math, math_width
+from ddpm_studio.app.painting import draw_box, draw_focus, draw_math, math_width, rich
 from ddpm_studio.app.theme import color, tabular, theme
 from ddpm_studio.recipes.tutorials import Symbol
 
 SMALLEST = 7.0  # pt
 _PAD = 3.0  # px around a symbol that is pointed at
-
-
-def rich(text: str) -> str:
-    """Plain text with x_t, x_{t−1} and 10^{−4} as HTML."""
-    safe = html.escape(text)
-    safe = re.sub(r"_(\{[^}]*\}|[A-Za-z0-9θ]+)", lambda m: f"<sub>{m[1].strip('{}')}</sub>", safe)
-    return re.sub(r"\^(\{[^}]*\}|[A-Za-z0-9]+)", lambda m: f"<sup>{m[1].strip('{}')}</sup>", safe)
 
 
 @dataclass(frozen=True)

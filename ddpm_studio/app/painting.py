@@ -6,6 +6,7 @@ Text may hold subscripts and superscripts as the papers write them in plain text
 
 from __future__ import annotations
 
+import html
 import re
 
 from PySide6.QtCore import QPointF, QRectF, Qt
@@ -19,6 +20,15 @@ _ACCENTS = {"\u0302": "ˆ", "\u0303": "˜"}  # combining; not every font can set
 _BARE = {ord(accent): None for accent in _ACCENTS}
 _SCRIPT = re.compile(r"([_^])(\{[^}]*\}|[A-Za-z0-9θ]+)")
 _SHIFT = {"_": 0.2, "^": -0.35}  # downwards, in ascents
+
+
+def rich(text: str, script_size: float | None = None) -> str:
+    """The same text as HTML, for labels and tooltips; ``script_size`` in pt, else as small as Qt makes them."""
+    style = f' style="font-size:{script_size:g}pt"' if script_size else ""
+    tags = {"_": "sub", "^": "sup"}
+    return _SCRIPT.sub(
+        lambda m: f"<{tags[m[1]]}{style}>{m[2].strip('{}')}</{tags[m[1]]}>", html.escape(text, quote=False)
+    )
 
 
 def draw_box(painter: QPainter, rect: QRectF, fill: QColor, border: QColor, width: float = 1.0) -> None:

@@ -12,7 +12,7 @@ from PySide6.QtGui import QAction, QContextMenuEvent, QGuiApplication, QPainter,
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from ddpm_studio.app.fields import NUMBER_WIDTH, ChoiceEditor
-from ddpm_studio.app.painting import draw_box
+from ddpm_studio.app.painting import draw_box, rich
 from ddpm_studio.app.recipe_editors import (
     Editor,
     LineEditor,
@@ -142,8 +142,7 @@ class FieldRow(QWidget):
         setting = self.field.setting
         lines = [html.escape(say(setting.tip))]
         if setting.equation:
-            equation = re.sub(r"_(\w)", r"<sub>\1</sub>", html.escape(setting.equation))
-            lines.append(f"<i>{equation}</i>")
+            lines.append(f"<i>{rich(setting.equation)}</i>")
         if self._locked:
             lines.append(f"<b>{html.escape(self.tr('Stop the run to change this'))}</b>")
         lines.append(f"<small>{self.path}</small>")

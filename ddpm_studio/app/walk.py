@@ -13,10 +13,11 @@ from PySide6.QtGui import QFont, QHideEvent, QKeyEvent, QPalette
 from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ddpm_studio.app.frame_strip import LevelSlider
+from ddpm_studio.app.levels import level_text, levels
+from ddpm_studio.app.painting import rich
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.walk_math import preserves, small, some_faces
-from ddpm_studio.app.walk_steps import Scene, all_steps
-from ddpm_studio.app.walk_views import rich
+from ddpm_studio.app.walk_steps import SCRIPT_SIZE, Scene, all_steps
 from ddpm_studio.app.widgets import Caption, MathLabel, PushButton, Segmented, ToolButton, Value, icon_button
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Tape
@@ -25,6 +26,7 @@ from ddpm_studio.recipes import Recipe
 if TYPE_CHECKING:
     from ddpm_studio.data import Dataset
 
+FACES_SOURCE = "pixel-faces"
 FACES = 32  # pictures to choose from while no data is open
 STEPS_A_TURN = 100  # of the chain, so that the window answers between them
 SECONDS = 10  # that Play takes from end to end
@@ -67,10 +69,10 @@ class Walk(QWidget):
         self._visited: set[int] = set()
         self._stale = set(range(len(self.steps)))  # steps that do not know the recipe or picture yet
         self._chain_timer, self._play_timer = QTimer(self), QTimer(self)
+        self._place = 0.0  # of Play, in levels
         self._lay_out()
         self._wire()
         self.set_recipe(recipe)
-        self._place = float(self.scene.t)
 
     # -- how it is put together
 
@@ -91,6 +93,9 @@ class Walk(QWidget):
         header.addWidget(self.another)
         header.addWidget(self.close_button)
 
+        self.stand_in = Caption(self.tr("The recipe's own pictures are not open, so faces stand in for them."))
+        self.stand_in.setObjectName("walk_stand_in")
+        self.stand_in.setWordWrap(True)
         self.text = _wrapped(QLabel())
         self.equation, self.numbers = MathLabel(), MathLabel()
         for label, name, scale in ((self.equation, "walk_equation", 1.15), (self.numbers, "walk_numbers", 1.0)):
@@ -111,7 +116,7 @@ class Walk(QWidget):
         self.slider = LevelSlider()
         self.slider.setObjectName("walk_slider")
         self.slider.setToolTip(self.tr("Diffusion time: picture x_0 on the left, noise x_T on the right"))
-        self.level = Value(reserve="t = 8,888")
+        self.level = Value(reserve="t = 8,888 (code)")
         transport = QHBoxLayout()
         transport.setSpacing(GRID)
         transport.addWidget(self.play)
@@ -139,6 +144,7 @@ class Walk(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GRID)
         column.addLayout(header)
+        column.addWidget(self.stand_in)
         column.addWidget(self.text)
         column.addWidget(self.equation)
         column.addWidget(self.numbers)
@@ -154,6 +160,7 @@ class Walk(QWidget):
         self._chain_timer.setSingleShot(True)
         self._chain_timer.setInterval(0)
         self._chain_timer.timeout.connect(self._on_chain)
+        levels().changed.connect(self._refresh)
         self._play_timer.setInterval(TURN)
         self._play_timer.timeout.connect(self._on_turn)
         self.slider.valueChanged.connect(self._on_slider)
@@ -177,6 +184,7 @@ class Walk(QWidget):
             schedule = named if preserves(named) else schedule
         self.scene.recipe = recipe
         self._measure()
+        self._tell_stand_in()
         share = self.scene.t / self.scene.schedule.steps
         self.scene.set_schedule(schedule)
         with QSignalBlocker(self.slider):
@@ -192,6 +200,7 @@ class Walk(QWidget):
         ours = dataset.train if dataset is not None and dataset.kind == "pictures" else self._faces
         if ours is not self._pictures:
             self._pictures = ours
+            self._tell_stand_in()
             self._choose(self.scene.seed)
 
     def set_tape(self, tape: Tape | None) -> None:
@@ -225,13 +234,16 @@ class Walk(QWidget):
         asked = self.scene.recipe.data
         self.scene.size = (asked.height or asked.width or high, asked.width or asked.height or wide)
 
+    def _tell_stand_in(self) -> None:
+        self.stand_in.setVisible(self._pictures is self._faces and self.scene.recipe.data.source != FACES_SOURCE)
+
     def _show(self, index: int) -> None:
         self._stop()
         self.stack.setCurrentIndex(index)
         step = self.steps[index]
         self.title.setText(step.title)
         self.count.setText(self.tr("{0} of {1}").format(index + 1, len(self.steps)))
-        self.text.setText(rich(step.text))
+        self.text.setText(rich(step.text, SCRIPT_SIZE))
         self.choice.set_value(str(index))
         self.back.setEnabled(index > 0)
         self.go_on.setText(self.tr("Done") if index == len(self.steps) - 1 else self.tr("Next"))
@@ -241,6 +253,7 @@ class Walk(QWidget):
                 self.slider.setValue(round(step.begins * self.scene.schedule.steps))
         self._refresh()
 
+    @Slot()
     def _refresh(self) -> None:
         """Draw the step shown for this t; a chain that has far to go comes after it."""
         step, scene = self.steps[self.step], self.scene
@@ -251,10 +264,10 @@ class Walk(QWidget):
             if text != label.text():
                 label.setText(text)
                 label.setAccessibleName(text)
-        note = rich(step.note(scene))
+        note = rich(step.note(scene), SCRIPT_SIZE)
         if note != self.note.text():
             self.note.setText(note)
-        self.level.set_text(f"t = {scene.t:,}")
+        self.level.set_text(level_text(scene.t))
         self.slider.setAccessibleDescription(self.level.text())
         if step.walks_chain and not scene.chain.go(scene.t, STEPS_A_TURN):
             self._chain_timer.start()
@@ -299,7 +312,7 @@ class Walk(QWidget):
     @Slot(int)
     def _on_slider(self, t: int) -> None:
         self.scene.t = t
-        if round(getattr(self, "_place", t)) != t:
+        if round(self._place) != t:
             self._stop()
         self._refresh()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QFont, QPalette
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.labels import Caption, ElidedLabel, Heading
+from ddpm_studio.app.levels import level_number, level_text
+from ddpm_studio.app.painting import rich
+from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.theme import GRID, tabular
 from ddpm_studio.app.walk_math import (
     Chain,
@@ -22,15 +25,16 @@ from ddpm_studio.app.walk_math import (
     time_code,
     unet_levels,
 )
-from ddpm_studio.app.walk_views import Curves, Line, NetworkShape, PictureRows, Tile, TimeCode, rich
+from ddpm_studio.app.walk_views import Curves, Line, NetworkShape, PictureRows, Tile, TimeCode
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.recipes import Recipe, find
+from ddpm_studio.recipes import Recipe, find, kind_title
 from ddpm_studio.recipes.sections import DDPM, DDPMUNet, SimpleUnet
 
 PAPER, NOTEBOOK = "ddpm-cifar10", "simple-unet-cars"  # the two recipes that the page points to
 CODE_WIDTH = 128  # of the paper's time code
 COLUMNS = 9  # of the schedules' picture strips
+SCRIPT_SIZE = 11.5  # pt: Qt's own, two thirds of the font, would be too small to read
 BINS = np.linspace(-3, 3, 49)
 
 
@@ -136,7 +140,7 @@ class OneStep(Step):
 
     def numbers(self, scene: Scene) -> str:
         if not scene.t:
-            return self.tr("t = 0: the picture itself. Press Play or →.")
+            return self.tr("{0}: the picture itself. Press Play or →.").format(level_text(0))
         return f"x_t = {np.sqrt(1 - scene.beta):.5f} x_{{t-1}} + {np.sqrt(scene.beta):.4f} z"
 
     def note(self, scene: Scene) -> str:
@@ -157,11 +161,11 @@ class OneStep(Step):
                 Tile("x_0", as_pixels(scene.x0)),
                 Tile("x_{t-1}", before, "…"),
                 Tile("√β_t z", added, "+"),
-                Tile(f"x_t , t = {chain.t:,}", as_pixels(chain.x), "=", marked=True),
+                Tile(f"x_t , {level_text(chain.t)}", as_pixels(chain.x), "=", marked=True),
             ]
         )
         trail = chain.trail(COLUMNS)
-        self.trail.set_rows([Tile(f"{t:,}", None if x is None else as_pixels(x)) for t, x in trail])
+        self.trail.set_rows([Tile(level_number(t), None if x is None else as_pixels(x)) for t, x in trail])
 
 
 class AtOnce(Step):
@@ -213,7 +217,7 @@ class AtOnce(Step):
         rest = [x - np.float32(scene.alpha) * scene.x0 for x in (jumped, chained)]
         said = self.tr("Noise in x_t, mean and std: at once {0}; by steps {1}; the formula says 0.00, {2}.")
         told = said.format(*(f"{_plain(float(x.mean()))}, {x.std():.2f}" for x in rest), f"{scene.sigma:.2f}")
-        self.told.setText(rich(told) if scene.chain.t == scene.t else self.tr("Walking there…"))
+        self.told.setText(rich(told, SCRIPT_SIZE) if scene.chain.t == scene.t else self.tr("Walking there…"))
 
 
 class Scheduler(Step):
@@ -240,9 +244,8 @@ class Scheduler(Step):
         return "ᾱ_t = (1−β_1) (1−β_2) ⋯ (1−β_t)"
 
     def numbers(self, scene: Scene) -> str:
-        return (
-            f"t = {scene.t:,}:  β_t = {_short(scene.beta, 4)} ,  ᾱ_t = {_short(scene.schedule.alpha_bar[scene.t], 4)}"
-        )
+        left = _short(scene.schedule.alpha_bar[scene.t], 4)
+        return f"{level_text(scene.t)}:  β_t = {_short(scene.beta, 4)} ,  ᾱ_t = {left}"
 
     def note(self, scene: Scene) -> str:
         left, most = float(scene.schedule.alpha_bar[-1]), float(scene.schedule.betas.max())
@@ -279,20 +282,16 @@ class Scheduler(Step):
         self.left.set_at(scene.t)
         self.right.set_at(scene.t)
         steps = scene.schedule.steps
-        levels = [round(k * steps / (COLUMNS - 1)) for k in range(COLUMNS)]
-        nearest = min(range(COLUMNS), key=lambda k: abs(levels[k] - scene.t))
-        levels[nearest] = scene.t
-        self.rows.set_rows(
-            *(
-                [
-                    Tile(f"{t:,}" if k else name.split()[0], as_pixels(schedule.add_noise(scene.x0, t, scene.eps)))
-                    if k != nearest
-                    else Tile(f"t = {t:,}", as_pixels(schedule.add_noise(scene.x0, t, scene.eps)), marked=True)
-                    for k, t in enumerate(levels)
-                ]
-                for name, schedule in self._schedules
-            )
-        )
+        shown = [round(k * steps / (COLUMNS - 1)) for k in range(COLUMNS)]
+        nearest = min(range(COLUMNS), key=lambda k: abs(shown[k] - scene.t))
+        shown[nearest] = scene.t
+        rows = []
+        for name, schedule in self._schedules:
+            pictures = [as_pixels(schedule.add_noise(scene.x0, t, scene.eps)) for t in shown]
+            captions = [level_number(t) for t in shown]
+            captions[0], captions[nearest] = name.split()[0], level_text(scene.t)
+            rows.append([Tile(captions[k], pictures[k], marked=k == nearest) for k in range(COLUMNS)])
+        self.rows.set_rows(*rows)
 
 
 class TimeEncoding(Step):
@@ -316,7 +315,7 @@ class TimeEncoding(Step):
         return f"sin and cos of  t · 10000^(−j/{last}) ,   j = 0 … {last}"
 
     def numbers(self, scene: Scene) -> str:
-        return self.tr("t = {0}: the network is told {1}").format(f"{scene.t:,}", f"{_told(scene):,}")
+        return self.tr("{0}: the network is told {1}").format(level_text(scene.t), f"{_told(scene):,}")
 
     def note(self, scene: Scene) -> str:
         match scene.recipe.network:
@@ -369,7 +368,7 @@ class TheNetwork(Step):
         self.shape.set_levels(unet_levels(scene.recipe.network, side) or unet_levels(find(PAPER).network, side))
 
     def refresh(self, scene: Scene) -> None:
-        time = self.tr("t = {0}, as sines and cosines, into every block")
+        time = self.tr("{0}, as sines and cosines, into every block")
         move = move_at(scene.tape, scene.t / scene.schedule.steps)
         if move is None or scene.tape is None:
             t = scene.t
@@ -385,7 +384,7 @@ class TheNetwork(Step):
             into = [Tile("x_t", before.x[item])]
             out = [Tile("ε_{θ}", after.view("eps")[item]), Tile("x̂_0", after.view("x0")[item])]
             self.told.setText(self.tr("From this run: {0}").format(_about(scene.tape)))
-        self.shape.set_pictures(into, out, time.format(f"{t:,}"))
+        self.shape.set_pictures(into, out, time.format(level_text(t)))
 
 
 class Backward(Step):
@@ -423,7 +422,7 @@ class Backward(Step):
             spread *= abs(float(schedule.sigma[t - 1])) / sigma
         keep = np.sqrt(1 - beta)
         added = f" + {spread:.4f} z" if t > 1 else ""
-        return f"t = {t:,}:  x_{{t-1}} = {1 / keep:.4f} x_t − {beta / sigma / keep:.4f} ε_{{θ}}{added}"
+        return f"{level_text(t)}:  x_{{t-1}} = {1 / keep:.4f} x_t − {beta / sigma / keep:.4f} ε_{{θ}}{added}"
 
     def note(self, scene: Scene) -> str:
         return self.tr(
@@ -463,7 +462,7 @@ class Backward(Step):
 
     def _facts(self, recipe: Recipe) -> list[str]:
         ema, variance = recipe.training.ema_decay, getattr(recipe.sampler, "variance", "–")
-        network = f"{recipe.network.kind}"
+        network = say(kind_title(recipe.network.kind))
         levels = unet_levels(recipe.network, 32)
         if levels:
             network += f" {levels[0].width} … {levels[-1].width}"
@@ -486,10 +485,10 @@ class Backward(Step):
         item = scene.seed % len(before.x)
         self.row.set_rows(
             [
-                Tile(f"x_t , t = {before.t:,}", before.x[item]),
+                Tile(f"x_t , {level_text(before.t)}", before.x[item]),
                 Tile("ε_{θ}(x_t, t)", after.view("eps")[item], "→"),
                 Tile("x̂_0", after.view("x0")[item], "→"),
-                Tile(f"x_{{{after.t}}}", after.x[item], "→", marked=True),
+                Tile(f"x_{{{level_number(after.t)}}}", after.x[item], "→", marked=True),
             ]
         )
         whose = self.tr("From this run: {0}") if scene.tape else self.tr("A recording of {0}")
@@ -503,8 +502,8 @@ class Backward(Step):
 def _about(tape: Tape) -> str:
     parts = [tape.title]
     if tape.training_step is not None:
-        parts.append(f"step {tape.training_step:,}")
-    return ", ".join([part for part in (*parts, tape.sampler.upper()) if part]) + "."
+        parts.append(QCoreApplication.translate("Walk", "step {0:,}").format(tape.training_step))
+    return ", ".join(part for part in (*parts, say(kind_title(tape.sampler))) if part) + "."
 
 
 def _told(scene: Scene) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +19,6 @@ LINE = 18.0  # px, a caption
 AXIS = 40.0  # px, for the numbers at the left
 LEFT = Qt.AlignmentFlag.AlignLeft
 RIGHT = Qt.AlignmentFlag.AlignRight
-_SUBSCRIPT = re.compile(r"_(\{[^}]*\}|[A-Za-z0-9]+)")
 MIDDLE = Qt.AlignmentFlag.AlignCenter
 
 
@@ -45,13 +42,6 @@ class Line:
     y: Float64
     filled: bool = False
     dashed: bool = False
-
-
-def rich(text: str) -> str:
-    """Subscripts, as in ``x_t`` and ``x_{t-1}``, as a label's rich text."""
-    # Qt sets a subscript at two thirds of its font's size, which alone would be too small to read.
-    sub = '<sub style="font-size:11.5pt">{}</sub>'
-    return _SUBSCRIPT.sub(lambda found: sub.format(found[1].strip("{}")), html.escape(text, quote=False))
 
 
 def draw_picture(painter: QPainter, rect: QRectF, picture: NDArray[np.uint8]) -> None:

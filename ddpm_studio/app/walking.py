@@ -95,6 +95,7 @@ class Walking(QObject):
     def leave(self) -> None:
         """Something else is to be seen on the stage."""
         self.offer.hide()
+        self._played = False
         if self.walk is not None and self.open:
             self.walk.leave()
 
