@@ -28,7 +28,7 @@ def _(text: str) -> str:
     return str(QT_TRANSLATE_NOOP("Actions", text))
 
 
-MENUS = ("Run", "Playback", "View", "Help")
+MENUS = (_("Run"), _("Playback"), _("View"), _("Help"))
 
 ACTIONS = (
     ActionSpec(
@@ -145,7 +145,7 @@ ACTIONS = (
         _("Guided walk"),
         _("How diffusion works, in six steps on one picture"),
         "",
-        "F2",
+        "Shift+F1",
         "circle-help",
     ),
     ActionSpec(

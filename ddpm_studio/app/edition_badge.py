@@ -9,6 +9,7 @@ from PySide6.QtGui import QAction, QPainter, QPaintEvent
 from PySide6.QtWidgets import QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from ddpm_studio.app.painting import draw_box, draw_focus
+from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.theme import GRID, MARGIN, color, icon, tabular, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption
 from ddpm_studio.data import BUILT_IN
@@ -139,7 +140,7 @@ class EditionBadge(QWidget):
             other = edition_of(recipe, edition)
             if edition != recipe.edition and other is not None:
                 menu.addSeparator()
-                text = self.tr("Change to: {0}").format(self.tr(title))
+                text = self.tr("Change to: {0}").format(say(title))
                 self._add(f"edition.{edition}", text, other.name, not self._running)
 
     def _add(self, name: str, text: str, what: object, enabled: bool) -> None:

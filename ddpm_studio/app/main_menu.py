@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal, Slot
+from PySide6.QtCore import QCoreApplication, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QWidget
 
@@ -22,7 +22,7 @@ class MainMenu(QMenu):
         super().__init__(parent)
         self._settings = settings
         for title in MENUS:
-            sub = self.addMenu(title)
+            sub = self.addMenu(QCoreApplication.translate("Actions", title))
             for spec in ACTIONS:
                 if spec.menu == title:
                     sub.addAction(actions[spec.id])

@@ -8,6 +8,7 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QWidget
 
+from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.recipes import Recipe, built_in
 from ddpm_studio.recipes.editions import EDITIONS
 from ddpm_studio.recipes.tutorials import tutorials
@@ -35,7 +36,7 @@ class RecipeMenu(QMenu):
                 title = titles[number].title if number in titles else recipe.title
                 submenus[number] = self.addMenu(f"{number}  {title}")
                 submenus[number].setToolTipsVisible(True)
-            self._add(submenus[number], recipe, self.tr(EDITIONS[recipe.edition]) if recipe.edition else recipe.title)
+            self._add(submenus[number], recipe, say(EDITIONS[recipe.edition]) if recipe.edition else recipe.title)
         self.addSeparator()
         for action in files:
             self.addAction(action)
