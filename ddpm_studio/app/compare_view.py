@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QFont, QPalette, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
+from ddpm_studio.app.mode_facts import ModeFacts
 from ddpm_studio.app.playback import Player
-from ddpm_studio.app.status import time_left
+from ddpm_studio.app.status import time_left_at
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.top_bar import ThinProgress
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, PushButton
@@ -93,10 +93,8 @@ class SamplerCell(QWidget):
         """The share of each mode, and how wide they are on average."""
         if show == "eps":
             return ""
-        items = frame.view(show)
-        spreads = mixture.spreads(items)
-        wide = float(np.nanmean(spreads)) if np.isfinite(spreads).any() else math.nan
-        return _modes(self.tr("modes {0} % · spread {1}"), mixture.shares(items), wide)
+        facts = ModeFacts.of(frame.view(show), mixture)
+        return _modes(self.tr("modes {0} % · spread {1}"), facts.shares, facts.spread)
 
 
 def _modes(text: str, shares: NDArray[Any], spread: float) -> str:
@@ -233,10 +231,8 @@ class CompareView(QWidget):
         self.progress.set_share(share)
         at = sum(cell.tape.complete for cell in self.cells)
         text = self.tr("{0} of {1}").format(min(at + 1, len(self.cells)), len(self.cells))
-        spent = sum(cell.tape.seconds for cell in self.cells)
-        if spent > 1 and share > 0.02:
-            text += " · " + time_left(spent / share - spent)
-        return text
+        left = time_left_at(share, sum(cell.tape.seconds for cell in self.cells))
+        return " · ".join([text, left] if left else [text])
 
     def _tell_end(self) -> str:
         first = next((tape for tape in self.tapes if tape.frames), None)

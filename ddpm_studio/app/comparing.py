@@ -42,25 +42,19 @@ class Comparing(QObject):
         if self._session.run is None:
             return
         recipe = self._session.recipe
-        kind = self._kind()
+        kind = self._session.kind
         self.panel = ComparePanel(recipe, kind, COUNT[kind], has_last=bool(self._last), parent=self._window)
         self.panel.asked.connect(self._on_asked)
         self.panel.last_wanted.connect(self._on_last_wanted)
         self.panel.finished.connect(self.panel.deleteLater)
         self.panel.open()
 
-    def _kind(self) -> str:
-        dataset = self._session.dataset
-        if dataset is not None:
-            return dataset.kind
-        return "points" if self._session.recipe.network.kind in ("point-mlp", "score-mlp") else "pictures"
-
     @Slot(object)
     def _on_asked(self, entries: tuple[tuple[str, Any], ...]) -> None:
         run = self._session.run
         if run is not None:
             weights = self._view.weights_choice.value()
-            comparison = Comparison(entries, COUNT[self._kind()], self._session.recipe.seed, weights)
+            comparison = Comparison(entries, COUNT[self._session.kind], self._session.recipe.seed, weights)
             self._controller.sample(run, comparison)
 
     @Slot(object)

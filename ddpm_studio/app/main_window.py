@@ -150,7 +150,6 @@ class MainWindow(QMainWindow):
         self.comparing.said.connect(reports.say)
         self.actions_by_id["help.walk"].triggered.connect(self.walking.on_walk)
         self.top_bar.recipe_chosen.connect(session.on_recipe_named)
-        session.run_begun.connect(self.offers.withdraw)
         session.recipe_chosen.connect(self.offers.on_recipe)
         session.recipe_changed.connect(self.offers.on_recipe)
         self.offers.settings_wanted.connect(self._on_changes_wanted)
@@ -301,6 +300,8 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _on_state(self, state: State) -> None:
         self._show_actions()
+        if self.controller.training:  # begun, or gone on with
+            self.offers.withdraw()
         self.badge.set_running(self.controller.training or state is State.STOPPING)
         self.reports.on_state(state)
 
@@ -311,6 +312,7 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_idle(self) -> None:
         self.session.on_idle()
+        self.stage.on_idle()
         self._show_actions()
         self.offers.on_idle()
         self.closing.on_idle()

@@ -14,9 +14,10 @@ from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.runs_panel import RunRow, RunsPanel
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.stage import Stage
-from ddpm_studio.app.status import StatusBar, time_left
+from ddpm_studio.app.status import StatusBar, time_left, time_left_at
 from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.data import BUILT_IN
+from ddpm_studio.diffusion import Tape
 from ddpm_studio.store import list_runs
 from ddpm_studio.training.events import (
     ChangeRefused,
@@ -138,7 +139,7 @@ class Reports(QObject):
                 one = self.tr("Other programs use the processor: learning goes on with one thread")
                 self.say(one if event.threads == 1 else self.tr("Trying all threads again"))
             case TapeFinished() if event.purpose == "sample":
-                self._stage.hold_samples()
+                self._stage.hold_samples(event.tape)
                 self.say(self.tr("Sampled in {0:.1f} s").format(event.seconds))
             case Finished():
                 done = (
@@ -184,6 +185,8 @@ class Reports(QObject):
 
     def _show_missing(self, missing: DataMissing) -> None:
         self._session.dataset = None
+        if self._stage.data_panel is not None:
+            self._stage.data_panel.set_dataset(None)
         self._form.set_facts({})
         self._offers.missing(missing)
         if missing.asked:
@@ -202,7 +205,9 @@ class Reports(QObject):
                 channels, height, width = dataset.shape
                 facts["data"].append((self.tr("Size"), f"{width} × {height}" + (" × 3" if channels == 3 else ""), "px"))
         if parameters is not None:
-            facts["network"] = [(self.tr("Parameters"), f"{parameters / 1e6:.2f}", "M")]
+            many = parameters >= 100_000
+            number = (f"{parameters / 1e6:.2f}", "M") if many else (f"{parameters:,}", "")
+            facts["network"] = [(self.tr("Parameters"), *number)]
         return facts
 
     # -- numbers
@@ -213,6 +218,8 @@ class Reports(QObject):
         if (loading := channels.download.take()) is not None:
             self._show_download(*loading)
             return
+        if self._stage.sampling is not None:
+            self._show_sampling(self._stage.sampling)
         batch = channels.batch
         step, rate = batch.last("step"), batch.last("images_per_second")
         if step is None or not self._steps:
@@ -230,6 +237,12 @@ class Reports(QObject):
             share=step / max(self._steps, step),
             left=left,
         )
+
+    def _show_sampling(self, tape: Tape) -> None:
+        share = max(len(tape.frames) - 1, 0) / max(tape.total - 1, 1)
+        text = self.tr("Sampling: {0:.0f} %").format(100 * share)
+        left = time_left_at(share, tape.seconds)
+        self._status.message.set_text(" · ".join([text, left] if left else [text]))
 
     def _show_download(self, done: int, of: int) -> None:
         if self._controller.state is not State.STARTING:

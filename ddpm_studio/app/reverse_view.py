@@ -14,11 +14,13 @@ from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
 from ddpm_studio.app.compare_view import CompareView
 from ddpm_studio.app.histogram_view import HistogramView
 from ddpm_studio.app.playback import Player
+from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.timeline import Timeline
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, Segmented
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.recipes import kind_title
 
 NARROW = 640  # px: below this the caption of the header is left out
 
@@ -44,6 +46,7 @@ class ReverseView(QWidget):
         self.comparison = CompareView(self.player)
         self.timeline = Timeline(self.player)
         self._shown: object = None
+        self._averaged = True
         self._lay_out()
         self.show_choice.chosen.connect(self._on_show)
         self.view_choice.chosen.connect(self._on_view)
@@ -180,6 +183,13 @@ class ReverseView(QWidget):
         """Show which weights are in use, "raw" or "ema", without asking for them."""
         self.weights_choice.set_value(weights)
 
+    def set_averaged(self, on: bool) -> None:
+        """Whether there is a moving average of the weights at all; without one there is nothing to choose."""
+        if on != self._averaged:
+            self._averaged = on
+            self.weights_choice.setVisible(on)
+            self._show_line()
+
     @property
     def show_what(self) -> str:
         return self.show_choice.value()
@@ -210,18 +220,23 @@ class ReverseView(QWidget):
         if frame is self._shown:
             return
         self._shown = frame
-        self.line.set_text(self._describe(tape) if tape and frame else "")
+        self._show_line()
         if frame is not None:
             self.level_changed.emit(frame.t, frame)
 
+    def _show_line(self) -> None:
+        tape = self.player.tape
+        self.line.set_text(self._describe(tape) if tape and self.player.frame else "")
+
     def _describe(self, tape: Tape) -> str:
-        """E.g. "step 1,284 · DDIM, 12 steps · EMA weights"."""
+        """E.g. "step 1,284 · DDIM · EMA weights"."""
         parts = []
         if tape.training_step is not None:
             parts.append(self.tr("step {step}").format(step=f"{tape.training_step:,}"))
         if tape.sampler:
-            parts.append(tape.sampler)
-        parts.append(self.tr("EMA weights") if tape.weights == "ema" else self.tr("raw weights"))
+            parts.append(say(kind_title(tape.sampler)))
+        averaged = self._averaged and tape.weights == "ema"
+        parts.append(self.tr("EMA weights") if averaged else self.tr("raw weights"))
         return " · ".join(parts)
 
     @Slot(str)

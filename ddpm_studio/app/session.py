@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
@@ -11,7 +12,7 @@ from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.data import Dataset
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, for_data, live_settings, read
-from ddpm_studio.recipes.sections import DDIM
+from ddpm_studio.recipes.sections import DDIM, PointMLP, ScoreMLP
 from ddpm_studio.store import Run, RunError
 from ddpm_studio.training.control import SampleRequest
 
@@ -56,6 +57,7 @@ class Session(QObject):
 
     def choose(self, recipe: Recipe) -> None:
         """Make a recipe the one that Start uses, and the one that changes are marked against."""
+        self._forget_data(recipe)
         self.recipe = self.baseline = recipe
         self.recipe_chosen.emit(recipe)
         self.data_clock.start()
@@ -63,6 +65,7 @@ class Session(QObject):
     @Slot(object)
     def on_recipe_edited(self, recipe: Recipe) -> None:
         """The form has another value."""
+        self._forget_data(recipe)
         before, self.recipe = self.recipe, recipe
         if self._controller.training:
             changes = before.differences(recipe)
@@ -70,6 +73,16 @@ class Session(QObject):
         elif before.data != recipe.data or before.network != recipe.network:
             self.data_clock.start()
         self.recipe_changed.emit(recipe)
+
+    def _forget_data(self, recipe: Recipe) -> None:
+        """Data in memory that are not those of the recipe to come are not compared with anything any more."""
+        if recipe.data != self.recipe.data:
+            self.dataset = None
+
+    @property
+    def kind(self) -> Literal["points", "pictures"]:
+        """What the recipe learns."""
+        return "points" if isinstance(self.recipe.network, PointMLP | ScoreMLP) else "pictures"
 
     @Slot()
     def _on_data_wanted(self) -> None:
@@ -80,6 +93,8 @@ class Session(QObject):
 
     def start(self, recipe: Recipe, folder: Path | None = None) -> None:
         """Begin a new run."""
+        if not self._is_free():
+            return
         if recipe != self.recipe:
             self.choose(recipe)
         try:
@@ -127,8 +142,7 @@ class Session(QObject):
         """Sample from the run on screen, with the recipe's sampler and ``weights``, "raw" or "ema"."""
         if self.run is None:
             return
-        kind = "points" if self.recipe.network.kind in ("point-mlp", "score-mlp") else "pictures"
-        request = SampleRequest(SAMPLE_COUNT[kind], self.recipe.seed, weights, self.recipe.sampler)
+        request = SampleRequest(SAMPLE_COUNT[self.kind], self.recipe.seed, weights, self.recipe.sampler)
         self._controller.sample(self.run, request)
 
     def preview(self, weights: str) -> bool:
@@ -136,13 +150,18 @@ class Session(QObject):
         if self._controller.training:
             self._controller.preview(weights)
         elif self.run is not None and self.has_checkpoint and not self._controller.busy:
-            preview = self.recipe.preview
-            steps = min(preview.steps, self.recipe.schedule.steps)
-            request = SampleRequest(preview.count, self.recipe.seed, weights, DDIM(steps=steps))
+            request = SampleRequest(self.recipe.preview.count, self.recipe.seed, weights, self._preview_sampler())
             self._controller.sample(self.run, request)
         else:
             return False
         return True
+
+    def _preview_sampler(self) -> Any:
+        """The rule of the previews, as in a training."""
+        preview, own = self.recipe.preview, self.recipe.sampler
+        if preview.method == "recipe":
+            return own.model_copy(update={"steps": min(preview.steps, own.steps)})
+        return DDIM(steps=min(preview.steps, self.recipe.schedule.steps))
 
     @Slot()
     def on_idle(self) -> None:
@@ -161,7 +180,7 @@ class Session(QObject):
     @Slot(object)
     def open_run(self, path: Path) -> None:
         """Show a run from disk."""
-        if not self._can_open():
+        if not self._is_free():
             return
         try:
             self.run = Run.open(path)
@@ -173,7 +192,7 @@ class Session(QObject):
 
     def open_path(self, path: Path) -> None:
         """A run, a recipe file, or a folder of pictures: whatever was dropped or named on the command line."""
-        if not self._can_open():
+        if not self._is_free():
             return
         try:
             if path.is_file() and path.suffix == ".toml" and not (path.parent / "record.sqlite").exists():
@@ -185,10 +204,10 @@ class Session(QObject):
         except RecipeError as error:
             self.refused.emit(str(error))
 
-    def _can_open(self) -> bool:
+    def _is_free(self) -> bool:
         free = self._controller.state in (State.IDLE, State.LOADING)
         if not free:
-            self.said.emit(self.tr("Stop what runs first; then something else can be opened."))
+            self.said.emit(self.tr("Stop what runs first; then something else can begin."))
         return free
 
     def _remember_run(self) -> None:

@@ -47,6 +47,8 @@ class Stage(QObject):
         self._schedule = NoiseSchedule.cosine()
         self._probes_shown = 0
         self._first_tape: Tape | None = None
+        self.sampling: Tape | None = None  # samples that were asked for, while they grow
+        self._sampled: Tape | None = None  # the last of those that have ended
         self._held: TapeStarted | None = None  # a preview that waits until samples have been seen
         self._hold_until = 0.0  # of time.monotonic()
         view.level_changed.connect(self._on_level)
@@ -54,6 +56,9 @@ class Stage(QObject):
         self._frame_clock, self._plot_clock = QTimer(self), QTimer(self)
         self._frame_clock.timeout.connect(self._on_frame_clock)
         self._plot_clock.timeout.connect(self._on_plot_clock)
+        self.start_clocks()
+
+    def start_clocks(self) -> None:
         self._frame_clock.start(33)
         # Each repaint takes a core from the training for some milliseconds, and its threads wait for each other.
         self._plot_clock.start(500)
@@ -86,6 +91,8 @@ class Stage(QObject):
     def show_recipe(self, recipe: Recipe) -> None:
         """Show the noise levels of a recipe."""
         self._recipe = recipe
+        if self._session.run is None or self._controller.training:  # else another recipe's tape is on the stage
+            self._show_average(recipe)
         try:
             self._schedule = NoiseSchedule.named(**recipe.schedule.model_dump())
         except ValueError as error:  # allowed by each setting, but too much together
@@ -95,6 +102,9 @@ class Stage(QObject):
             self.plots.set_schedule(self._schedule)
             self.data_panel.set_schedule(self._schedule)
             self.data_panel.set_value_range(recipe.data.value_range)
+
+    def _show_average(self, recipe: Recipe) -> None:
+        self.view.set_averaged(recipe.training.ema_decay > 0)
 
     # -- tapes
 
@@ -118,12 +128,14 @@ class Stage(QObject):
         self.view.set_note("")
         self.view.set_tape(None)
         self.view.set_hint(self.tr("Building the network…"))
+        self._show_average(self._session.recipe)
         self.show_channels()
 
     def show_last(self, tape: Tape | None) -> None:
         """The last tape of a run that was opened, at its end."""
         self.view.set_note("")
         self.view.set_hint(self.tr("This run has no pictures yet."))
+        self._show_average(self._session.recipe)
         if tape is not None:
             self._show_data_points(tape)
             self.view.set_weights(tape.weights)
@@ -133,13 +145,23 @@ class Stage(QObject):
     def _show_data_points(self, tape: Tape) -> None:
         """What the particles of ``tape`` are compared with."""
         dataset, network = self._session.dataset, self._session.recipe.network
-        if dataset is not None and dataset.kind == tape.kind == "points":
+        if tape.kind != "points":
+            return
+        if dataset is None or dataset.kind != "points":
+            self.view.set_data_points(None)
+        else:
             blind = isinstance(network, ScoreMLP) and not network.level_aware
             self.view.set_data_points(dataset.held_out, mixture_of(dataset.name), blind=blind)
 
-    def hold_samples(self) -> None:
-        """Samples are complete: previews wait a while."""
+    def hold_samples(self, tape: Tape) -> None:
+        """Samples are complete, or were stopped: previews wait a while."""
+        self.sampling, self._sampled = None, tape
         self._hold_until = time.monotonic() + SAMPLE_SECONDS
+
+    def on_idle(self) -> None:
+        """Nothing grows any more, even if it failed half-way."""
+        self.sampling = None
+        self._hold_until = min(self._hold_until, time.monotonic() + SAMPLE_SECONDS)
 
     @Slot()
     def _on_frame_clock(self) -> None:
@@ -153,8 +175,11 @@ class Stage(QObject):
             self._show_data_points(tape)
             self.view.set_note("")
             self.view.set_weights(tape.weights)
-            # While it samples and for some seconds after; hold_samples sets the end.
-            self._hold_until = math.inf if started.purpose == "sample" else 0.0
+            # While it samples and for some seconds after; hold_samples sets the end, and may have come first.
+            over = tape is self._sampled or not self._controller.busy
+            self.sampling = tape if started.purpose == "sample" and not over else None
+            if not over:
+                self._hold_until = math.inf if self.sampling is not None else 0.0
             count = self._session.recipe.preview.count
             same = self.tr("same {0:,} noises, seed {1}").format(count, tape.seed)
             self.view.set_caption(same if started.purpose == "preview" else self.tr("seed {0}").format(tape.seed))

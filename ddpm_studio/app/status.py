@@ -58,6 +58,11 @@ class StatusBar(QStatusBar):
             label.setText(text)
 
 
+def time_left_at(share: float, spent: float) -> str:
+    """How long something takes still that has come to ``share`` 0 … 1 in ``spent`` seconds; "" if it is too early."""
+    return time_left(spent / share - spent) if spent > 1 and share > 0.02 else ""
+
+
 def time_left(seconds: float) -> str:
     """How long something takes still, in words that do not flicker."""
     translate = QCoreApplication.translate

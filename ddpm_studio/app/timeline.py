@@ -171,6 +171,10 @@ class Timeline(Card):
     @Slot()
     def _on_tape(self) -> None:
         self.strip.redraw()
+        tape = self._player.tape
+        end = self.tr("data x_0") if tape is not None and tape.kind == "points" else self.tr("picture x_0")
+        if end != self._ends[1].text():
+            self._ends[1].setText(end)
         self.save.setEnabled(self._player.count > 0)
 
     @Slot()

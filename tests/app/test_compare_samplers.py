@@ -265,6 +265,7 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     assert not action.isEnabled()
     window.session.start(small(1_000_000))
     qtbot.waitUntil(lambda: window.controller.state is State.TRAINING, timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") is not None, timeout=30_000)
     action.trigger()
     panel = window.comparing.panel
     assert panel is not None

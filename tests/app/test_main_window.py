@@ -155,11 +155,12 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
     qtbot.waitUntil(lambda: window.plots.loss.last_step() > 0)
     qtbot.waitUntil(lambda: window.plots.loss.grab().toImage() != empty)
     player = window.view.player
-    qtbot.waitUntil(lambda: player.tape is not None and player.tape.complete and player.tape.training_step is not None)
     qtbot.waitUntil(lambda: window.top_bar.step.text().startswith("Step "))
+    qtbot.waitUntil(lambda: player.tape is not None and player.tape.complete and player.tape.training_step is not None)
     assert player.tape.kind == "points"
 
-    # the timeline by keyboard and mouse
+    # the timeline by keyboard and mouse; no new preview comes between a look and a click
+    window.stage.stop_clocks()
     level = window.view.timeline.level
     window.view.setFocus()
     QTest.keyClick(window.view, Key.Key_Home)
@@ -173,6 +174,7 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
     QTest.mouseClick(strip, Qt.MouseButton.LeftButton, pos=place.center())
     assert level.text() == "t = 0" != noise
     QTest.keyClick(window.view, Key.Key_End)
+    window.stage.start_clocks()
 
     # pause and go on
     press(window, "run.pause")
