@@ -83,6 +83,10 @@ class Recipe(Section):
                 f"prediction.predicts: at t = T a flow keeps nothing of the picture, so {self.prediction.predicts} "
                 "cannot be turned into a picture; predict velocity, v or x0"
             )
+        if self.network.kind == "score-mlp" and self.prediction.time_label in ("t-1", "log-sigma"):
+            raise ValueError(
+                "prediction.time_label: the score-mlp divides by this number, which must stay above 0; choose σ / α"
+            )
         T = self.schedule.steps
         end = getattr(self.sampler, "end_level", 0)
         if self.sampler.kind != "langevin-plain" and self.sampler.steps > T - end:

@@ -88,6 +88,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
     if schedule["kind"] == "flow" and values["prediction"]["predicts"] in ("epsilon", "score"):
         values["prediction"]["predicts"] = "velocity"
     network, end = values["network"], sampler.get("end_level", 0)
+    if network["kind"] == "score-mlp":
+        values["prediction"]["time_label"] = "sigma"
     if "base" in network:
         network |= {"base": network["base"] // 32 * 32 or 32, "heads": 4} if "heads" in network else {"base": 32}
     if "end_level" in sampler:
@@ -211,6 +213,14 @@ def test_recipes_are_frozen() -> None:
             {"schedule": {"kind": "flow"}, "prediction": {"predicts": "score"}},
             "prediction.predicts",
             "predict velocity, v or x0",
+        ),
+        *(
+            (
+                {"network": {"kind": "score-mlp"}, "prediction": {"time_label": label}},
+                "prediction.time_label",
+                "divides by this number, which must stay above 0; choose σ / α",
+            )
+            for label in ("t-1", "log-sigma")
         ),
         (
             {"schedule": {"kind": "cosine", "steps": 10}},
