@@ -14,7 +14,7 @@ _NONE = math.nan
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the symbols are at level t, and in the step from t down to s. All are Python floats and ints.
+    """What the equations' live lines ask for at level t, and in the step from t down to s. Python floats and ints.
 
     Written for any schedule; on a variance-preserving one (DDPM) with s = t - 1 they are the paper's. At the
     clean level there is no step: its numbers are nan.
@@ -22,24 +22,17 @@ class Numbers:
 
     t: int
     s: int
-    index: int  # of level t in the tables of code that counts from 0
-    T: int
     alpha: float  # √ᾱ_t: what is left of the picture
     sigma: float  # √(1 − ᾱ_t): standard deviation of the noise
-    alpha_bar: float  # ᾱ_t
-    alpha_bar_s: float
     sigma2: float  # 1 − ᾱ_t
     alpha_s: float  # √ᾱ_s
     sigma_s: float
     snr: float
-    log_snr: float
     angle: float  # atan(σ/α), 0 … π/2: the time variable of our Heun
     angle_s: float
     beta: float  # β_t: variance of the noise that the step up adds
-    beta_std: float  # √β_t
     beta_noise: float  # √β_t as samplers add it: 0 in the move to the clean level
-    step_alpha: float  # α_t = 1 − β_t, as DDPM's papers and code call it
-    step_root: float  # √α_t
+    step_root: float  # √α_t = √(1 − β_t), as DDPM's papers and code call it
     posterior: float  # variance of q(x_s | x_t, x_0) (DDPM, eq. 7)
     posterior_std: float
     mean_x: float  # the step's mean is mean_x x_t − mean_eps ε (DDPM, eq. 11)
@@ -53,8 +46,6 @@ class Numbers:
     solver_d: float
     langevin: float  # α_t of annealed Langevin dynamics
     langevin_std: float  # √(2 α_t)
-    langevin_x: float  # α_t/σ_t: what one move takes away of ε
-    sigma_top: float  # σ_T
     v_0: float  # the first entries of the time embedding
     v_1: float
     v_2: float
@@ -89,29 +80,21 @@ def numbers_at(
         r = a / a_s
         v = max(b**2 - (r * b_s) ** 2, 0.0)  # the variance of q(x_t | x_s)
         post = v * (b_s / b) ** 2
-    sigma_top = float(schedule.sigma[-1])
-    move = step_size * (b / sigma_top) ** 2
+    move = step_size * (b / float(schedule.sigma[-1])) ** 2
     entries = [*([] if vector is None else vector[:4].tolist()), *[_NONE] * 4][:4]
     return Numbers(
         t=t,
         s=s,
-        index=t - 1,
-        T=schedule.steps,
         alpha=a,
         sigma=b,
-        alpha_bar=a * a,
-        alpha_bar_s=a_s * a_s,
         sigma2=b * b,
         alpha_s=a_s,
         sigma_s=b_s,
         snr=_over(a * a, b * b),
-        log_snr=math.inf if b == 0 else -math.inf if a == 0 else 2 * math.log(a / b),
         angle=math.atan2(b, a),
         angle_s=math.atan2(b_s, a_s),
         beta=v,
-        beta_std=math.sqrt(v),
         beta_noise=0.0 if t > s == 0 else math.sqrt(v),
-        step_alpha=r * r,
         step_root=r,
         posterior=post,
         posterior_std=math.sqrt(post),
@@ -126,8 +109,6 @@ def numbers_at(
         solver_d=a_s - b_s * _over(a, b) if t > s else _NONE,  # −α_s (e^{−h} − 1), e^{−h} = (σ_s/α_s)(α/σ)
         langevin=move,
         langevin_std=math.sqrt(2 * move),
-        langevin_x=_over(move, b),
-        sigma_top=sigma_top,
         v_0=entries[0],
         v_1=entries[1],
         v_2=entries[2],

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
 import torch
 
-from ddpm_studio.diffusion.numbers import numbers_at, time_vector
+from ddpm_studio.diffusion.numbers import Numbers, numbers_at, time_vector
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.networks import embeddings
+from ddpm_studio.recipes.tutorials import core, tutorials
 
 
 def close(value: float, expected: float) -> bool:
@@ -39,12 +40,11 @@ def test_the_tutorials_tables(T: int, t: int, beta: float, alpha_bar: float, pos
     numbers = numbers_at(NoiseSchedule.linear(T), t)
     # The fixtures have eight digits.
     assert numbers.beta == pytest.approx(beta, rel=6e-8)
-    assert numbers.alpha_bar == pytest.approx(alpha_bar, rel=6e-8)
+    assert numbers.alpha**2 == pytest.approx(alpha_bar, rel=6e-8)
     assert numbers.posterior == pytest.approx(posterior, rel=6e-8, abs=1e-15)
     assert close(numbers.posterior_std**2, numbers.posterior)
-    assert close(numbers.step_alpha, 1 - numbers.beta)
-    assert close(numbers.sigma2, 1 - numbers.alpha_bar)
-    assert numbers.index == t - 1
+    assert close(numbers.step_root**2, 1 - numbers.beta)
+    assert close(numbers.sigma2, 1 - numbers.alpha**2)
 
 
 # 003: its level, and its mean in x_t and x_0, and the standard deviation it uses
@@ -61,8 +61,7 @@ def test_the_mean_of_003(theirs: int, x: float, x0: float, std: float) -> None:
     numbers = numbers_at(NoiseSchedule.linear(1001), theirs + 1)
     assert numbers.posterior_x == pytest.approx(x, rel=1e-7)
     assert numbers.posterior_x0 == pytest.approx(x0, rel=1e-7)
-    assert numbers.beta_std == pytest.approx(std, rel=1e-7)
-    assert numbers.index == theirs
+    assert numbers.beta_noise == pytest.approx(std, rel=1e-7)
 
 
 def test_what_000_prints_in_place_of_the_factor_of_epsilon() -> None:
@@ -103,11 +102,11 @@ def test_the_steps_of_ddim_and_dpm_solver_are_the_samplers() -> None:
 
 def test_the_ends_have_numbers_or_none() -> None:
     clean = numbers_at(NoiseSchedule.cosine(10), 0)
-    assert (clean.alpha, clean.sigma, clean.snr, clean.log_snr) == (1, 0, math.inf, math.inf)
+    assert (clean.alpha, clean.sigma, clean.snr) == (1, 0, math.inf)
     assert math.isnan(clean.beta)
     assert math.isnan(clean.mean_x)
     top = numbers_at(NoiseSchedule.flow(10), 10)
-    assert (top.alpha, top.sigma, top.snr, top.log_snr) == (0, 1, 0, -math.inf)
+    assert (top.alpha, top.sigma, top.snr) == (0, 1, 0)
     assert top.mean_x == math.inf
     assert close(top.angle, math.pi / 2)
     for numbers in (clean, top):
@@ -121,6 +120,13 @@ def test_the_langevin_step_of_004() -> None:
     assert close(top.langevin, 0.1)
     assert close(top.langevin_std, math.sqrt(0.2))
     assert math.isnan(numbers_at(schedule, 1).langevin)
+
+
+def test_each_number_stands_in_some_equation() -> None:
+    sources = (*tutorials().values(), core())
+    asked = set().union(*(equation.live_names() for source in sources for equation in source.equations))
+    # "label", what the network is told, is the recipe's and not the schedule's
+    assert asked - {"label"} == {field.name for field in fields(Numbers)}
 
 
 def test_a_level_that_is_none_is_refused() -> None:
