@@ -75,14 +75,19 @@ BUILT_IN: dict[str, Entry] = {
     "spiral": _points("Spiral", "Two arms that wind around each other."),
     "dino": _points("Dinosaur", "A drawing of 142 dots, slightly blurred.", "MIT"),
     "mnist": Entry(
-        "MNIST", "pictures", (1, 28, 28), 61_000, "Handwritten digits; you provide the files.", "usually CC BY-SA 3.0"
+        "MNIST",
+        "pictures",
+        (1, 28, 28),
+        61_000,
+        "Handwritten digits; downloaded when a training starts.",
+        "usually CC BY-SA 3.0",
     ),
     "cifar-10": Entry(
         "CIFAR-10",
         "pictures",
         (3, 32, 32),
         51_000,
-        "Small photographs in ten classes; you provide the files.",
+        "Small photographs in ten classes; downloaded when a training starts.",
         "none stated; cite Krizhevsky 2009",
     ),
 }

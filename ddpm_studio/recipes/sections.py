@@ -485,7 +485,9 @@ class Training(Section):
     warmup: Annotated[
         int,
         Rule(ge=0, le=100_000),
-        Setting("Warm-up", "Steps in which the learning rate grows from 0.", unit="steps"),
+        Setting(
+            "Warm-up", "Steps in which the learning rate grows from 0. One-cycle has a rise of its own.", unit="steps"
+        ),
     ] = 0
     decay: Annotated[
         Literal["none", "linear", "cosine", "one-cycle"],
@@ -501,7 +503,9 @@ class Training(Section):
         Rule(ge=0, le=1),
         Setting("Weight decay", "AdamW's pull of the weights to 0; none is plain Adam.", step=0.01),
     ] = 0.0
-    beta1: Annotated[float, Rule(ge=0, lt=1), Setting("Adam β1", "Memory of the mean gradient.", step=0.01)] = 0.9
+    beta1: Annotated[
+        float, Rule(ge=0, lt=1), Setting("Adam β1", "Memory of the mean gradient. One-cycle moves it.", step=0.01)
+    ] = 0.9
     beta2: Annotated[float, Rule(ge=0, lt=1), Setting("Adam β2", "Memory of the squared gradient.", step=0.001)] = 0.999
     clip_norm: Annotated[
         float | None,
