@@ -25,6 +25,7 @@ from pytestqt.qtbot import QtBot
 from shiboken6 import isValid
 
 from ddpm_studio.app.controller import RunController, State
+from ddpm_studio.app.jobs import DataMissing
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.recipe_rows import FieldRow
 from ddpm_studio.app.session import Session
@@ -520,6 +521,57 @@ def test_mnist_without_files_and_network_offers_what_to_do(qtbot, window, monkey
     qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.", timeout=60_000)
     assert not window.banner.isVisible()
     wait_idle(qtbot, window)
+
+
+def test_an_offer_goes_when_an_old_run_goes_on(qtbot, window):
+    window.start(small(3))
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    wait_idle(qtbot, window)
+    window.offers.missing(DataMissing(window.recipe.data.source.replace("two-gaussians", "mnist"), "Not here.", True))
+    window.offers.on_idle()
+    assert window.banner.isVisible()
+    press(window, "run.resume")
+    assert window.controller.training
+    assert not window.banner.isVisible()
+    wait_idle(qtbot, window)
+
+
+def test_start_while_something_runs_is_a_sentence(qtbot, window):
+    train(qtbot, window, small())
+    runs = len(list_runs())
+    window.session.start(small(2))
+    assert message(window) == "Stop what runs first; then something else can begin."
+    assert len(list_runs()) == runs
+
+
+def test_long_sampling_says_how_far_it_is(qtbot, window):
+    window.start(small(3))
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    wait_idle(qtbot, window)
+    said = []
+    window.session.recipe = window.recipe.with_settings({"sampler.kind": "langevin-plain", "sampler.steps": 100_000})
+    press(window, "run.sample_now")
+
+    def progress():
+        said.append(message(window))
+        return said[-1].startswith("Sampling: ") and not said[-1].startswith("Sampling: 0 %")
+
+    qtbot.waitUntil(progress, timeout=60_000)
+    assert window.stage.sampling is not None
+    press(window, "run.stop")
+    wait_idle(qtbot, window)
+    assert window.stage.sampling is None
+    assert message(window).startswith("Sampled in ")
+
+
+def test_few_parameters_are_counted_one_by_one(window):
+    assert window.reports._facts(parameters=314)["network"] == [("Parameters", "314", "")]
+    assert window.reports._facts(parameters=35_746_307)["network"] == [("Parameters", "35.75", "M")]
+
+
+def test_no_two_shortcuts_are_the_same(window):
+    keys = [key.toString() for action in window.findChildren(QAction) for key in action.shortcuts()]
+    assert len(keys) == len(set(keys)), sorted(key for key in set(keys) if keys.count(key) > 1)
 
 
 def test_own_pictures_instead_of_what_is_missing(qtbot, window, monkeypatch, tmp_path):

@@ -194,6 +194,29 @@ def test_it_tells_what_is_shown(qtbot, view):
     assert caught.args[0] == 750
 
 
+def test_without_an_average_the_weights_are_raw_and_there_is_no_choice(view):
+    view.set_tape(make_tape())
+    view.set_averaged(False)
+    assert view.line.text().endswith(" · raw weights")
+    assert not view.weights_choice.isVisible()
+    view.set_averaged(True)
+    assert view.line.text().endswith(" · EMA weights")
+    assert view.weights_choice.isVisible()
+
+
+def test_the_sampler_is_called_as_in_the_form(view):
+    tape = make_tape()
+    tape.sampler = "dpmpp-2m"
+    view.set_tape(tape)
+    assert view.line.text() == "step 1,284 · DPM-Solver++ · EMA weights"
+
+
+@pytest.mark.parametrize(("kind", "end"), [("points", "data x_0"), ("pictures", "picture x_0")])
+def test_the_end_of_the_timeline_is_what_is_learnt(view, kind, end):
+    view.set_tape(make_tape(kind=kind))
+    assert view.timeline._ends[1].text() == end
+
+
 def test_show_and_weights_are_chosen(qtbot, view):
     view.set_tape(make_tape(shade=128))
     spot = view.pictures.tiles()[4].center()

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 from ddpm_studio.app.appearance import stacked
 from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController
+from ddpm_studio.app.levels import CODE, PAPER, levels
 from ddpm_studio.app.painting import rich
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.session import Session
@@ -356,6 +357,32 @@ def test_every_control_has_a_name(walk):
     assert walk.slider.accessibleName()
     assert walk.slider.accessibleDescription() == "t = 0"
     assert walk.choice.accessibleName()
+
+
+def test_faces_that_stand_in_are_named(walk):
+    walk.set_recipe(find("fashion-mnist"))
+    assert walk.stand_in.isVisible()
+    walk.set_dataset(open_dataset("fashion-mnist"))
+    assert not walk.stand_in.isVisible()
+    walk.set_dataset(None)
+    assert walk.stand_in.isVisible()
+    walk.set_recipe(find("pixel-faces"))
+    assert not walk.stand_in.isVisible()  # they are its own
+
+
+def test_levels_are_counted_as_in_the_window(qtbot, walk):
+    walk._show(0)
+    walk.slider.setValue(100)
+    qtbot.waitUntil(lambda: walk.scene.chain.t == 100)
+    assert walk.level.text() == "t = 100"
+    try:
+        levels().set_count(CODE)
+        assert walk.level.text() == "t = 99 (code)"
+        assert "t = 99 (code)" in walk.steps[0].row.accessibleDescription()
+        walk._show(2)
+        assert walk.numbers.text().startswith("t = 99 (code):")
+    finally:
+        levels().set_count(PAPER)
 
 
 def test_the_network_has_the_sizes_of_the_recipe(walk):
