@@ -116,6 +116,7 @@ TRAPS = {
         "mean and a variance",
         "t == 0",
         "clamp",
+        "eval()",  # in the specification's text, not among its traps
         "L1 and not L2",
     ],
     "003": [
