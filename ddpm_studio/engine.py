@@ -38,7 +38,8 @@ from ddpm_studio.training.events import (
     ThreadsChanged,
     Waiting,
 )
-from ddpm_studio.training.trainer import compare, sample, train
+from ddpm_studio.training.sampling import compare, sample
+from ddpm_studio.training.trainer import train
 
 
 def dataset_of(recipe: Recipe, *, download: bool = False) -> Dataset:

@@ -1,8 +1,9 @@
-"""Recording a reverse process on a tape, frame by frame, as it happens."""
+"""Sampling from a session: with one sampler or several side by side, on tapes that grow frame by frame."""
 
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -20,9 +21,16 @@ from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape, kept_indices, lattice
 from ddpm_studio.diffusion.timesteps import timestep_grid
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.training.build import VALUE_RANGES
-from ddpm_studio.training.control import Control
-from ddpm_studio.training.events import Event, TapeFinished, TapeGrew, TapeStarted
+from ddpm_studio.training.build import VALUE_RANGES, Session
+from ddpm_studio.training.control import Comparison, Control
+from ddpm_studio.training.events import (
+    ComparisonFinished,
+    ComparisonStarted,
+    Event,
+    TapeFinished,
+    TapeGrew,
+    TapeStarted,
+)
 
 FIELD_SIDE, FIELD_REACH = 20, 2.5  # of the lattice on which the score of points is recorded
 
@@ -58,6 +66,89 @@ class Tone(NamedTuple):
     def of(cls, recipe: Recipe) -> Tone:
         data = recipe.data
         return cls(*VALUE_RANGES[data.value_range], data.grey_levels == "truncate", data.inverted)
+
+
+def sample(
+    session: Session,
+    control: Control,
+    settings: Any,
+    count: int,
+    seed: int,
+    weights: str,
+    purpose: str,
+    *,
+    every_state: bool = False,
+    tape: Tape | None = None,
+) -> Iterator[Event]:
+    """Sample with the session's weights of this moment, recorded on ``tape`` or a new one.
+
+    ``settings`` is a sampler section of a recipe; ``weights`` is "ema" or "raw".
+    """
+    tape = tape or _new_tape(session, settings, seed, weights)
+    # Clipping x0 inside a multistep rule spoils what it extrapolates from.
+    clip = make_sampler(settings).memory == 0
+    yield from record(
+        session.sampling_denoiser(weights, clip=clip),
+        settings,
+        tape,
+        session.shape,
+        count=count,
+        tone=Tone.of(session.recipe),
+        control=control,
+        purpose=purpose,
+        every_state=every_state,
+        classes=session.classes,
+        device=session.plan.device,
+    )
+
+
+def compare(
+    session: Session, control: Control, comparison: Comparison, *, every_state: bool = False
+) -> Iterator[Event]:
+    """Sample with one sampler after another, each from the very same noise and on a tape of its own."""
+    begun = time.perf_counter()
+    control.begin_comparison()
+    name = uuid.uuid4().hex  # no chance of the run: it only holds the tapes together
+    tapes = tuple(
+        _new_tape(session, settings, comparison.seed, comparison.weights, label, name)
+        for label, settings in comparison.entries
+    )
+    calls = tuple(
+        make_sampler(settings).calls * (len(make_grid(settings, session.schedule)) - 1)
+        for _, settings in comparison.entries
+    )
+    yield ComparisonStarted(tapes, calls)
+    for tape, (_, settings) in zip(tapes, comparison.entries, strict=True):
+        yield from sample(
+            session,
+            control,
+            settings,
+            comparison.count,
+            comparison.seed,
+            comparison.weights,
+            "compare",
+            every_state=every_state,
+            tape=tape,
+        )
+        if control.comparison_stopped:
+            break
+    stopped = not all(tape.complete for tape in tapes)
+    yield ComparisonFinished(tapes, stopped, time.perf_counter() - begun)
+
+
+def _new_tape(session: Session, settings: Any, seed: int, weights: str, label: str = "", comparison: str = "") -> Tape:
+    return Tape(
+        kind=session.dataset.kind,
+        steps=session.schedule.steps,
+        total=0,
+        title=session.recipe.title,
+        training_step=session.step,
+        weights="raw" if weights == "raw" else "ema",
+        sampler=settings.kind,
+        seed=seed,
+        label=label,
+        comparison=comparison,
+    )
 
 
 def item_seeds(seed: int, count: int) -> list[int]:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from ddpm_studio.diffusion.noise import mix
-from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.recipes.sections import DDIM
 from ddpm_studio.training.budget import Budget
@@ -34,8 +32,6 @@ from ddpm_studio.training.ema import warmed_up
 from ddpm_studio.training.events import (
     ChangeRefused,
     CheckpointDue,
-    ComparisonFinished,
-    ComparisonStarted,
     Event,
     Finished,
     Paused,
@@ -49,7 +45,7 @@ from ddpm_studio.training.events import (
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
-from ddpm_studio.training.sampling import Tone, make_grid, make_sampler, record
+from ddpm_studio.training.sampling import compare, sample
 
 BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
 ROLL_BACKS = 4  # from one good state, before giving up
@@ -332,86 +328,3 @@ class _Watch:
             return
         for setting, (old, new) in before.differences(session.recipe).items():
             yield SettingChanged(session.step, setting, old, new)
-
-
-def sample(
-    session: Session,
-    control: Control,
-    settings: Any,
-    count: int,
-    seed: int,
-    weights: str,
-    purpose: str,
-    *,
-    every_state: bool = False,
-    tape: Tape | None = None,
-) -> Iterator[Event]:
-    """Sample with the session's weights of this moment, recorded on ``tape`` or a new one.
-
-    ``settings`` is a sampler section of a recipe; ``weights`` is "ema" or "raw".
-    """
-    tape = tape or _new_tape(session, settings, seed, weights)
-    # Clipping x0 inside a multistep rule spoils what it extrapolates from.
-    clip = make_sampler(settings).memory == 0
-    yield from record(
-        session.sampling_denoiser(weights, clip=clip),
-        settings,
-        tape,
-        session.shape,
-        count=count,
-        tone=Tone.of(session.recipe),
-        control=control,
-        purpose=purpose,
-        every_state=every_state,
-        classes=session.classes,
-        device=session.plan.device,
-    )
-
-
-def compare(
-    session: Session, control: Control, comparison: Comparison, *, every_state: bool = False
-) -> Iterator[Event]:
-    """Sample with one sampler after another, each from the very same noise and on a tape of its own."""
-    begun = time.perf_counter()
-    control.begin_comparison()
-    name = uuid.uuid4().hex  # no chance of the run: it only holds the tapes together
-    tapes = tuple(
-        _new_tape(session, settings, comparison.seed, comparison.weights, label, name)
-        for label, settings in comparison.entries
-    )
-    calls = tuple(
-        make_sampler(settings).calls * (len(make_grid(settings, session.schedule)) - 1)
-        for _, settings in comparison.entries
-    )
-    yield ComparisonStarted(tapes, calls)
-    for tape, (_, settings) in zip(tapes, comparison.entries, strict=True):
-        yield from sample(
-            session,
-            control,
-            settings,
-            comparison.count,
-            comparison.seed,
-            comparison.weights,
-            "compare",
-            every_state=every_state,
-            tape=tape,
-        )
-        if control.comparison_stopped:
-            break
-    stopped = not all(tape.complete for tape in tapes)
-    yield ComparisonFinished(tapes, stopped, time.perf_counter() - begun)
-
-
-def _new_tape(session: Session, settings: Any, seed: int, weights: str, label: str = "", comparison: str = "") -> Tape:
-    return Tape(
-        kind=session.dataset.kind,
-        steps=session.schedule.steps,
-        total=0,
-        title=session.recipe.title,
-        training_step=session.step,
-        weights="raw" if weights == "raw" else "ema",
-        sampler=settings.kind,
-        seed=seed,
-        label=label,
-        comparison=comparison,
-    )

@@ -19,7 +19,8 @@ from ddpm_studio.recipes import Recipe, built_in
 from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import TapeFinished
-from ddpm_studio.training.trainer import _step, sample, train
+from ddpm_studio.training.sampling import sample
+from ddpm_studio.training.trainer import _step, train
 
 STAND_INS = {"mnist": "fashion-mnist", "cifar-10": "pixel-faces"}
 POINTS = 10_000

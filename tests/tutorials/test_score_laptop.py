@@ -11,7 +11,8 @@ from ddpm_studio.recipes import find
 from ddpm_studio.training.build import build
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import TapeFinished
-from ddpm_studio.training.trainer import sample, train
+from ddpm_studio.training.sampling import sample
+from ddpm_studio.training.trainer import train
 
 POINTS = 10_000  # the standard error of a share is then half a per cent
 
