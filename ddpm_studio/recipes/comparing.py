@@ -37,7 +37,8 @@ class SamplerChoice(NamedTuple):
 def sampler_choices(recipe: Recipe, kind: str) -> list[SamplerChoice]:
     """Every sampler, set up for ``recipe`` on data of ``kind`` "points" or "pictures".
 
-    The recipe's own sampler is as it is there; the others take as many steps, so that they cost about the same.
+    The recipe's own sampler is as it is there; the others that go from noise to data take as many steps. A Langevin
+    walk needs many more, small ones.
     """
     choices = []
     for name, title in TITLES.items():

@@ -517,16 +517,20 @@ class Training(Section):
         Rule(ge=0, lt=1),
         Setting(
             "EMA decay",
-            "Samples come from a moving average of the weights, which warms up so that early ones are not ignored.",
+            "Samples come from a moving average of the weights; 0 takes the weights as they are.",
             level="tweak",
-            equation="min(decay, (1 + n)/(10 + n))",
+            equation="θ' ← d θ' + (1 − d) θ",
             live=True,
             step=0.001,
         ),
     ] = 0.995
     ema_warmup: Annotated[
         bool,
-        Setting("EMA warm-up", "Starts with a short average, so that the first weights do not linger in it."),
+        Setting(
+            "EMA warm-up",
+            "Starts with a short average, so that the first weights do not linger in it.",
+            equation="min(d, (1 + n)/(10 + n))",
+        ),
     ] = True
     stratified: Annotated[
         bool,
