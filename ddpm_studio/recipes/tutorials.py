@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ddpm_studio.recipes.library import built_in
+from ddpm_studio.recipes.editions import edition_of
 from ddpm_studio.recipes.recipe import Recipe
 
 _FOLDER = Path(__file__).resolve().parent / "tutorials"
@@ -147,10 +147,9 @@ def origin_of(recipe: Recipe, path: str) -> Origin | None:
 
     A value that is not that of the printed edition is ours.
     """
-    tutorial = tutorial_of(recipe)
-    if tutorial is None:
+    tutorial, printed = tutorial_of(recipe), edition_of(recipe, "printed")
+    if tutorial is None or printed is None:
         return None
-    printed = next(r for r in built_in().values() if r.tutorial == recipe.tutorial and r.edition == "printed")
     if _value(recipe, path) != _value(printed, path):
         return "ours"
     if path in tutorial.printed:
