@@ -218,7 +218,7 @@ class Reports(QObject):
         if (loading := channels.download.take()) is not None:
             self._show_download(*loading)
             return
-        if self._stage.sampling is not None:
+        if self._stage.sampling is not None and self._controller.state is not State.STOPPING:
             self._show_sampling(self._stage.sampling)
         batch = channels.batch
         step, rate = batch.last("step"), batch.last("images_per_second")
@@ -232,11 +232,14 @@ class Reports(QObject):
             left = time_left((self._steps - step) * self._session.recipe.training.batch / rate)
         self._top_bar.set_numbers(
             plan=self._plan,
-            rate=self.tr("{0:,.0f} img/s").format(rate or 0) if live else "",
+            rate=self._rate().format(rate or 0) if live else "",
             step=self.tr("Step {0:,.0f} of {1:,}").format(step, max(self._steps, int(step))),
             share=step / max(self._steps, step),
             left=left,
         )
+
+    def _rate(self) -> str:
+        return self.tr("{0:,.0f} points/s") if self._session.kind == "points" else self.tr("{0:,.0f} img/s")
 
     def _show_sampling(self, tape: Tape) -> None:
         share = max(len(tape.frames) - 1, 0) / max(tape.total - 1, 1)

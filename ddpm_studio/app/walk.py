@@ -18,7 +18,16 @@ from ddpm_studio.app.painting import rich
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.walk_math import preserves, small, some_faces
 from ddpm_studio.app.walk_steps import SCRIPT_SIZE, Scene, all_steps
-from ddpm_studio.app.widgets import Caption, MathLabel, PushButton, Segmented, ToolButton, Value, icon_button
+from ddpm_studio.app.widgets import (
+    Caption,
+    MathLabel,
+    PanelScroll,
+    PushButton,
+    Segmented,
+    ToolButton,
+    Value,
+    icon_button,
+)
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe
@@ -46,6 +55,16 @@ class _OwnKeys(QObject):
         ours = not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier and event.key() in _ALL
         event.setAccepted(ours)
         return ours
+
+
+class _Scroll(PanelScroll):
+    """Leaves the keys of the page to the page."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in _ALL:
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
 
 class Walk(QWidget):
@@ -81,6 +100,10 @@ class Walk(QWidget):
         self.title = QLabel()
         self.title.setForegroundRole(QPalette.ColorRole.WindowText)
         self.title.setFont(tabular(self.title.font(), 1.3, QFont.Weight.DemiBold))
+        self.stand_in = Caption(self.tr("faces stand in"))
+        self.stand_in.setObjectName("walk_stand_in")
+        self.stand_in.setToolTip(self.tr("The recipe's own pictures are not open, so faces stand in for them"))
+        self.stand_in.setAccessibleName(self.stand_in.toolTip())
         self.another = icon_button("shuffle", self.tr("Another picture, other noise"))
         self.another.setObjectName("walk_another")
         self.close_button = ToolButton("x", self.tr("Close the walk (Esc)"))
@@ -89,13 +112,11 @@ class Walk(QWidget):
         header.setSpacing(MARGIN)
         header.addWidget(self.title)
         header.addWidget(self.count)
+        header.addWidget(self.stand_in)
         header.addStretch(1)
         header.addWidget(self.another)
         header.addWidget(self.close_button)
 
-        self.stand_in = Caption(self.tr("The recipe's own pictures are not open, so faces stand in for them."))
-        self.stand_in.setObjectName("walk_stand_in")
-        self.stand_in.setWordWrap(True)
         self.text = _wrapped(QLabel())
         self.equation, self.numbers = MathLabel(), MathLabel()
         for label, name, scale in ((self.equation, "walk_equation", 1.15), (self.numbers, "walk_numbers", 1.0)):
@@ -144,17 +165,25 @@ class Walk(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GRID)
         column.addLayout(header)
-        column.addWidget(self.stand_in)
-        column.addWidget(self.text)
-        column.addWidget(self.equation)
-        column.addWidget(self.numbers)
-        column.addWidget(self.stack, 1)
+        column.addWidget(self._scrolled(), 1)
         column.addLayout(transport)
-        column.addWidget(self.note)
         column.addLayout(footer)
         outer = QHBoxLayout(self)
         outer.setContentsMargins(2 * MARGIN, MARGIN, 2 * MARGIN, MARGIN)
         outer.addWidget(page)
+
+    def _scrolled(self) -> PanelScroll:
+        """What a low window has no room for at once."""
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GRID)
+        column.addWidget(self.text)
+        column.addWidget(self.equation)
+        column.addWidget(self.numbers)
+        column.addWidget(self.stack, 1)
+        column.addWidget(self.note)
+        return _Scroll(content)
 
     def _wire(self) -> None:
         self._chain_timer.setSingleShot(True)

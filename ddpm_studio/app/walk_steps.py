@@ -161,7 +161,7 @@ class OneStep(Step):
                 Tile("x_0", as_pixels(scene.x0)),
                 Tile("x_{t-1}", before, "…"),
                 Tile("√β_t z", added, "+"),
-                Tile(f"x_t , {level_text(chain.t)}", as_pixels(chain.x), "=", marked=True),
+                Tile(f"x_t , t = {level_number(chain.t)}", as_pixels(chain.x), "=", marked=True),
             ]
         )
         trail = chain.trail(COLUMNS)
@@ -289,7 +289,7 @@ class Scheduler(Step):
         for name, schedule in self._schedules:
             pictures = [as_pixels(schedule.add_noise(scene.x0, t, scene.eps)) for t in shown]
             captions = [level_number(t) for t in shown]
-            captions[0], captions[nearest] = name.split()[0], level_text(scene.t)
+            captions[0], captions[nearest] = name.split()[0], level_number(scene.t)
             rows.append([Tile(captions[k], pictures[k], marked=k == nearest) for k in range(COLUMNS)])
         self.rows.set_rows(*rows)
 
@@ -485,7 +485,7 @@ class Backward(Step):
         item = scene.seed % len(before.x)
         self.row.set_rows(
             [
-                Tile(f"x_t , {level_text(before.t)}", before.x[item]),
+                Tile(f"x_t , t = {level_number(before.t)}", before.x[item]),
                 Tile("ε_{θ}(x_t, t)", after.view("eps")[item], "→"),
                 Tile("x̂_0", after.view("x0")[item], "→"),
                 Tile(f"x_{{{level_number(after.t)}}}", after.x[item], "→", marked=True),

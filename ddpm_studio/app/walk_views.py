@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from ddpm_studio.app.canvas import Sheet
 from ddpm_studio.app.painting import draw_box, draw_math, math_width
 from ddpm_studio.app.theme import GRID, color, tabular, theme
 from ddpm_studio.app.walk_math import Float64, Level
@@ -46,11 +47,9 @@ class Line:
 
 def draw_picture(painter: QPainter, rect: QRectF, picture: NDArray[np.uint8]) -> None:
     """Crisp pixels, one grey channel or RGB."""
-    pixels = np.full((*picture.shape[:2], 4), 255, np.uint8)
-    pixels[..., :3] = picture
-    image = QImage(pixels.data, pixels.shape[1], pixels.shape[0], 4 * pixels.shape[1], QImage.Format.Format_RGBX8888)
-    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, rect.width() < pixels.shape[1])
-    painter.drawImage(rect, image)
+    sheet = Sheet(picture[np.newaxis])
+    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, rect.width() < sheet.width)
+    painter.drawImage(rect, sheet.image)
 
 
 class _View(QWidget):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, Qt
@@ -32,6 +34,7 @@ from ddpm_studio.app.walk_math import (
     unet_levels,
 )
 from ddpm_studio.app.walking import Walking
+from ddpm_studio.app.widgets import PanelScroll
 from ddpm_studio.data import open_dataset
 from ddpm_studio.diffusion import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, Tape
@@ -370,6 +373,21 @@ def test_faces_that_stand_in_are_named(walk):
     assert not walk.stand_in.isVisible()  # they are its own
 
 
+def test_a_low_window_scrolls_rather_than_overlaps(qtbot, walk):
+    area = walk.findChild(PanelScroll)
+    walk._show(5)
+    walk.resize(420, 420)
+    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() > 0)
+    content = area.widget()
+    rows = [w.geometry() for w in (walk.text, walk.equation, walk.numbers, walk.stack, walk.note)]
+    assert all(upper.bottom() < lower.top() for upper, lower in pairwise(rows))
+    assert rows[-1].bottom() <= content.height()
+    QTest.keyClick(area, Key.Key_Left)
+    assert walk.scene.t == walk.scene.schedule.steps - 1  # the keys are the page's
+    walk.resize(850, 900)
+    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() == 0)
+
+
 def test_levels_are_counted_as_in_the_window(qtbot, walk):
     walk._show(0)
     walk.slider.setValue(100)
@@ -378,7 +396,7 @@ def test_levels_are_counted_as_in_the_window(qtbot, walk):
     try:
         levels().set_count(CODE)
         assert walk.level.text() == "t = 99 (code)"
-        assert "t = 99 (code)" in walk.steps[0].row.accessibleDescription()
+        assert walk.steps[0].row.accessibleDescription().endswith("t = 99")
         walk._show(2)
         assert walk.numbers.text().startswith("t = 99 (code):")
     finally:
