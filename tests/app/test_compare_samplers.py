@@ -294,6 +294,7 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     assert "Compared in" in window.status.message.text()
     run = window.session.run
     assert run is not None
+    qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)  # while it is, nothing else opens
     window.session.open_run(run.path)
     qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
     assert not grid.cells
