@@ -696,7 +696,7 @@ class Preview(Section):
         Literal["ddim", "recipe"],
         Setting(
             "Preview sampler",
-            "DDIM shows most in few steps; or the recipe's own sampler, with the preview's number of steps.",
+            "DDIM shows most in few steps; or the recipe's own sampler in so many steps, Langevin with 10 moves in each.",
             choices={"ddim": "DDIM", "recipe": "as sampling"},
             live=True,
         ),

@@ -46,7 +46,7 @@ def make_sampler(settings: Any) -> Sampler:
 def make_grid(settings: Any, schedule: NoiseSchedule) -> list[int]:
     """The levels that a recipe's sampler section visits; Langevin dynamics stays for many moves at each."""
     if settings.kind == "langevin-plain":
-        return [settings.level] * settings.steps + [0]
+        return [settings.level] * (settings.steps + 1)  # noise to the end: it never leaves its level
     end = getattr(settings, "end_level", 0)
     grid = timestep_grid(schedule, min(settings.steps, schedule.steps - end), settings.spacing, end=end)
     if settings.kind == "langevin":

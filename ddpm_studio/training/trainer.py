@@ -51,6 +51,7 @@ BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
 ROLL_BACKS = 4  # from one good state, before giving up
 GOOD_SECONDS = 20.0  # of training without trouble make a state good
 PROBE_SHARE = 0.015
+PREVIEW_MOVES = 10  # Langevin moves a level in a preview at most
 
 
 class DivergedError(RuntimeError):
@@ -269,7 +270,10 @@ class _Watch:
         recipe = self.session.recipe
         settings: Any = DDIM(steps=recipe.preview.steps)
         if recipe.preview.method == "recipe":
-            settings = recipe.sampler.model_copy(update={"steps": min(recipe.preview.steps, recipe.sampler.steps)})
+            fewer = {"steps": min(recipe.preview.steps, recipe.sampler.steps)}
+            if recipe.sampler.kind == "langevin":
+                fewer["moves"] = min(recipe.sampler.moves, PREVIEW_MOVES)
+            settings = recipe.sampler.model_copy(update=fewer)
         start = time.perf_counter()
         yield from sample(
             self.session,

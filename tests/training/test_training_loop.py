@@ -468,7 +468,7 @@ def test_grids_of_samplers(steps: int, recipe_of: RecipeOf) -> None:
     annealed = grid("langevin", moves=3)
     assert annealed[-1] == 0
     assert annealed[:-1] == [t for t in usual[:-1] for _ in range(3)]
-    assert grid("langevin-plain", level=7) == [7] * steps + [0]
+    assert grid("langevin-plain", level=7) == [7] * (steps + 1)
 
 
 def test_langevins_own_settings_reach_the_rule(recipe_of: RecipeOf) -> None:

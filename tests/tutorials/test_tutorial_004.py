@@ -30,9 +30,10 @@ from ddpm_studio.diffusion.noise import gaussian
 from ddpm_studio.networks import ScoreMLP
 from ddpm_studio.recipes import find
 from ddpm_studio.training.build import DataOrder, Session, build
+from ddpm_studio.training.control import Control
+from ddpm_studio.training.events import TapeFinished
 from ddpm_studio.training.objective import draw_levels
-from ddpm_studio.training.sampling import make_grid
-from ddpm_studio.training.trainer import adam_beta1, learning_rate
+from ddpm_studio.training.trainer import adam_beta1, learning_rate, train
 
 PRINTED = find("score-two-gaussians")
 T, K, ALPHA = 200, 200, 0.1
@@ -294,10 +295,10 @@ def test_samples_come_from_the_network_itself() -> None:
 
 
 def test_the_preview_walks_the_recipes_own_way() -> None:
-    """Few levels, but all moves of each: Langevin dynamics has no other kind of step."""
-    few = PRINTED.sampler.model_copy(update={"steps": PRINTED.preview.steps})
-    grid = make_grid(few, schedule_of(PRINTED))
+    """Fewer levels and moves, for what it costs; the same kind of step: Langevin dynamics has no other."""
+    quick = printed_run(training__steps=1, preview__budget=5.0, preview__count=3)
+    tapes = [e.tape for e in train(quick, Control()) if isinstance(e, TapeFinished)]
     assert PRINTED.preview.method == "recipe"
-    assert len(grid) == 20 * 201 + 1
-    assert grid[0] == T
-    assert grid[-1] == 0
+    assert {tape.sampler for tape in tapes} == {"langevin"}
+    assert {tape.frames[-1].index for tape in tapes} == {PRINTED.preview.steps * 10}
+    assert [tapes[0].frames[0].t, tapes[0].frames[-1].t] == [T, 0]
