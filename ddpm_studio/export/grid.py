@@ -8,27 +8,32 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.export.text import draw_text, fitting
 
 GAP = 2  # pixels of a grid, before scaling
+CAPTION = 28  # px below a picture
 POINT_SIDE = 512  # px of a picture of points
 POINT_RANGE = 2.5  # standardised points lie within
 
 
 def frame_image(tape: Tape, frame: Frame, show: str = "x", caption: str = "") -> Image.Image:
     """One frame as an RGB picture, scaled by a whole number to about 512 px, with an optional caption below."""
-    items = frame.view(show)
-    picture = _points_image(items) if tape.kind == "points" else _grid_image(items)
+    return captioned(frame.view(show), caption)
+
+
+def captioned(items: NDArray[Any], caption: str = "") -> Image.Image:
+    """uint8 (N, H, W, C) pictures or float32 (N, 2) points as ``frame_image`` draws them."""
+    picture = points_image(items) if items.ndim == 2 else scaled(grid_image(items))
     if not caption:
         return picture
-    font = ImageFont.load_default(size=16)
     # Even sides: video codecs need them.
-    height = picture.height + 28
+    height = picture.height + CAPTION
     framed = Image.new("RGB", (picture.width, height + height % 2), "black")
     framed.paste(picture, (0, 0))
-    ImageDraw.Draw(framed).text((8, picture.height + 4), caption, fill="white", font=font)
+    draw_text(framed, (8, picture.height + 19), fitting(caption, 15, picture.width - 16), 15, "white")
     return framed
 
 
@@ -45,8 +50,8 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
-def _grid_image(items: NDArray[Any]) -> Image.Image:
-    """uint8 (N, H, W, C) → a grid, black gaps."""
+def grid_image(items: NDArray[Any]) -> Image.Image:
+    """uint8 (N, H, W, C) → a grid, about square, with black gaps; a pixel for a pixel."""
     count, height, width, channels = items.shape
     columns = math.ceil(math.sqrt(count * height / width))
     rows = -(-count // columns)
@@ -54,15 +59,29 @@ def _grid_image(items: NDArray[Any]) -> Image.Image:
     for i, item in enumerate(items):
         top, left = GAP + i // columns * (height + GAP), GAP + i % columns * (width + GAP)
         grid[top : top + height, left : left + width] = item
-    picture = Image.fromarray(grid[..., 0] if channels == 1 else grid).convert("RGB")
-    scale = max(1, round(512 / max(picture.size)))
+    return Image.fromarray(grid[..., 0] if channels == 1 else grid).convert("RGB")
+
+
+def scaled(picture: Image.Image, side: int = 512) -> Image.Image:
+    """Scaled by a whole number to about ``side`` px, and cut to even sides."""
+    scale = max(1, round(side / max(picture.size)))
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
     return picture.crop((0, 0, picture.width - picture.width % 2, picture.height - picture.height % 2))
 
 
-def _points_image(points: NDArray[Any]) -> Image.Image:
-    """float32 (N, 2) → soft white points on black, x to the right and y up."""
-    side = POINT_SIDE
+def reduced(picture: Image.Image, side: int) -> Image.Image:
+    """About ``side`` px: enlarged by a whole number, or made smaller if it is larger."""
+    if max(picture.size) > side:
+        share = side / max(picture.size)
+        return picture.resize(
+            (max(1, round(picture.width * share)), max(1, round(picture.height * share))), Image.Resampling.LANCZOS
+        )
+    scale = max(1, round(side / max(picture.size)))
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def points_image(points: NDArray[Any], side: int = POINT_SIDE) -> Image.Image:
+    """float32 (N, 2) → soft white points on black, ``side`` px square, x to the right and y up."""
     spread = 1.05 * max(POINT_RANGE, float(np.quantile(np.abs(points), 0.99)))  # x_T of a wide schedule
     place = ((points * [1, -1] / spread + 1) / 2 * (side - 1)).round().astype(int)
     inside = ((place >= 2) & (place < side - 2)).all(axis=1)

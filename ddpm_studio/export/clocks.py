@@ -1,0 +1,89 @@
+"""The two clocks of a run on disk: training step x noise level. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.export.errors import ExportError
+from ddpm_studio.store import Record
+
+T = TypeVar("T")
+
+
+class Clocks:
+    """The previews that a run recorded, all from the same noise: one tape for each training step, in order.
+
+    Only one tape is in memory at a time, so that a long record can be read. ``items`` picks pictures by their number.
+
+    Raises:
+        ExportError: if nothing has been recorded, or an item is not there.
+    """
+
+    def __init__(self, record: Record, items: Sequence[int] = ()) -> None:
+        found = {step: tape for tape, step in record.tape_steps()}  # a step's last one
+        if not found:
+            raise ExportError(f"{record.path.parent.name} has recorded no pictures yet: train it for a while first")
+        self.steps, self._ids = list(found), list(found.values())
+        self._record, self._items = record, items
+        self._row, self._tape = -1, Tape("pictures", 0, 0)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether some items were picked."""
+        return bool(self._items)
+
+    def tape(self, row: int) -> Tape:
+        """The reverse process at the training step ``steps[row]``."""
+        row = range(len(self))[row]
+        if row != self._row:
+            self._row, self._tape = row, picked(self._record.tape(self._ids[row]), self._items)
+        return self._tape
+
+    def nearest(self, step: int | None) -> int:
+        """The row of the training step nearest to ``step``; the last one without any."""
+        return len(self) - 1 if step is None else min(range(len(self)), key=lambda row: abs(self.steps[row] - step))
+
+
+def picked(tape: Tape, items: Sequence[int]) -> Tape:
+    """The tape with some of its items, or with all if none is named.
+
+    Raises:
+        ExportError: if one of them is not there.
+    """
+    if not items:
+        return tape
+    wrong = next((item for item in items if not 0 <= item < tape.count), None)
+    if wrong is not None:
+        raise ExportError(f"there is no item {wrong}: the record holds {tape.count}, counted from 0")
+    which = list(items)
+
+    def part(array: NDArray[Any] | None) -> NDArray[Any] | None:
+        return None if array is None else array[which]
+
+    frames = [Frame(f.index, f.t, f.x[which], part(f.x0), part(f.eps)) for f in tape.frames]
+    return replace(tape, frames=frames)
+
+
+def frame_at(tape: Tape, share: float) -> Frame:
+    """The frame at ``share`` 0 … 1 of the process."""
+    return tape.frames[round(share * (len(tape.frames) - 1))]
+
+
+def frame_near(tape: Tape, t: int | None) -> Frame:
+    """The frame whose level is nearest to t; the last one without any."""
+    return tape.frames[-1] if t is None else min(tape.frames, key=lambda frame: abs(frame.t - t))
+
+
+def thinned(values: Sequence[T], most: int) -> list[T]:
+    """At most ``most`` (at least 2) of the values, evenly spread; the first and the last always."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]

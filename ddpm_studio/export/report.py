@@ -1,0 +1,316 @@
+"""A report of a run: one HTML file that needs nothing else, with the two clocks in it. Reads the run; no torch."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from PIL import Image
+
+from ddpm_studio import __version__
+from ddpm_studio.export.chart import Axes, duration, event_text, loss_marks, svg
+from ddpm_studio.export.clocks import Clocks, frame_near, thinned
+from ddpm_studio.export.errors import ExportError, Progress, advance
+from ddpm_studio.export.film import Show
+from ddpm_studio.export.grid import grid_image, points_image, reduced
+from ddpm_studio.export.writers import write_file
+from ddpm_studio.recipes import SECTION_TITLES, Recipe, dumps, fields_of
+from ddpm_studio.recipes.editions import EDITIONS, badge, difference_texts, label_of, printed_differences, text_of
+from ddpm_studio.recipes.tutorials import tutorial_of
+from ddpm_studio.store import EventRow, Record, Run
+from ddpm_studio.store.files import text
+
+PAGE = Path(__file__).resolve().parent / "page"
+ROWS, COLUMNS = 16, 21  # cells at most; the first and the last stay when there are more
+CELL_BYTES = 16_000  # of a cell's pixels: fewer pictures where they are large
+CELL_SIDE = 128  # px of a single picture at most, and of a cloud of points
+EVENTS = 200  # lines at most
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Pictures of training step x noise level in one sprite for each of ``sprites``: rows downwards, t to the right."""
+
+    steps: list[int]
+    levels: list[int]
+    size: tuple[int, int]  # px of a cell
+    what: str
+    sprites: dict[Show, Image.Image]
+    pixels: bool  # small pictures, to be enlarged without smoothing
+
+
+def write_report(run: Run, path: Path, progress: Progress | None = None) -> None:
+    """Write the report of a run.
+
+    Raises:
+        ExportError: if it cannot be written. Cancelled: if ``progress`` answers False. RunError, RecordError: if the
+            run is damaged.
+    """
+    write_file(path, text(report(run, progress)))
+
+
+def report(run: Run, progress: Progress | None = None) -> str:
+    """The page."""
+    recipe = run.current_recipe()
+    with run.record() as record:
+        try:
+            cells = cells_of(Clocks(record), progress)
+        except ExportError:  # nothing recorded yet: a report without pictures
+            cells = None
+        axes = Axes.of(record)
+        body = [
+            _head(run, record, recipe),
+            _clocks(cells),
+            _loss(run, record, recipe, cells),
+            _recipe(recipe),
+            _events(record.events(), recipe),
+            _notes(recipe),
+            f'<p class="muted">Written by DDPM Studio {__version__}, {datetime.now():%Y-%m-%d %H:%M}.</p>',
+        ]
+    script = ""
+    if cells is not None:
+        about = {
+            "steps": cells.steps,
+            "levels": cells.levels,
+            "cell": cells.size,
+            "what": cells.what,
+            "axis": [axes.left, axes.right, axes.last],
+        }
+        data = json.dumps(about).replace("<", "\\u003c")
+        script = (
+            f'<script type="application/json" id="about">{data}</script>\n'
+            f"<script>\n{(PAGE / 'report.js').read_text(encoding='utf-8')}</script>\n"
+        )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(recipe.title)}, a report</title>\n"
+        f"<style>\n{(PAGE / 'report.css').read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
+        + "\n".join(filter(None, body))
+        + f"\n{script}</body>\n</html>\n"
+    )
+
+
+# -- the cells -------------------------------------------------------------------------------------------------
+
+
+def cells_of(clocks: Clocks, progress: Progress | None = None) -> Cells:
+    """The cells of a run, thinned to ROWS x COLUMNS, each of some pictures (a square of them) or of all points.
+
+    Raises:
+        Cancelled: if ``progress`` answers False.
+    """
+    last = clocks.tape(-1)
+    rows = thinned(range(len(clocks)), ROWS)
+    levels = [frame.t for frame in thinned(last.frames, COLUMNS)]
+    drawn = _cell(last.frames[-1].x)
+    width, height = drawn.size
+    shows: tuple[Show, ...] = ("x", "x0")
+    sprites = {show: Image.new("RGB", (width * len(levels), height * len(rows))) for show in shows}
+    for i, row in enumerate(rows):
+        advance(progress, i, len(rows))
+        tape = clocks.tape(row)
+        for j, t in enumerate(levels):
+            frame = frame_near(tape, t)
+            for show, sprite in sprites.items():
+                cell = _cell(frame.view(show))
+                sprite.paste(cell if cell.size == drawn.size else cell.resize(drawn.size), (j * width, i * height))
+    advance(progress, len(rows), len(rows))
+    points = last.kind == "points"
+    count = last.count if points else _kept(last.frames[-1].x)
+    what = f"{count:,} points" if points else "A picture" if count == 1 else f"{count} pictures"
+    steps = [clocks.steps[row] for row in rows]
+    return Cells(steps, levels, drawn.size, what, sprites, pixels=not points and max(drawn.size) <= CELL_SIDE)
+
+
+def _cell(items: NDArray[Any]) -> Image.Image:
+    if items.ndim == 2:
+        return reduced(points_image(items, 2 * CELL_SIDE), CELL_SIDE)
+    grid = grid_image(items[: _kept(items)])
+    if _kept(items) == 1:
+        grid = grid.crop((2, 2, grid.width - 2, grid.height - 2))
+        return grid if max(grid.size) <= CELL_SIDE else reduced(grid, CELL_SIDE)
+    return grid
+
+
+def _kept(items: NDArray[Any]) -> int:
+    """How many pictures a cell holds: a square number that its bytes allow, at least one."""
+    side = math.isqrt(len(items))
+    return max(1, min(side, math.isqrt(CELL_BYTES // max(items[0].nbytes, 1))) ** 2)
+
+
+def _uri(image: Image.Image) -> str:
+    """A picture as part of the page; without loss, grey if it is."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="WEBP", lossless=True, quality=60, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+# -- parts of the page -----------------------------------------------------------------------------------------
+
+
+def _head(run: Run, record: Record, recipe: Recipe) -> str:
+    events, last, probe = record.events(), record.last_metrics(), record.last_probe()
+    begun = [event for event in events if event.kind == "started"]
+    spent = sum(float(e.about.get("seconds", 0.0)) for e in events if e.kind in ("finished", "stopped"))
+    facts: list[tuple[str, str]] = [("Run", run.name)]
+    tutorial = tutorial_of(recipe)
+    if tutorial is not None:
+        edition = EDITIONS[recipe.edition] if recipe.edition else ""
+        facts.append(("Tutorial", f"{tutorial.document}, {tutorial.title}. {edition}: {badge(recipe)}"))
+    differs = difference_texts(recipe, printed_differences(recipe)) if recipe.edition else {}
+    if differs:
+        facts.append(("Differs from print", ", ".join(differs.values())))
+    if begun:
+        facts.append(("Begun", f"{datetime.fromtimestamp(begun[0].time):%Y-%m-%d %H:%M}"))
+        facts.append(("Computer", "; ".join(filter(None, (begun[-1].about.get("plan"), begun[-1].about.get("why"))))))
+    steps = f"{int(last.get('step', 0)):,} of {recipe.training.steps:,}"
+    facts.append(("Training steps", steps + (f", in {duration(spent)}" if spent else "")))
+    if last:
+        facts.append(("Items seen", f"{int(last['images_seen']):,}"))
+    parameters = _parameters(run)
+    if parameters is not None:
+        facts.append(("Parameters", f"{parameters:,}"))
+    if probe is not None:
+        facts.append(("Probe loss", f"{probe.train:.4f} on trained items, {probe.held_out:.4f} on held-out ones"))
+    rows = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    about = f"<p>{escape(recipe.about)}</p>\n" if recipe.about else ""
+    return f'<header>\n<h1>{escape(recipe.title)}</h1>\n{about}<dl class="facts">\n{rows}\n</dl>\n</header>'
+
+
+def _parameters(run: Run) -> int | None:
+    """Of the network, from the last checkpoint: the tensors that the optimizer moves; None without one."""
+    from safetensors import SafetensorError, safe_open
+
+    if not run.checkpoints():
+        return None
+    try:
+        with safe_open(run.checkpoints()[-1].tensors_file, framework="np") as file:
+            names = list(file.keys())
+            moved = {name[10:].rpartition(".")[0] for name in names if name.startswith("optimizer.")}
+            shapes = [file.get_slice(f"network.{name}").get_shape() for name in moved]
+    except (OSError, SafetensorError):
+        return None
+    return sum(math.prod(shape) for shape in shapes) or None
+
+
+def _clocks(cells: Cells | None) -> str:
+    if cells is None:
+        return "<h2>Two clocks</h2>\n<p>Nothing was recorded: this run has no pictures yet.</p>"
+    smooth = ' class="pixels"' if cells.pixels else ""
+    images = "\n".join(
+        f'<img id="cells-{show}"{smooth}{"" if show == "x" else " hidden"} draggable="false" src="{_uri(sprite)}" '
+        f'alt="{escape(_alt(cells, show))}" width="{sprite.width}" height="{sprite.height}">'
+        for show, sprite in cells.sprites.items()
+    )
+    width, height = cells.size
+    first, last = cells.steps[0], cells.steps[-1]
+    return f"""<h2>Two clocks</h2>
+<p class="muted">The same noise, seen through a model that has learnt more and more. The map shows all cells: training
+goes downwards, denoising to the right.<span class="screen"> Drag on it, or use sliders or arrow keys.</span></p>
+<div class="clocks">
+<figure>
+<canvas id="view" width="{width}" height="{height}" role="img"{smooth}></canvas>
+<figcaption id="said"></figcaption>
+<div class="controls">
+<label class="clock" for="clock-t">Denoising
+<input id="clock-t" type="range" min="0" max="{len(cells.levels) - 1}" value="{len(cells.levels) - 1}">
+<output id="said-t" for="clock-t"></output></label>
+<label class="clock" for="clock-step">Training
+<input id="clock-step" type="range" min="0" max="{len(cells.steps) - 1}" value="{len(cells.steps) - 1}">
+<output id="said-step" for="clock-step"></output></label>
+<div class="row">
+<button id="play-t" type="button" aria-pressed="false">Play denoising</button>
+<button id="play-step" type="button" aria-pressed="false">Play training</button>
+<button id="play-both" type="button" aria-pressed="false">Play both</button>
+</div>
+<div class="row">
+<label>Speed <select id="speed"><option value="4">slow</option><option value="10" selected>normal</option>
+<option value="25">fast</option></select></label>
+<label><input id="loop" type="checkbox"> Loop</label>
+<fieldset><legend>Show</legend>
+<label><input type="radio" name="show" value="x" checked> x<sub>t</sub></label>
+<label><input type="radio" name="show" value="x0"> x̂<sub>0</sub>, predicted</label></fieldset>
+</div>
+</div>
+<noscript><p>Without scripts there is only the picture of all cells.</p></noscript>
+</figure>
+<figure>
+<div class="axis"><span>t = {cells.levels[0]}</span><span>t = {cells.levels[-1]}</span></div>
+<div class="map" id="map" tabindex="0" role="group" aria-label="All cells: arrow keys move both clocks">
+{images}
+<div id="mark"></div>
+</div>
+<div class="axis"><span>training step {first:,} (top) to {last:,} (bottom)</span></div>
+</figure>
+</div>"""
+
+
+def _alt(cells: Cells, show: str) -> str:
+    what = "x_t" if show == "x" else "the prediction of x_0"
+    return (
+        f"{cells.what}, {what}: {len(cells.steps)} training steps from {cells.steps[0]:,} to {cells.steps[-1]:,} "
+        f"downwards, {len(cells.levels)} noise levels from {cells.levels[0]} to {cells.levels[-1]} to the right"
+    )
+
+
+def _loss(run: Run, record: Record, recipe: Recipe, cells: Cells | None) -> str:
+    drawing = svg(loss_marks(record, run.recipe(), ""), f"Loss of {recipe.title}", alone=False)
+    if cells is not None:  # where the training clock stands
+        line = Axes.of(record).line()
+        drawing = drawing.replace("</svg>", f'<g id="loss-line" class="screen">{line}</g>\n</svg>')
+    return f"<h2>Loss</h2>\n<figure>{drawing}</figure>"
+
+
+def _recipe(recipe: Recipe) -> str:
+    parts = []
+    for section, title in SECTION_TITLES.items():
+        value = getattr(recipe, section)
+        names = ["kind"] if hasattr(value, "kind") else []
+        names += [field.name for field in fields_of(type(value)) if field.name != "kind"]
+        rows = "".join(
+            f"<tr><th>{escape(label_of(recipe, path))}</th><td>{escape(text_of(recipe, path, setting))}</td></tr>\n"
+            for path, setting in ((f"{section}.{name}", getattr(value, name)) for name in names)
+        )
+        parts.append(f"<section><h3>{escape(title)}</h3><table>{rows}</table></section>")
+    return (
+        f'<h2>Recipe</h2>\n<div class="sections">{"".join(parts)}</div>\n<p>Seed {recipe.seed}</p>\n'
+        f"<details><summary>The same as TOML</summary><pre>{escape(dumps(recipe))}</pre></details>"
+    )
+
+
+def _events(events: Sequence[EventRow], recipe: Recipe) -> str:
+    if not events:
+        return ""
+    left_out = f"<p>The first and the last of {len(events):,} events.</p>" if len(events) > EVENTS else ""
+    rows = "\n".join(
+        f'<tr><td class="number">{event.step:,}</td><td class="number">'
+        f"{datetime.fromtimestamp(event.time):%Y-%m-%d %H:%M:%S}</td><td>{escape(event_text(event, recipe))}</td></tr>"
+        for event in _ends(events)
+    )
+    head = "<tr><th>Step</th><th>Time</th><th>What happened</th></tr>"
+    return f"<h2>Events</h2>\n{left_out}<table>\n{head}\n{rows}\n</table>"
+
+
+def _ends(events: Sequence[EventRow]) -> Iterable[EventRow]:
+    return events if len(events) <= EVENTS else [*events[: EVENTS // 2], *events[-EVENTS // 2 :]]
+
+
+def _notes(recipe: Recipe) -> str:
+    tutorial = tutorial_of(recipe)
+    if tutorial is None:
+        return ""
+    lines = [f"<p>{escape(tutorial.teaches)}</p>"] if tutorial.teaches else []
+    if tutorial.traps:
+        traps = "".join(f"<li>{escape(trap.text)} <em>Here:</em> {escape(trap.here)}</li>\n" for trap in tutorial.traps)
+        lines.append(f"<p>Where the document misleads, and what the program does about it:</p>\n<ul>{traps}</ul>")
+    return "<h2>Notes</h2>\n" + "\n".join(lines)

@@ -1,0 +1,114 @@
+"""Filmstrips: labelled rows of pictures, from noise to picture or from the first training step to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+from PIL import Image
+
+from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.export.clocks import Clocks, frame_near, thinned
+from ddpm_studio.export.errors import Progress, advance
+from ddpm_studio.export.film import Show
+from ddpm_studio.export.grid import grid_image, points_image, reduced
+from ddpm_studio.export.text import draw_text, fitting, text_width
+
+CELL = 96  # px, about
+COLUMNS, ROWS = 11, 8  # at most
+GAP, MARGIN, LINE, SIZE = 4, 16, 20, 13  # px; SIZE of the letters
+PAPER, INK, MUTED = "#ffffff", "#1b1e23", "#5f6773"
+
+
+def process_strip(tape: Tape, show: Show = "x", *, chosen: bool = False) -> Image.Image:
+    """A row for each picture (the first few, or all if they were ``chosen``), x_T to x_0; points share one row."""
+    frames = thinned(tape.frames, COLUMNS)
+    rows = _items(tape, None if chosen else 4)
+    cells = [[cell(frame.view(show)[part]) for frame in frames] for part, _ in rows]
+    return labelled([f"t = {frame.t}" for frame in frames], [name for _, name in rows], cells, _about(tape))
+
+
+def learning_strip(
+    clocks: Clocks, show: Show = "x", t: int | None = None, *, chosen: bool = False, progress: Progress | None = None
+) -> Image.Image:
+    """A row for each picture, a column for each training step: what came of the same noise."""
+    columns = thinned(range(len(clocks)), COLUMNS)
+    rows = _items(clocks.tape(-1), None if chosen else 4)
+    taken: list[list[Image.Image]] = [[] for _ in rows]
+    for done, column in enumerate(columns):
+        advance(progress, done, len(columns))
+        items = frame_near(clocks.tape(column), t).view(show)
+        for row, (part, _) in zip(taken, rows, strict=True):
+            row.append(cell(items[part]))
+    names = [f"step {clocks.steps[column]:,}" for column in columns]
+    level = "" if t is None else f", at t = {frame_near(clocks.tape(-1), t).t}"
+    return labelled(names, [name for _, name in rows], taken, f"{_about(clocks.tape(-1), step=False)}{level}")
+
+
+def both_strip(clocks: Clocks, show: Show = "x", progress: Progress | None = None) -> Image.Image:
+    """A row for each training step, x_T to x_0, of the first picture (or the chosen ones, as a small grid)."""
+    rows = thinned(range(len(clocks)), ROWS)
+    columns = thinned(clocks.tape(-1).frames, COLUMNS)
+    one = slice(None) if clocks.tape(-1).kind == "points" or clocks.chosen else slice(1)
+    cells = []
+    for done, row in enumerate(rows):
+        advance(progress, done, len(rows))
+        tape = clocks.tape(row)
+        cells.append([cell(frame_near(tape, column.t).view(show)[one]) for column in columns])
+    names = [f"step {clocks.steps[row]:,}" for row in rows]
+    return labelled([f"t = {frame.t}" for frame in columns], names, cells, _about(clocks.tape(-1), step=False))
+
+
+def cell(items: NDArray[Any]) -> Image.Image:
+    """Pictures or points as a small picture."""
+    if items.ndim == 2:
+        return reduced(points_image(items, 2 * CELL), CELL)
+    grid = grid_image(items)
+    if len(items) == 1:  # without the grid's frame
+        grid = grid.crop((2, 2, grid.width - 2, grid.height - 2))
+    return reduced(grid, CELL)
+
+
+def labelled(
+    columns: Sequence[str], rows: Sequence[str], cells: Sequence[Sequence[Image.Image]], title: str
+) -> Image.Image:
+    """``cells`` row by row on white, a label above each column and before each row, the title below.
+
+    Labels that would touch are left out, never the first or the last one.
+    """
+    width, height = (max(sizes) for sizes in zip(*(image.size for row in cells for image in row), strict=True))
+    left = MARGIN + max((text_width(name, SIZE) + MARGIN for name in rows if name), default=0)
+    top = MARGIN + LINE
+    across, down = width + GAP, height + GAP
+    size = (left + len(columns) * across + MARGIN - GAP, top + len(rows) * down + LINE + MARGIN)
+    whole = Image.new("RGB", size, PAPER)
+    for i, row in enumerate(cells):
+        draw_text(whole, (left - MARGIN, top + i * down + height / 2 + 5), rows[i], SIZE, INK, anchor="right")
+        for j, image in enumerate(row):
+            whole.paste(image, (left + j * across, top + i * down))
+    for j in _apart([text_width(name, SIZE) for name in columns], across):
+        draw_text(whole, (left + j * across + width / 2, top - 8), columns[j], SIZE, INK, anchor="middle")
+    text = fitting(title, SIZE, size[0] - 2 * MARGIN)
+    draw_text(whole, (left if text_width(text, SIZE) < size[0] - left else MARGIN, size[1] - 14), text, SIZE, MUTED)
+    return whole
+
+
+def _apart(widths: Sequence[int], across: int) -> list[int]:
+    """Which labels have room beside each other."""
+    every = -(-(max(widths) + 6) // across)
+    last = len(widths) - 1
+    return [j for j in range(0, last + 1, every) if last - j >= every or j == last] + ([last] if last % every else [])
+
+
+def _items(tape: Tape, most: int | None) -> list[tuple[slice, str]]:
+    """What stands in a row of its own, and its name."""
+    if tape.kind == "points":
+        return [(slice(None), "")]
+    return [(slice(i, i + 1), "") for i in range(tape.count)[:most]]
+
+
+def _about(tape: Tape, *, step: bool = True) -> str:
+    moves = tape.frames[-1].index
+    parts = [tape.title, f"step {tape.training_step:,}" if step and tape.training_step is not None else ""]
+    return ", ".join(filter(None, [*parts, f"{tape.label or tape.sampler}, {moves} steps, seed {tape.seed}"]))
