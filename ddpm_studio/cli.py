@@ -162,13 +162,12 @@ def train(
         if steps is not None:
             wanted = _changed(wanted, {"training.steps": steps})
         run = Run.create(wanted, out)
-    console.print(f"Run: {run.path}", markup=False, soft_wrap=True)
     from ddpm_studio.engine import run_training
 
     control = Control()
     with _interruptible(control) as interrupted:
         try:
-            last = _show_training(run_training(run, control, device=device, until=steps, seconds=seconds))
+            last = _show_training(run_training(run, control, device=device, until=steps, seconds=seconds), run)
         except BaseException:
             if not resume:
                 run.remove_if_empty()
@@ -213,7 +212,7 @@ def _changed(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
         raise typer.BadParameter(str(error)) from None
 
 
-def _show_training(events: Iterator[Event]) -> int:
+def _show_training(events: Iterator[Event], run: Run) -> int:
     """Draw progress until the events end; returns the last step."""
     step = 0
     probe = ""
@@ -233,6 +232,7 @@ def _show_training(events: Iterator[Event]) -> int:
                     bar.update(task, text=event.text)
                 case Started():
                     step = event.resumed_at
+                    bar.console.print(f"Run: {run.path}", markup=False, soft_wrap=True)
                     bar.console.print(f"{event.parameters:,} parameters; {event.plan}", markup=False)
                     if step >= event.steps:
                         bar.console.print(f"Already at step {step:,}; ask for more with --steps.", markup=False)

@@ -12,21 +12,27 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from ddpm_studio.recipes import built_in, find
+
 TWIN = "ddpm-studio train fashion-mnist"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Open the window; returns the exit status.
 
-    ``arguments``: optionally one run, recipe file or folder of pictures, and ``--smoke-test``. Options that
-    are not ours go to Qt.
+    ``arguments``: optionally one run, recipe (a built-in name or a file) or folder of pictures, and
+    ``--smoke-test``. Options that are not ours go to Qt.
     """
     parser = argparse.ArgumentParser(prog="ddpm-studio", add_help=False)
-    parser.add_argument("path", nargs="?", type=Path)
+    parser.add_argument("what", nargs="?")
     parser.add_argument("--smoke-test", action="store_true")
     ours, for_qt = parser.parse_known_args(arguments)
-    if ours.path is not None and not ours.path.exists():
-        print(f"ddpm-studio: there is no command, file or folder called {ours.path}", file=sys.stderr)  # noqa: T201
+    if ours.what is not None and ours.what not in built_in() and not Path(ours.what).exists():
+        print(  # noqa: T201
+            f"ddpm-studio: there is no command, recipe, file or folder called {ours.what}; "
+            "`ddpm-studio --help` lists the commands, `ddpm-studio recipes` the recipes",
+            file=sys.stderr,
+        )
         return 1
     if not _has_display():
         print(  # noqa: T201
@@ -37,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         from ddpm_studio.app.smoke import smoke_test
 
         return smoke_test(for_qt)
-    return Application(for_qt, ours.path).exec()
+    return Application(for_qt, ours.what).exec()
 
 
 def _has_display() -> bool:
@@ -49,7 +55,7 @@ def _has_display() -> bool:
 class Application:
     """The Qt application with its window, theme, log and crash file."""
 
-    def __init__(self, for_qt: list[str], path: Path | None = None) -> None:
+    def __init__(self, for_qt: list[str], what: str | None = None) -> None:
         from PySide6.QtWidgets import QApplication
 
         from ddpm_studio.app import theme
@@ -79,8 +85,10 @@ class Application:
         signal.signal(signal.SIGINT, self._on_interrupt)
         signal.signal(signal.SIGTERM, self._on_interrupt)
         self.window.show()
-        if path is not None:
-            self.window.open_path(path)
+        if what in built_in():
+            self.window.session.choose(find(what))
+        elif what is not None:
+            self.window.open_path(Path(what))
         if crashed:
             self.window.report_crash(crashed)
 

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from ddpm_studio.app.controller import RunController, State
+from ddpm_studio.app.jobs import Channels
 from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.data import Dataset
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, for_data, live_settings, read
-from ddpm_studio.recipes.sections import DDIM, PointMLP, ScoreMLP
+from ddpm_studio.recipes.sections import PointMLP, ScoreMLP
 from ddpm_studio.store import Run, RunError
 from ddpm_studio.training.control import SampleRequest
 
 SAMPLE_COUNT = {"pictures": 64, "points": 2000}
 
 
+def kind_of(recipe: Recipe) -> Literal["points", "pictures"]:
+    """What a recipe learns."""
+    return "points" if isinstance(recipe.network, PointMLP | ScoreMLP) else "pictures"
+
+
 class Session(QObject):
     """Has no widgets: the window passes in what was clicked and shows what is told.
 
     Signals: ``recipe_chosen(Recipe)`` another recipe, against which changes are marked; ``recipe_changed(Recipe)``
-    one of its settings; ``run_begun`` a training was asked for, nothing is to be seen of it yet; ``runs_changed``
-    the runs on disk; ``said(text)`` for the status bar; ``refused(sentence)`` what was asked for cannot be done.
+    one of its settings; ``run_begun`` a training was asked for, nothing is to be seen of it yet; ``run_restored`` it
+    could not begin, and the run before is on screen again; ``run_left`` none is any more; ``runs_changed`` the runs
+    on disk; ``said(text)`` for the status bar; ``refused(sentence)`` what was asked for cannot be done.
     """
 
     recipe_chosen = Signal(object)
     recipe_changed = Signal(object)
     run_begun = Signal()
+    run_restored = Signal()
+    run_left = Signal()
     runs_changed = Signal()
     said = Signal(str)
     refused = Signal(str)
@@ -48,6 +57,7 @@ class Session(QObject):
         self._controller = controller
         self._settings = settings
         self._begun: Run | None = None  # made by the start in hand
+        self._before: tuple[Run | None, bool, Channels] | None = None  # on screen before it: run, saved, curves
 
     # -- recipe
 
@@ -56,7 +66,15 @@ class Session(QObject):
         self.choose(find(name))
 
     def choose(self, recipe: Recipe) -> None:
-        """Make a recipe the one that Start uses, and the one that changes are marked against."""
+        """Make a recipe the one that Start uses; the run on screen, if it learnt another, is let go."""
+        if self.run is not None and recipe != self.run_recipe:
+            self.run, self.has_checkpoint = None, False
+            self._controller.channels = Channels()
+            self.run_left.emit()
+        self.take_up(recipe)
+
+    def take_up(self, recipe: Recipe) -> None:
+        """Make a recipe, maybe that of the run on screen, the one that changes are marked against."""
         self._forget_data(recipe)
         self.recipe = self.baseline = recipe
         self.recipe_chosen.emit(recipe)
@@ -82,12 +100,17 @@ class Session(QObject):
     @property
     def kind(self) -> Literal["points", "pictures"]:
         """What the recipe learns."""
-        return "points" if isinstance(self.recipe.network, PointMLP | ScoreMLP) else "pictures"
+        return kind_of(self.recipe)
+
+    @property
+    def run_recipe(self) -> Recipe:
+        """What the run on screen learns, whatever the form says by now; the form's recipe without a run."""
+        return self.recipe if self.run is None else self.run.current_recipe()
 
     @Slot()
     def _on_data_wanted(self) -> None:
         if not self._controller.training:
-            self._controller.open_data(self.recipe)
+            self._controller.open_data(self.recipe, instead=self.run is None)
 
     # -- run
 
@@ -98,10 +121,11 @@ class Session(QObject):
         if recipe != self.recipe:
             self.choose(recipe)
         try:
-            self.run = Run.create(recipe, folder)
+            run = Run.create(recipe, folder)
         except RunError as error:
             self.refused.emit(str(error))
             return
+        self._before, self.run = (self.run, self.has_checkpoint, self._controller.channels), run
         self.has_checkpoint, self._begun = False, self.run
         self._controller.train(self.run)
         self.run_begun.emit()
@@ -115,7 +139,7 @@ class Session(QObject):
         asked = trained.differences(self.recipe)
         live = live_settings(self.recipe)
         if asked.keys() - live - {"training.steps"}:
-            self.choose(trained)  # the form shows another recipe; a run goes on with its own
+            self.take_up(trained)  # the form shows another recipe; a run goes on with its own
             asked = {}
         step, wanted = self.run.checkpoints()[-1].step, self.recipe.training.steps
         # A finished run goes on for half as long again, unless more steps were asked for.
@@ -142,7 +166,7 @@ class Session(QObject):
         """Sample from the run on screen, with the recipe's sampler and ``weights``, "raw" or "ema"."""
         if self.run is None:
             return
-        request = SampleRequest(SAMPLE_COUNT[self.kind], self.recipe.seed, weights, self.recipe.sampler)
+        request = SampleRequest(SAMPLE_COUNT[kind_of(self.run_recipe)], self.recipe.seed, weights, self.recipe.sampler)
         self._controller.sample(self.run, request)
 
     def preview(self, weights: str) -> bool:
@@ -150,27 +174,23 @@ class Session(QObject):
         if self._controller.training:
             self._controller.preview(weights)
         elif self.run is not None and self.has_checkpoint and not self._controller.busy:
-            request = SampleRequest(self.recipe.preview.count, self.recipe.seed, weights, self._preview_sampler())
+            request = SampleRequest(self.recipe.preview.count, self.recipe.seed, weights, self.recipe.preview_sampler())
             self._controller.sample(self.run, request)
         else:
             return False
         return True
-
-    def _preview_sampler(self) -> Any:
-        """The rule of the previews, as in a training."""
-        preview, own = self.recipe.preview, self.recipe.sampler
-        if preview.method == "recipe":
-            return own.model_copy(update={"steps": min(preview.steps, own.steps)})
-        return DDIM(steps=min(preview.steps, self.recipe.schedule.steps))
 
     @Slot()
     def on_idle(self) -> None:
         """The engine has nothing to do any more."""
         if self._begun is not None:
             self._begun.remove_if_empty()  # a training that could not begin leaves no trace
-            if not self._begun.path.is_dir():
-                self.run = None
-            self._begun = None
+            if not self._begun.path.is_dir() and self._before is not None:
+                self.run, self.has_checkpoint, channels = self._before
+                if self.run is not None:
+                    self._controller.channels = channels
+                    self.run_restored.emit()
+            self._begun = self._before = None
         if self.run is not None:
             self.has_checkpoint = bool(self.run.checkpoints())
         self.runs_changed.emit()

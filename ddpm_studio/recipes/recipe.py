@@ -17,6 +17,7 @@ from ddpm_studio.recipes.sections import (
     Compute,
     Cosine,
     Data,
+    Langevin,
     Network,
     Objective,
     Prediction,
@@ -128,6 +129,16 @@ class Recipe(Section):
         for path, value in sorted(changes.items(), key=lambda change: not change[0].endswith(".kind")):
             _assign(values, path, value)
         return type(self).parse(values)
+
+    def preview_sampler(self) -> Sampler:
+        """The sampler section of a preview: DDIM, or the recipe's own with fewer steps and moves."""
+        steps = min(self.preview.steps, self.schedule.steps)
+        if self.preview.method == "ddim":
+            return DDIM(steps=steps)
+        fewer = {"steps": min(self.preview.steps, self.sampler.steps)}
+        if isinstance(self.sampler, Langevin):
+            fewer["moves"] = min(self.sampler.moves, 10)  # 201 a level would cost more than they show
+        return self.sampler.model_copy(update=fewer)
 
     def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
         """Settings in which two recipes differ, as ``{"training.batch": (mine, theirs)}``; texts do not count."""

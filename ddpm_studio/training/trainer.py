@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.recipes import Recipe, RecipeError
-from ddpm_studio.recipes.sections import DDIM
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import Session, snapshot
 from ddpm_studio.training.compute import ThreadGovernor
@@ -51,7 +49,6 @@ BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
 ROLL_BACKS = 4  # from one good state, before giving up
 GOOD_SECONDS = 20.0  # of training without trouble make a state good
 PROBE_SHARE = 0.015
-PREVIEW_MOVES = 10  # Langevin moves a level in a preview at most
 
 
 class DivergedError(RuntimeError):
@@ -268,19 +265,13 @@ class _Watch:
 
     def preview(self, trained: float) -> Iterator[Event]:
         recipe = self.session.recipe
-        settings: Any = DDIM(steps=recipe.preview.steps)
-        if recipe.preview.method == "recipe":
-            fewer = {"steps": min(recipe.preview.steps, recipe.sampler.steps)}
-            if recipe.sampler.kind == "langevin":
-                fewer["moves"] = min(recipe.sampler.moves, PREVIEW_MOVES)
-            settings = recipe.sampler.model_copy(update=fewer)
         start = time.perf_counter()
         yield from sample(
             self.session,
             self.control,
-            settings,
-            self.session.recipe.preview.count,
-            self.session.recipe.seed,
+            recipe.preview_sampler(),
+            recipe.preview.count,
+            recipe.seed,
             self.weights,
             "preview",
         )

@@ -198,3 +198,18 @@ def test_types_are_made_in_turns(qtbot, monkeypatch):
             turns.pop()()
     left = [name for name in dir(QtWidgets) if name not in vars(QtWidgets)]
     assert not left, "every type exists now, so that another thread makes none"
+
+
+NAMED = """
+from PySide6.QtCore import QTimer
+from ddpm_studio.app.main import Application
+application = Application([], "moons")
+print(application.window.recipe.name)
+QTimer.singleShot(0, application.window, application.window.close)
+application.exec()
+"""
+
+
+def test_a_built_in_recipe_is_named_on_the_command_line(home):
+    done = run(home, "-c", NAMED)
+    assert done.stdout.split() == ["moons"], done.stderr
