@@ -11,10 +11,11 @@ from PySide6.QtWidgets import QWidget
 from ddpm_studio.app.compare_panel import ComparePanel
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.jobs import RunOpened
-from ddpm_studio.app.reverse_view import ReverseView
-from ddpm_studio.app.session import Session
+from ddpm_studio.app.reverse_view import ReverseView, Scene
+from ddpm_studio.app.session import Session, kind_of
 from ddpm_studio.data import mixture_of
 from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.store import Run
 from ddpm_studio.training.control import Comparison
 from ddpm_studio.training.events import ComparisonFinished, ComparisonStarted
 
@@ -30,9 +31,10 @@ class Comparing(QObject):
         super().__init__(session)
         self.panel: ComparePanel | None = None
         self._window, self._view, self._controller, self._session = window, view, controller, session
-        self._last: list[Tape] = []  # of the run on screen
+        self._last: list[Tape] = []
+        self._last_of: Run | None = None  # the run that they are of
+        self._before: Scene | None = None  # on the stage before the comparison
         controller.reported.connect(self._on_event)
-        session.run_begun.connect(self._on_run_begun)
         view.comparison.back_wanted.connect(self._on_back)
         view.comparison.stop_wanted.connect(self._on_stop)
 
@@ -41,9 +43,10 @@ class Comparing(QObject):
         """Ask which samplers."""
         if self._session.run is None:
             return
-        recipe = self._session.recipe
-        kind = self._session.kind
-        self.panel = ComparePanel(recipe, kind, COUNT[kind], has_last=bool(self._last), parent=self._window)
+        recipe = self._session.run_recipe  # not the form's: that of the run which is sampled
+        kind = kind_of(recipe)
+        has_last = bool(self._last) and self._last_of is self._session.run
+        self.panel = ComparePanel(recipe, kind, COUNT[kind], has_last=has_last, parent=self._window)
         self.panel.asked.connect(self._on_asked)
         self.panel.last_wanted.connect(self._on_last_wanted)
         self.panel.finished.connect(self.panel.deleteLater)
@@ -54,7 +57,8 @@ class Comparing(QObject):
         run = self._session.run
         if run is not None:
             weights = self._view.weights_choice.value()
-            comparison = Comparison(entries, COUNT[self._session.kind], self._session.recipe.seed, weights)
+            recipe = self._session.run_recipe
+            comparison = Comparison(entries, COUNT[kind_of(recipe)], recipe.seed, weights)
             self._controller.sample(run, comparison)
 
     @Slot(object)
@@ -65,19 +69,22 @@ class Comparing(QObject):
                 self.said.emit(self.tr("Comparing {0} samplers…").format(len(event.tapes)))
             case ComparisonFinished():
                 self._last = [tape for tape in event.tapes if tape.complete]
+                self._last_of = self._session.run
                 self._view.comparison.end()
                 text = (
                     self.tr("Stopped after {0} of {1} samplers") if event.stopped else self.tr("Compared in {2:.1f} s")
                 )
                 self.said.emit(text.format(len(self._last), len(event.tapes), event.seconds))
             case RunOpened():
-                self._last = event.compared
+                self._last, self._last_of = event.compared, event.run
 
     def _show(self, tapes: Sequence[Tape], calls: Sequence[int] = ()) -> None:
         data = self._session.dataset
         points = data.held_out if data is not None and data.kind == "points" else None
+        if not self._view.comparison.cells:
+            self._before = self._view.scene()
         self._view.compare(tapes, calls)
-        self._view.comparison.set_data(points, mixture_of(self._session.recipe.data.source))
+        self._view.comparison.set_data(points, mixture_of(self._session.run_recipe.data.source))
         self._view.set_note("")
         self._view.set_weights(tapes[0].weights)
         self._view.set_caption(self.tr("seed {0}").format(tapes[0].seed))
@@ -87,14 +94,12 @@ class Comparing(QObject):
         self._show(self._last)
 
     @Slot()
-    def _on_run_begun(self) -> None:
-        self._last = []
-
-    @Slot()
     def _on_stop(self) -> None:
         self._controller.stop_comparison()
 
     @Slot()
     def _on_back(self) -> None:
         self._controller.stop_comparison()
-        self._view.compare([])
+        if self._before is not None:
+            self._view.show_scene(self._before)
+            self._before = None

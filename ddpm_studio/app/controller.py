@@ -103,12 +103,15 @@ class RunController(QObject):
     def open_run(self, run: Run) -> None:
         self._begin(OpenRunJob(run, Control(), Channels()), State.LOADING)
 
-    def open_data(self, recipe: Recipe) -> None:
-        """Load a recipe's data to look at them; waits its turn, and gives way to anything else."""
+    def open_data(self, recipe: Recipe, *, instead: bool = False) -> None:
+        """Load a recipe's data to look at them; waits its turn, and gives way to anything else.
+
+        ``instead``: a run that is still being opened is not wanted any more.
+        """
         job = OpenDataJob(recipe, Control(), self.channels)
         if self._job is None:
             self._begin(job, State.LOADING)
-        elif self.state is State.LOADING and isinstance(self._newest, OpenDataJob):
+        elif self.state is State.LOADING and (instead or isinstance(self._newest, OpenDataJob)):
             self._next = job  # a run that is being opened brings its own data
 
     def pause(self, on: bool) -> None:

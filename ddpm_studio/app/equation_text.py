@@ -19,6 +19,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from ddpm_studio.app.labels import show_tip_beside
 from ddpm_studio.app.painting import draw_box, draw_focus, draw_math, math_width, rich
 from ddpm_studio.app.theme import color, tabular, theme
 from ddpm_studio.recipes.tutorials import Symbol
@@ -274,6 +275,13 @@ class Note(QWidget):
             self.setAccessibleName(text)
             self.setToolTip(f"<p>{rich(text)}</p>" if text else "")
             self.update()
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip:
+            if self.shown() != self._text:
+                show_tip_beside(self)
+            return True
+        return super().event(event)
 
     def shown(self) -> str:
         """As much of the text as there is room for."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtCore import QPoint, QRectF, QSize, Qt
 from PySide6.QtGui import QFont, QPainter, QPaintEvent, QPalette, QResizeEvent
-from PySide6.QtWidgets import QFrame, QLabel, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QToolTip, QWidget
 
 from ddpm_studio.app.painting import draw_box, draw_math, math_width
 from ddpm_studio.app.theme import color, tabular, theme
+
+
+def show_tip_beside(widget: QWidget) -> None:
+    """Its tooltip at its right, where it covers nothing of the column that it stands in."""
+    QToolTip.showText(widget.mapToGlobal(QPoint(widget.width(), 0)), widget.toolTip(), widget)
 
 
 class Card(QFrame):

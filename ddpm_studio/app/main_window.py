@@ -142,7 +142,12 @@ class MainWindow(QMainWindow):
         controller.idle.connect(self._on_idle)
         session.recipe_chosen.connect(self._on_recipe_chosen)
         session.recipe_changed.connect(self._on_recipe_changed)
+        session.recipe_chosen.connect(reports.on_recipe_chosen)
         session.run_begun.connect(self.stage.clear)
+        session.run_restored.connect(self.stage.restore)
+        session.run_left.connect(self.stage.leave_run)
+        session.run_left.connect(reports.on_run_left)
+        session.run_left.connect(self._show_actions)
         session.runs_changed.connect(reports.list_runs)
         session.said.connect(reports.say)
         session.refused.connect(self._on_refused)
@@ -305,6 +310,7 @@ class MainWindow(QMainWindow):
         self.badge.set_running(self.controller.training or state is State.STOPPING)
         self.reports.on_state(state)
 
+    @Slot()
     def _show_actions(self) -> None:
         saved = self.session.has_checkpoint
         self.top_bar.set_state(self.controller.state, can_start=not self._problems, can_resume=saved, can_sample=saved)

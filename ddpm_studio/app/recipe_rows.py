@@ -12,6 +12,7 @@ from PySide6.QtGui import QAction, QContextMenuEvent, QGuiApplication, QPainter,
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from ddpm_studio.app.fields import NUMBER_WIDTH, ChoiceEditor
+from ddpm_studio.app.labels import show_tip_beside
 from ddpm_studio.app.painting import draw_box, rich
 from ddpm_studio.app.recipe_editors import (
     Editor,
@@ -208,6 +209,9 @@ class FieldRow(QWidget):
             self.in_hand.emit(self.path)
         if kind in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
             self._show_reset()
+        if kind == QEvent.Type.ToolTip:
+            show_tip_beside(self)  # below it would cover the equation card
+            return True
         if kind == QEvent.Type.ContextMenu and isinstance(event, QContextMenuEvent):
             self._open_menu(event.globalPos())
             return True
@@ -216,6 +220,9 @@ class FieldRow(QWidget):
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Enter:
             self.in_hand.emit(self.path)
+        if event.type() == QEvent.Type.ToolTip:
+            show_tip_beside(self)
+            return True
         handled = super().event(event)
         if event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):
             self._show_reset()

@@ -18,6 +18,7 @@ from ddpm_studio.app.status import StatusBar, time_left, time_left_at
 from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.data import BUILT_IN
 from ddpm_studio.diffusion import Tape
+from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import list_runs
 from ddpm_studio.training.events import (
     ChangeRefused,
@@ -96,6 +97,20 @@ class Reports(QObject):
 
     @Slot()
     def on_ready(self) -> None:
+        self._tell_recipe()
+
+    @Slot(object)
+    def on_recipe_chosen(self, recipe: Recipe) -> None:
+        """Another recipe: what was said of the one before holds no more."""
+        if self._controller.is_ready and self._session.run is None:
+            self._tell_recipe()
+
+    @Slot()
+    def on_run_left(self) -> None:
+        self._plan, self._steps = "", 0
+        self._status.forget_saved()
+
+    def _tell_recipe(self) -> None:
         self.say(self.tr("Ready. Start learns {0}.").format(self._session.recipe.title))
 
     @Slot(object)
@@ -160,7 +175,9 @@ class Reports(QObject):
                 self._show_data(event)
 
     def _show_run(self, opened: RunOpened) -> None:
-        self._session.choose(opened.recipe)
+        if opened.run is not self._session.run:
+            return  # another recipe was chosen meanwhile
+        self._session.take_up(opened.recipe)
         self._session.has_checkpoint = bool(opened.run.checkpoints())
         self._stage.show_channels()
         started = [e.about for e in opened.events if e.kind == "started"]

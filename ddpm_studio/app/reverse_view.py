@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt, Signal, Slot
@@ -23,6 +23,16 @@ from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import kind_title
 
 NARROW = 640  # px: below this the caption of the header is left out
+
+
+class Scene(NamedTuple):
+    """What the stage shows, so that it can come back."""
+
+    tape: Tape | None
+    position: int
+    following: bool
+    caption: str
+    note: str
 
 
 class ReverseView(QWidget):
@@ -145,6 +155,22 @@ class ReverseView(QWidget):
         self.comparison.set_tapes(tapes, calls)
         self._on_tape()
         self._on_frame()
+
+    def scene(self) -> Scene:
+        """What is on the stage now."""
+        player = self.player
+        return Scene(player.tape, player.position, player.following, self.caption.text(), self.note.text())
+
+    def show_scene(self, scene: Scene) -> None:
+        """Put it back, at the frame that was shown."""
+        self.set_note(scene.note)
+        self.set_caption(scene.caption)
+        self.set_tape(None)  # so that the place is not sought by what is on the stage now
+        self.set_tape(scene.tape)
+        if scene.tape is not None:
+            self.set_weights(scene.tape.weights)
+            if not scene.following:
+                self.player.set_position(scene.position)
 
     @Slot()
     def poll(self) -> None:

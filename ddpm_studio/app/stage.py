@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.recipe_form import RecipeForm
-from ddpm_studio.app.reverse_view import ReverseView
+from ddpm_studio.app.reverse_view import ReverseView, Scene
 from ddpm_studio.app.session import Session
 from ddpm_studio.data.points import mixture_of
 from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
@@ -51,6 +51,7 @@ class Stage(QObject):
         self._sampled: Tape | None = None  # the last of those that have ended
         self._held: TapeStarted | None = None  # a preview that waits until samples have been seen
         self._hold_until = 0.0  # of time.monotonic()
+        self._before: Scene | None = None  # on the stage when the start in hand was asked for
         view.level_changed.connect(self._on_level)
         form.symbol_pointed.connect(self._on_symbol)
         self._frame_clock, self._plot_clock = QTimer(self), QTimer(self)
@@ -86,6 +87,12 @@ class Stage(QObject):
         if self._first_tape is not None and self.view.player.tape is self._first_tape and recipe != self._recipe:
             self.view.set_note("")
             self.view.set_tape(None)
+        if self._session.run is None:
+            self.view.set_hint(
+                self.tr("Press Start: points will drift out of noise here.")
+                if self._session.kind == "points"
+                else self.tr("Press Start: pictures will condense out of noise here.")
+            )
         self.show_recipe(recipe)
 
     def show_recipe(self, recipe: Recipe) -> None:
@@ -125,11 +132,32 @@ class Stage(QObject):
     @Slot()
     def clear(self) -> None:
         """A run begins: nothing of it is to be seen yet."""
-        self.view.set_note("")
-        self.view.set_tape(None)
+        self._before = self.view.scene()
+        self._empty()
         self.view.set_hint(self.tr("Building the network…"))
         self._show_average(self._session.recipe)
         self.show_channels()
+
+    @Slot()
+    def restore(self) -> None:
+        """A run could not begin: what was there before is there again."""
+        if self._before is not None:
+            self.view.show_scene(self._before)
+        self.show_channels()
+
+    @Slot()
+    def leave_run(self) -> None:
+        """The run on screen is let go: nothing of it stays."""
+        self._empty()
+        self._before = None
+        self.show_channels()
+
+    def _empty(self) -> None:
+        self._held = self.sampling = None
+        self._hold_until = 0.0
+        self.view.set_note("")
+        self.view.set_caption("")
+        self.view.set_tape(None)
 
     def show_last(self, tape: Tape | None) -> None:
         """The last tape of a run that was opened, at its end."""

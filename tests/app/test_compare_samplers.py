@@ -288,10 +288,19 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     assert view.stage.currentWidget() is view.points
     window.controller.stop()
     qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+    view.poll()
+    before, caption = view.player.tape, view.caption.text()
+    assert before is not None
+    assert caption.startswith("same ")
+    view.player.set_position(1)
 
     window.comparing._on_asked(ENTRIES[:2])  # from disk
     qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running, timeout=30_000)
     assert "Compared in" in window.status.message.text()
+    assert view.caption.text() != caption
+    grid.back.click()
+    assert view.player.tape is before
+    assert (view.player.position, view.caption.text()) == (1, caption)
     run = window.session.run
     assert run is not None
     qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)  # while it is, nothing else opens
@@ -301,6 +310,7 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     action.trigger()
     panel = window.comparing.panel
     assert panel is not None
+    assert panel.rows[0].recipe == run.recipe(), "the run's, whatever the form says"
     panel.last.click()
     assert [tape.label for tape in grid.tapes] == ["DDPM", "DDIM"]
     assert all(tape.complete for tape in grid.tapes)
