@@ -35,6 +35,7 @@ from ddpm_studio.recipes.tutorials import (
 
 SMALL = 24  # px: the card's own buttons
 EQUATION_HEIGHT = 46  # px
+TITLE = 16  # px
 LABEL = "label"  # the one live name that is not of the Numbers: what the network is told
 NAMES = frozenset({LABEL, *(field.name for field in dataclasses.fields(Numbers))})
 
@@ -91,10 +92,13 @@ class EquationCard(Card):
         self._symbol: Symbol | None = None
         self.popup: NotesPopup | None = None
 
-        self.source = ElidedLabel()
-        self.source.setFont(Caption().font())
-        self.source.setContentsMargins(3, 0, 0, 0)
+        self.source, self.title = ElidedLabel(), ElidedLabel()
+        for label in (self.source, self.title):
+            label.setFont(Caption().font())
+            label.setContentsMargins(3, 0, 0, 0)
+        self.source.setForegroundRole(QPalette.ColorRole.PlaceholderText)
         self.source.setFixedHeight(SMALL)
+        self.title.setFixedHeight(TITLE)
         self.pager = Pager()
         self.equation = EquationText(lines=2, parent=self)
         self.numbers = MathLines(lines=2, role="accent")
@@ -133,18 +137,21 @@ class EquationCard(Card):
         column.setContentsMargins(MARGIN + 2, 4, 8, 4)
         column.setSpacing(2)
         column.addLayout(head)
+        column.addWidget(self.title)
         column.addWidget(self.equation)
         self.numbers.setFixedHeight(34)
         column.addWidget(self.numbers)
         column.addWidget(self.tip)
         column.addStretch(1)
         column.addLayout(foot)
-        self.setFixedHeight(SMALL + EQUATION_HEIGHT + 34 + self.tip.height() + SMALL + 4 * 2 + 8)
+        self.setFixedHeight(SMALL + TITLE + EQUATION_HEIGHT + 34 + self.tip.height() + SMALL + 5 * 2 + 8)
 
     # -- what it is given
 
     def set_recipe(self, recipe: Recipe) -> None:
         """The recipe whose equations and numbers these are."""
+        if recipe.tutorial != self._recipe.tutorial:
+            self._page = 0
         self._recipe = recipe
         try:
             self._schedule = NoiseSchedule.named(**recipe.schedule.model_dump())
@@ -154,7 +161,7 @@ class EquationCard(Card):
         self._find()
 
     def show_core(self) -> None:
-        """The line that all of diffusion rests on, or the first equation of the tutorial."""
+        """At rest: all equations of the tutorial, or of what this recipe runs."""
         self._path, self._field, self._page = "", None, 0
         self._find()
 
@@ -188,7 +195,7 @@ class EquationCard(Card):
     def _find(self) -> None:
         if self._field is None:
             source = self._tutorial or core()
-            self._found = [(source, next(e for e in source.equations if e.belongs_to("schedule.steps")))]
+            self._found = [(source, equation) for equation in source.equations if equation.holds_for(self._recipe)]
         else:
             self._found = equations_for(self._recipe, self._path)
         self._page = min(self._page, max(len(self._found) - 1, 0))
@@ -201,9 +208,11 @@ class EquationCard(Card):
         if self._found:
             source, equation = self._found[self._page]
             self.source.set_text(_source_text(source, equation))
+            self.title.set_text(say(equation.title))
             self.equation.set_equation(equation.text, symbols_for(source), self._curve_colors())
         elif setting is not None and setting.equation:
-            self.source.set_text(say(setting.label))
+            self.source.set_text("")
+            self.title.set_text(say(setting.label))
             self.equation.set_equation(setting.equation, ())
         elif setting is not None:
             self.source.set_text("")
@@ -211,9 +220,10 @@ class EquationCard(Card):
         mathematics = bool(self._found) or bool(setting is not None and setting.equation)
         self.equation.setFixedHeight(EQUATION_HEIGHT if mathematics else SMALL)
         self.source.setVisible(mathematics)
+        self.title.setVisible(mathematics)
         self.numbers.setVisible(bool(self.shown and self.shown.live))
         wrong = bool(self.shown and self.shown.printed)
-        self.source.setForegroundRole(QPalette.ColorRole.Text if wrong else QPalette.ColorRole.PlaceholderText)
+        self.title.setForegroundRole(QPalette.ColorRole.Text if wrong else QPalette.ColorRole.PlaceholderText)
         origin = origin_of(self._recipe, self._path) if setting is not None else None
         said = {"printed": self.tr("printed"), "authors": self.tr("from the code"), "ours": self.tr("our choice")}
         self.origin.setText(said[origin] if origin else "")
@@ -249,17 +259,25 @@ class EquationCard(Card):
             self.tip.set_text(self.tr("A noisy picture is part picture, part noise. t says how much."))
 
     def _show_numbers(self) -> None:
-        t = self._t
+        t, schedule, equation = self._t, self._schedule, self.shown
+        live = equation.live if equation is not None else ""
+        text = ""
         self.where.setText(level_text(t))
+        if schedule is not None and t is not None and live:
+            text = self._filled(schedule, t, live)
+            if t == 0 and any(nothing in text for nothing in (written(math.nan), written(math.inf))):
+                # At the end of a process no step is left: the last one stands there.
+                last = min((level for level, next_one in self._grid.items() if next_one == 0), default=1)
+                text = self._filled(schedule, last, live)
+                self.where.setText(self.tr("{0} → {1}").format(level_text(last), level_number(0)))
+        self.numbers.set_text(text)
         self.where.setChecked(levels().count == CODE)
         tutorial = self._tutorial
         counts = f"<p>{rich(f'{tutorial.document}: {say(tutorial.counts)}')}</p>" if tutorial is not None else ""
         self.where.setToolTip(f"<p>{rich(self.where.accessibleName())}</p>{counts}")
-        schedule, equation = self._schedule, self.shown
-        if schedule is None or t is None or equation is None or not equation.live:
-            self.numbers.set_text("")
-            return
-        self.numbers.set_text(filled(equation.live, self._numbers(schedule, t), self._label(schedule, t)))
+
+    def _filled(self, schedule: NoiseSchedule, t: int, live: str) -> str:
+        return filled(live, self._numbers(schedule, t), self._label(schedule, t))
 
     def _numbers(self, schedule: NoiseSchedule, t: int) -> Numbers:
         recipe, tutorial = self._recipe, self._tutorial
@@ -333,14 +351,13 @@ def _steps(recipe: Recipe, schedule: NoiseSchedule) -> dict[int, int]:
 
 
 def _source_text(source: Tutorial, equation: Equation) -> str:
-    """E.g. "004, eq. 2.2.7 · Annealed Langevin move"."""
+    """Where it stands, e.g. "004, eq. 2.2.7"; "" for what is nobody's in particular."""
     number = equation.number
     if source is core():
-        return f"{say(equation.title)} · {number}" if number else say(equation.title)
+        return number
     if re.fullmatch(r"[\d.]+", number):
         number = f"eq. {number}"
-    where = f"{source.document}, {number}" if number else source.document
-    return f"{where} · {say(equation.title)}"
+    return f"{source.document}, {number}" if number else source.document
 
 
 class Pager(QWidget):

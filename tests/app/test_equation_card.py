@@ -155,6 +155,27 @@ def test_without_a_level_of_this_schedule_the_middle_one_is_shown(card: Equation
     assert card.numbers.text() == "x_t = 1.000 x_0 + 0 ε"
 
 
+@pytest.mark.parametrize("name", list(built_in()))
+def test_the_end_of_a_process_shows_its_last_step(card: EquationCard, name: str) -> None:
+    card.set_recipe(built_in()[name])
+    card.set_level(0)
+    for _ in card._found:
+        assert not set(card.numbers.text()) & {"–", "∞"}, card.shown
+        card.pager.forward.click()
+
+
+def test_the_last_step_is_called_so(card: EquationCard) -> None:
+    show(card, "scratch5-mnist", "sampler.steps")
+    card.set_level(1)
+    last = card.numbers.text()
+    assert last.startswith("x_{0} = ")
+    card.set_level(0)
+    assert card.numbers.text() == last
+    assert card.where.text() == "t = 1 → 0"
+    show(card, "scratch5-mnist-laptop", "sampler.steps")
+    assert card.where.text() == "t = 4 → 0", "250 of 1000 levels"
+
+
 def test_an_edit_changes_the_numbers(card: EquationCard) -> None:
     show(card, "scratch5-mnist", "schedule.beta_end")
     before = card.numbers.text()
@@ -217,6 +238,19 @@ def test_one_pages_through_the_equations_of_a_field(card: EquationCard) -> None:
     assert card.shown.number == "4"
     show(card, "fashion-mnist", "sampler.steps")
     assert card.pager.isHidden()
+
+
+def test_at_rest_one_pages_through_all_equations_of_the_tutorial(card: EquationCard) -> None:
+    card.set_recipe(built_in()["simple-unet-cars"])
+    assert card.pager.place.text() == "1 of 6"
+    seen = []
+    for _ in range(6):
+        seen.append(card.title.text())
+        assert card.title.toolTip() == "", "it fits"
+        card.pager.forward.click()
+    assert seen == [equation.title for equation in tutorials()["002"].equations]
+    card.set_recipe(built_in()["scratch5-mnist"])
+    assert card.pager.place.text() == "1 of 6", "another tutorial begins at its first"
 
 
 def test_no_field_of_any_recipe_changes_the_height_or_is_cut_off(card: EquationCard) -> None:
