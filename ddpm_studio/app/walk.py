@@ -15,9 +15,10 @@ from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy,
 from ddpm_studio.app.frame_strip import LevelSlider
 from ddpm_studio.app.levels import level_text, levels
 from ddpm_studio.app.painting import rich
+from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
-from ddpm_studio.app.walk_math import preserves, small, some_faces
-from ddpm_studio.app.walk_steps import SCRIPT_SIZE, Scene, all_steps
+from ddpm_studio.app.walk_math import TUTORIAL, small, some_faces, walkable
+from ddpm_studio.app.walk_steps import PAPER, SCRIPT_SIZE, Scene, all_steps
 from ddpm_studio.app.widgets import (
     Caption,
     MathLabel,
@@ -30,7 +31,7 @@ from ddpm_studio.app.widgets import (
 )
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes import Recipe, built_in
 
 if TYPE_CHECKING:
     from ddpm_studio.data import Dataset
@@ -83,6 +84,8 @@ class Walk(QWidget):
         self._own_keys = _OwnKeys(self)
         self.installEventFilter(self._own_keys)
         self._faces = self._pictures = some_faces(FACES)
+        self._dataset: Dataset | None = None
+        self._in_hand = False  # whether the recipe walked is the person's
         self.scene = Scene(recipe, NoiseSchedule.linear(), small(self._pictures[0]), recording=recording)
         self.steps = all_steps()
         self._visited: set[int] = set()
@@ -96,7 +99,8 @@ class Walk(QWidget):
     # -- how it is put together
 
     def _lay_out(self) -> None:
-        self.count = Caption()
+        self.about = Caption()
+        self.about.setObjectName("walk_about")
         self.title = QLabel()
         self.title.setForegroundRole(QPalette.ColorRole.WindowText)
         self.title.setFont(tabular(self.title.font(), 1.3, QFont.Weight.DemiBold))
@@ -111,11 +115,14 @@ class Walk(QWidget):
         header = QHBoxLayout()
         header.setSpacing(MARGIN)
         header.addWidget(self.title)
-        header.addWidget(self.count)
-        header.addWidget(self.stand_in)
         header.addStretch(1)
         header.addWidget(self.another)
         header.addWidget(self.close_button)
+        captions = QHBoxLayout()
+        captions.setSpacing(MARGIN)
+        captions.addWidget(self.about)
+        captions.addWidget(self.stand_in)
+        captions.addStretch(1)
 
         self.text = _wrapped(QLabel())
         self.equation, self.numbers = MathLabel(), MathLabel()
@@ -165,6 +172,7 @@ class Walk(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GRID)
         column.addLayout(header)
+        column.addLayout(captions)
         column.addWidget(self._scrolled(), 1)
         column.addLayout(transport)
         column.addLayout(footer)
@@ -203,17 +211,13 @@ class Walk(QWidget):
     # -- what it is given
 
     def set_recipe(self, recipe: Recipe) -> None:
-        """Its schedule, if that has a β_t for each step and keeps the variance; otherwise the paper's."""
-        schedule = NoiseSchedule.linear()
-        try:
-            named = NoiseSchedule.named(**recipe.schedule.model_dump())
-        except ValueError:  # the window tells of it
-            pass
-        else:
-            schedule = named if preserves(named) else schedule
-        self.scene.recipe = recipe
-        self._measure()
-        self._tell_stand_in()
+        """The recipe in hand: it is walked if it is one of the tutorial's; otherwise the paper's is."""
+        self._in_hand = walkable(recipe)
+        self.scene.recipe = recipe if self._in_hand else built_in()[PAPER]
+        schedule = NoiseSchedule.named(**self.scene.recipe.schedule.model_dump())
+        self.scene.judge_tape()
+        self._take_pictures()
+        self._tell()
         share = self.scene.t / self.scene.schedule.steps
         self.scene.set_schedule(schedule)
         with QSignalBlocker(self.slider):
@@ -225,16 +229,17 @@ class Walk(QWidget):
         self._on_slider(self.slider.value())
 
     def set_dataset(self, dataset: Dataset | None) -> None:
-        """Its pictures; points, or nothing, leave the built-in faces."""
-        ours = dataset.train if dataset is not None and dataset.kind == "pictures" else self._faces
-        if ours is not self._pictures:
-            self._pictures = ours
-            self._tell_stand_in()
-            self._choose(self.scene.seed)
+        """That of the recipe in hand. Its pictures are shown with that recipe; built-in faces stand in for others."""
+        self._dataset = dataset
+        self._take_pictures()
+        self._tell()
+        self._refresh()
 
-    def set_tape(self, tape: Tape | None) -> None:
-        """What a run recorded last; it may still grow."""
+    def set_tape(self, tape: Tape | None, ran: Recipe | None = None) -> None:
+        """What a run recorded last, and the recipe of that run; it may still grow."""
         self.scene.tape = tape if tape is not None and tape.kind == "pictures" else None
+        self.scene.ran = ran
+        self.scene.judge_tape()
         self._refresh()
 
     def begin(self) -> None:
@@ -249,13 +254,21 @@ class Walk(QWidget):
         """Index of the step shown."""
         return self.stack.currentIndex()
 
+    def _take_pictures(self) -> None:
+        data = self._dataset if self._in_hand else None
+        pictures = data.train if data is not None and data.kind == "pictures" else self._faces
+        if pictures is not self._pictures:
+            self._pictures = pictures
+            self._choose(self.scene.seed)
+        else:
+            self._measure()
+
     def _choose(self, seed: int) -> None:
         """A picture and its noise, the same for one seed."""
         chosen = int(np.random.default_rng(seed).integers(len(self._pictures))) if seed else 0
         self.scene.set_picture(small(self._pictures[chosen]), seed)
         self._measure()
         self._stale = set(range(len(self.steps)))
-        self._refresh()
 
     def _measure(self) -> None:
         """The size that the recipe's network gets; faces that stand in for other data are taken for that size."""
@@ -263,15 +276,19 @@ class Walk(QWidget):
         asked = self.scene.recipe.data
         self.scene.size = (asked.height or asked.width or high, asked.width or asked.height or wide)
 
-    def _tell_stand_in(self) -> None:
+    def _tell(self) -> None:
+        """Where the person is, and what is shown."""
+        self.about.setText(
+            self.tr("{0} of {1} · {2}").format(self.step + 1, len(self.steps), say(self.scene.recipe.title))
+        )
         self.stand_in.setVisible(self._pictures is self._faces and self.scene.recipe.data.source != FACES_SOURCE)
 
     def _show(self, index: int) -> None:
         self._stop()
         self.stack.setCurrentIndex(index)
         step = self.steps[index]
-        self.title.setText(step.title)
-        self.count.setText(self.tr("{0} of {1}").format(index + 1, len(self.steps)))
+        self.title.setText(self.tr("Tutorial {0} · {1}").format(TUTORIAL, step.title))
+        self._tell()
         self.text.setText(rich(step.text, SCRIPT_SIZE))
         self.choice.set_value(str(index))
         self.back.setEnabled(index > 0)
@@ -348,6 +365,7 @@ class Walk(QWidget):
     @Slot()
     def _on_another(self) -> None:
         self._choose(self.scene.seed + 1)
+        self._refresh()
 
     @Slot(str)
     def _on_choice(self, index: str) -> None:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.paths import resource
+from ddpm_studio.recipes import Recipe
 from ddpm_studio.recipes.sections import AttentionUNet, CompactUNet, DDPMUNet, Network, Scratch5UNet, SimpleUnet
 
+TUTORIAL = "001"  # that the walk is about
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 MOST_SIDE = 32  # px: the chain draws T times as many numbers as the picture has
@@ -126,6 +128,16 @@ def unet_levels(network: Network, side: int) -> list[Level]:
 def preserves(schedule: NoiseSchedule) -> bool:
     """Whether ᾱ_t and 1 - ᾱ_t share the variance, as on the tutorial's page, and every step has a β_t."""
     return bool(np.allclose(schedule.alpha**2 + schedule.sigma**2, 1, atol=1e-6))
+
+
+def walkable(recipe: Recipe) -> bool:
+    """Whether it is one of the tutorial's, and still what its page is about: a U-Net, and a β_t for each step."""
+    if recipe.tutorial != TUTORIAL or not unet_levels(recipe.network, MOST_SIDE):
+        return False
+    try:
+        return preserves(NoiseSchedule.named(**recipe.schedule.model_dump()))
+    except ValueError:  # the window tells of it
+        return False
 
 
 def move_at(tape: Tape | None, share: float) -> tuple[Frame, Frame] | None:

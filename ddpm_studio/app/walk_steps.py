@@ -42,13 +42,15 @@ BINS = np.linspace(-3, 3, 49)
 class Scene:
     """What all steps look at: one picture, its noise, and the place ``t`` in the process."""
 
-    recipe: Recipe
+    recipe: Recipe  # one of the tutorial's
     schedule: NoiseSchedule
     x0: Float32  # (H, W, C), -1 … 1
     seed: int = 0
     t: int = 0
     tape: Tape | None = None  # of a run
-    recording: Tape | None = None  # ships with the program
+    ran: Recipe | None = None  # what that run trains
+    fits: bool = False  # whether that is the recipe shown
+    recording: Tape | None = None  # ships with the program, of another recipe
     size: tuple[int, int] = (32, 32)  # (H, W) of the picture before it was made small, as the network gets it
     eps: Float32 = field(init=False)
     chain: Chain = field(init=False)
@@ -64,6 +66,10 @@ class Scene:
     def set_schedule(self, schedule: NoiseSchedule) -> None:
         self.schedule, self.t = schedule, min(self.t, schedule.steps)
         self.chain = Chain(self.x0, schedule, self.seed)
+
+    def judge_tape(self) -> None:
+        """Compare recipes once, not at every t."""
+        self.fits = self.ran is not None and _same(self.recipe, self.ran) and self.recipe.data == self.ran.data
 
     @property
     def alpha(self) -> float:
@@ -140,7 +146,7 @@ class OneStep(Step):
 
     def numbers(self, scene: Scene) -> str:
         if not scene.t:
-            return self.tr("{0}: the picture itself. Press Play or →.").format(level_text(0))
+            return self.tr("x_0 is the picture itself. Press Play or →.")
         return f"x_t = {np.sqrt(1 - scene.beta):.5f} x_{{t-1}} + {np.sqrt(scene.beta):.4f} z"
 
     def note(self, scene: Scene) -> str:
@@ -152,14 +158,14 @@ class OneStep(Step):
 
     def refresh(self, scene: Scene) -> None:
         chain = scene.chain
-        before = added = None
+        fainter = added = None
         if chain.t:
-            before = as_pixels(chain.before)
+            fainter = as_pixels(np.sqrt(1 - scene.schedule.betas[chain.t - 1]) * chain.before)
             added = as_pixels(np.sqrt(scene.schedule.betas[chain.t - 1]) * chain.added)
         self.row.set_rows(
             [
                 Tile("x_0", as_pixels(scene.x0)),
-                Tile("x_{t-1}", before, "…"),
+                Tile("√(1−β_t) x_{t-1}", fainter, "…"),
                 Tile("√β_t z", added, "+"),
                 Tile(f"x_t , t = {level_number(chain.t)}", as_pixels(chain.x), "=", marked=True),
             ]
@@ -265,7 +271,8 @@ class Scheduler(Step):
         steps = scene.schedule.steps
         known = {"linear": NoiseSchedule.linear(steps), "cosine": NoiseSchedule.cosine(steps)}
         own = {name: np.allclose(schedule.alpha, scene.schedule.alpha, atol=1e-9) for name, schedule in known.items()}
-        mine = self.tr("{0} (this recipe)")
+        paper = scene.recipe.schedule == find(PAPER).schedule
+        mine = self.tr("{0} (the paper)") if paper else self.tr("{0} (this recipe)")
         self._schedules = [] if any(own.values()) else [(self.tr("this recipe"), scene.schedule)]
         self._schedules += [(mine.format(name) if own[name] else name, known[name]) for name in known]
         t = np.arange(steps + 1, dtype=np.float64)
@@ -312,7 +319,7 @@ class TimeEncoding(Step):
 
     def equation(self, scene: Scene) -> str:
         last = CODE_WIDTH // 2 - 1
-        return f"sin and cos of  t · 10000^(−j/{last}) ,   j = 0 … {last}"
+        return f"sin and cos of  t · 10000^{{−j/{last}}} ,   j = 0 … {last}"
 
     def numbers(self, scene: Scene) -> str:
         return self.tr("{0}: the network is told {1}").format(level_text(scene.t), f"{_told(scene):,}")
@@ -364,20 +371,16 @@ class TheNetwork(Step):
         return self.tr("On the page the loss is a picture; this is the paper's simple one.")
 
     def prepare(self, scene: Scene) -> None:
-        side = scene.size[0]
-        self.shape.set_levels(unet_levels(scene.recipe.network, side) or unet_levels(find(PAPER).network, side))
+        self.shape.set_levels(unet_levels(scene.recipe.network, scene.size[0]))
 
     def refresh(self, scene: Scene) -> None:
         time = self.tr("{0}, as sines and cosines, into every block")
-        move = move_at(scene.tape, scene.t / scene.schedule.steps)
+        move = move_at(scene.tape, scene.t / scene.schedule.steps) if scene.fits else None
         if move is None or scene.tape is None:
             t = scene.t
             into, out = [Tile("x_t", as_pixels(scene.noisy()))], [Tile(self.tr("true ε"), as_pixels(scene.eps))]
-            self.told.setText(
-                self.tr(
-                    "No network has learnt yet, so this is the true ε. After Start a trained network's guess is here."
-                )
-            )
+            said = self.tr("This is the true ε: no run of “{0}” is on the stage, whose network could guess it.")
+            self.told.setText(said.format(say(scene.recipe.title)))
         else:
             before, after = move
             item, t = scene.seed % len(before.x), before.t
@@ -418,11 +421,16 @@ class Backward(Step):
         schedule = scene.schedule
         beta, sigma = float(schedule.betas[t - 1]), float(schedule.sigma[t])
         spread = np.sqrt(beta)
-        if not (isinstance(scene.recipe.sampler, DDPM) and scene.recipe.sampler.variance == "beta"):
+        posterior = isinstance(scene.recipe.sampler, DDPM) and scene.recipe.sampler.variance != "beta"
+        if posterior:
             spread *= abs(float(schedule.sigma[t - 1])) / sigma
+        paper = scene.recipe.schedule == find(PAPER).schedule and not posterior
+        whose = self.tr("The paper's step at {0}:") if paper else self.tr("One step at {0}:")
         keep = np.sqrt(1 - beta)
         added = f" + {spread:.4f} z" if t > 1 else ""
-        return f"{level_text(t)}:  x_{{t-1}} = {1 / keep:.4f} x_t − {beta / sigma / keep:.4f} ε_{{θ}}{added}"
+        return (
+            f"{whose.format(level_text(t))}  x_{{t-1}} = {1 / keep:.4f} x_t − {beta / sigma / keep:.4f} ε_{{θ}}{added}"
+        )
 
     def note(self, scene: Scene) -> str:
         return self.tr(
@@ -442,7 +450,7 @@ class Backward(Step):
             self._put(row, 0, name.replace("_t", "ₜ"), heading=True)
         for c, (name, recipe) in enumerate(columns, start=1):
             yours = _same(recipe, scene.recipe)
-            title = name if not yours or name == self.tr("This recipe") else self.tr("{0}, as here").format(name)
+            title = name if not yours or name == self.tr("This recipe") else self.tr("{0}, shown here").format(name)
             for row, text in enumerate((title, *self._facts(recipe))):
                 self._put(row, c, text, heading=row == 0, yours=yours)
         for c in range(1, 4):
@@ -479,7 +487,7 @@ class Backward(Step):
         move = move_at(tape, scene.t / scene.schedule.steps)
         if move is None or tape is None:
             self.row.set_rows([])
-            self.told.setText(self.tr("Press Start: the process of your own network will be played here."))
+            self.told.setText(self.tr("A run of “{0}” is played here.").format(say(scene.recipe.title)))
             return
         before, after = move
         item = scene.seed % len(before.x)
@@ -491,11 +499,13 @@ class Backward(Step):
                 Tile(f"x_{{{level_number(after.t)}}}", after.x[item], "→", marked=True),
             ]
         )
-        whose = self.tr("From this run: {0}") if scene.tape else self.tr("A recording of {0}")
+        whose = self.tr("From this run: {0}")
+        if tape is scene.recording or not scene.fits:
+            whose = self.tr("The pictures are of another recipe, with its own schedule: {0}")
         moves = len(tape.frames) - 1
         said = whose.format(_about(tape)) + " "
         if moves < tape.steps:
-            said += self.tr("It goes from T to 0 in {0} moves, so each spans several t. ").format(moves)
+            said += self.tr("They go from T to 0 in {0} moves, so each spans several t. ").format(moves)
         self.told.setText(said + (self.tr("The last move: no noise is added.") if after.t == 0 else ""))
 
 

@@ -14,17 +14,17 @@ from ddpm_studio.app.jobs import DataOpened, RunOpened
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.stage import FIRST_TAPE
+from ddpm_studio.app.walk_math import TUTORIAL
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.paths import resource
-from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes import Recipe, RecipeError
+from ddpm_studio.store import Run
 from ddpm_studio.training.events import ComparisonStarted
 
 if TYPE_CHECKING:
     from ddpm_studio.app.walk import Walk
 
 log = logging.getLogger(__name__)
-
-TUTORIAL = "001"  # whose recipes offer it
 
 
 class Walking(QObject):
@@ -136,8 +136,19 @@ class Walking(QObject):
         """The walk gets a run's tape, and each frame of it that arrives; without a run a recording plays."""
         if self.walk is None or not self.open:
             return
-        tape = self._view.player.tape if self._session.run is not None else None
+        run, tape, scene = self._session.run, self._view.player.tape, self.walk.scene
+        if run is None or tape is None or tape.kind != "pictures":
+            run = tape = None
         count = len(tape.frames) if tape is not None else 0
-        if tape is not self.walk.scene.tape or count != self._seen:
+        if tape is not scene.tape or count != self._seen:
             self._seen = count
-            self.walk.set_tape(tape)
+            self.walk.set_tape(tape, scene.ran if tape is scene.tape else _recipe_of(run))
+
+
+def _recipe_of(run: Run | None) -> Recipe | None:
+    """What it trains; None where that cannot be read."""
+    try:
+        return run.current_recipe() if run is not None else None
+    except RecipeError as error:
+        log.warning("%s", error)
+        return None

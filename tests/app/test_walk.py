@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QAction, QKeyEvent, QKeySequence, QTextDocument
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 
 from ddpm_studio.app.appearance import stacked
 from ddpm_studio.app.banner import Banner
@@ -24,6 +24,7 @@ from ddpm_studio.app.walk import Walk
 from ddpm_studio.app.walk_math import (
     Chain,
     Level,
+    as_pixels,
     likeness,
     move_at,
     noise,
@@ -32,13 +33,14 @@ from ddpm_studio.app.walk_math import (
     some_faces,
     time_code,
     unet_levels,
+    walkable,
 )
 from ddpm_studio.app.walking import Walking
 from ddpm_studio.app.widgets import PanelScroll
 from ddpm_studio.data import open_dataset
 from ddpm_studio.diffusion import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, Tape
-from ddpm_studio.recipes import find
+from ddpm_studio.recipes import built_in, find
 from ddpm_studio.store import Run
 
 Key = Qt.Key
@@ -176,6 +178,14 @@ def test_only_schedules_with_a_beta_are_walked():
     assert not preserves(NoiseSchedule.flow())
 
 
+def test_the_recipes_of_the_tutorial_are_walked():
+    assert [name for name in built_in() if walkable(find(name))] == ["ddpm-cifar10", LAPTOP]
+    shorter = find(LAPTOP).with_settings({"schedule.steps": 300})
+    assert walkable(shorter)
+    assert not walkable(find(LAPTOP).model_copy(update={"schedule": find("score-two-gaussians").schedule}))  # no β_t
+    assert not walkable(find(LAPTOP).model_copy(update={"network": find("moons").network}))  # no U-Net
+
+
 def test_moves_are_found_by_their_start():
     recorded = tape()
     assert [frame.t for frame in move_at(recorded, 1.0)] == [1000, 500]
@@ -233,6 +243,7 @@ def test_numbers_are_those_of_the_schedule(walk):
     walk._show(3)
     assert "499" in walk.numbers.text()  # the paper's code counts from 0
     walk._show(5)
+    assert walk.numbers.text().startswith("The paper's step at t = 1,000:")
     assert walk.numbers.text().endswith("z")
     walk.slider.setValue(1)
     assert not walk.numbers.text().endswith("z")  # no noise at the last move
@@ -297,7 +308,9 @@ def test_a_run_shows_the_guess_and_without_one_the_truth_is_shown(walk):
     network = walk.steps[4]
     walk.slider.setValue(400)
     assert "true ε" in {tile.caption for tile in network.shape._out}
-    walk.set_tape(tape())
+    walk.set_tape(tape(), find("fashion-mnist"))
+    assert "true ε" in {tile.caption for tile in network.shape._out}  # another recipe's network guessed there
+    walk.set_tape(tape(), find(LAPTOP))
     assert [tile.caption for tile in network.shape._out] == ["ε_{θ}", "x̂_0"]
     assert network.shape._into[0].picture.max() == 10  # x at 500, the move that begins nearest to 400
     assert network.shape._out[0].picture.max() == 22
@@ -316,11 +329,16 @@ def test_the_recording_plays_until_there_is_a_run(qtbot, qapp):
     assert [int(tile.picture.max()) for tile in backward.row._rows[0]] == [0, 12, 11, 10]
     made.slider.setValue(0)
     assert "no noise" in backward.told.text()
-    made.set_tape(tape((300, 0), steps=300))
-    assert "From this run" in backward.told.text()
+    assert backward.told.text().startswith("The pictures are of another recipe")
+    made.set_tape(tape((300, 0), steps=300), find("simple-unet-cars"))
+    assert backward.told.text().startswith("The pictures are of another recipe")
+    made.set_tape(tape(), find(LAPTOP))
+    assert backward.told.text().startswith("From this run: Shades")
+    made.set_recipe(find("simple-unet-cars"))  # what is walked is the paper's
+    assert backward.told.text().startswith("The pictures are of another recipe")
 
 
-@pytest.mark.parametrize(("name", "columns"), [("ddpm-cifar10", 2), ("simple-unet-cars", 2), (LAPTOP, 3)])
+@pytest.mark.parametrize(("name", "columns"), [("ddpm-cifar10", 2), ("score-two-gaussians", 2), (LAPTOP, 3)])
 def test_the_two_recipes_of_the_page_are_told_apart(qtbot, qapp, name, columns):
     install(qapp)
     made = Walk(find(name))
@@ -334,13 +352,44 @@ def test_the_two_recipes_of_the_page_are_told_apart(qtbot, qapp, name, columns):
     assert grid.itemAtPosition(0, 1).widget().text() == "This recipe"
 
 
-def test_another_recipe_keeps_the_place_and_an_odd_schedule_falls_back(walk):
+def test_another_recipe_keeps_the_place(walk):
     walk.slider.setValue(500)
-    walk.set_recipe(find("simple-unet-cars"))
+    walk.set_recipe(find(LAPTOP).with_settings({"schedule.steps": 300}))
     assert (walk.scene.t, walk.slider.maximum()) == (150, 300)
     walk.set_recipe(find("score-two-gaussians"))
     assert (walk.scene.t, walk.slider.maximum()) == (500, 1000)
+
+
+@pytest.mark.parametrize("name", ["score-two-gaussians", "simple-unet-cars", "fashion-mnist"])
+def test_opened_from_another_recipe_it_is_about_the_papers(walk, name):
+    walk.set_recipe(find(name))
+    assert walk.scene.recipe == find("ddpm-cifar10")
     assert np.array_equal(walk.scene.schedule.alpha, NoiseSchedule.linear().alpha)
+    walk.slider.setValue(770)
+    for i, step in enumerate(walk.steps):
+        walk._show(i)
+        walk.slider.setValue(770)
+        assert walk.title.text() == f"Tutorial 001 · {step.title}"
+        assert walk.about.text() == f"{i + 1} of 6 · DDPM paper: CIFAR-10"
+        said = [walk.numbers.text(), walk.note.text(), *(label.text() for label in step.findChildren(QLabel))]
+        assert not any("this recipe" in text.lower() or find(name).title in text for text in said)
+    walk._show(2)
+    assert walk.steps[2].left.accessibleDescription() == "ᾱ_t linear (the paper), ᾱ_t cosine"
+    walk._show(3)
+    assert walk.numbers.text() == "t = 770: the network is told 769"
+    walk.set_dataset(open_dataset("fashion-mnist"))
+    assert walk.scene.x0.shape == (32, 32, 3)  # other data than those of the recipe shown
+    assert walk.stand_in.isVisible()
+
+
+def test_the_pictures_of_a_step_add_up(qtbot, walk):
+    walk.slider.setValue(900)
+    settle(qtbot, walk)
+    captions = [tile.caption for tile in walk.steps[0].row._rows[0]]
+    assert captions == ["x_0", "√(1−β_t) x_{t-1}", "√β_t z", "x_t , t = 900"]
+    chain, beta = walk.scene.chain, walk.scene.beta
+    assert np.array_equal(walk.steps[0].row._rows[0][1].picture, as_pixels(np.sqrt(1 - beta) * chain.before))
+    assert np.allclose(np.sqrt(1 - beta) * chain.before + np.sqrt(beta) * chain.added, chain.x, atol=1e-5)
 
 
 def test_pictures_come_from_the_data_and_another_can_be_picked(walk):
@@ -363,13 +412,13 @@ def test_every_control_has_a_name(walk):
 
 
 def test_faces_that_stand_in_are_named(walk):
-    walk.set_recipe(find("fashion-mnist"))
+    walk.set_recipe(find(LAPTOP).with_settings({"data.source": "fashion-mnist"}))
     assert walk.stand_in.isVisible()
     walk.set_dataset(open_dataset("fashion-mnist"))
     assert not walk.stand_in.isVisible()
     walk.set_dataset(None)
     assert walk.stand_in.isVisible()
-    walk.set_recipe(find("pixel-faces"))
+    walk.set_recipe(find(LAPTOP))
     assert not walk.stand_in.isVisible()  # they are its own
 
 
@@ -404,10 +453,10 @@ def test_levels_are_counted_as_in_the_window(qtbot, walk):
 
 
 def test_the_network_has_the_sizes_of_the_recipe(walk):
-    cars = find("simple-unet-cars").with_settings({"data.height": 64, "data.width": 64})
-    walk.set_recipe(cars)  # the built-in faces stand in for its data
+    printed = find("ddpm-cifar10")
+    walk.set_recipe(printed.with_settings({"data.height": 64, "data.width": 64}))  # the built-in faces stand in
     walk._show(4)
-    assert [level.side for level in walk.steps[4].shape._levels] == [64, 32, 16, 8, 4]
+    assert [level.side for level in walk.steps[4].shape._levels] == [64, 32, 16, 8]
     assert walk.numbers.text() == "3 × 64 × 64  →  3 × 64 × 64"
     walk.set_recipe(find(LAPTOP))
     walk.set_dataset(open_dataset("fashion-mnist"))
@@ -461,7 +510,7 @@ def test_it_takes_the_place_of_the_view_and_gives_it_back(walking):
     assert walking.walk.scene.tape is None  # what plays without a run is a recording
     assert walking.walk.scene.recording.title == "Fashion-MNIST"
     session.choose(find("simple-unet-cars"))
-    assert walking.walk.slider.maximum() == 300
+    assert walking.walk.scene.recipe.name == "ddpm-cifar10"
     walking.walk._show(3)
     QTest.keyClick(walking.walk.slider, Key.Key_Escape)
     assert not walking.open
@@ -475,6 +524,7 @@ def test_it_takes_the_place_of_the_view_and_gives_it_back(walking):
 
 def test_frames_of_a_run_reach_it_as_they_come(walking, tmp_path):
     view, session = walking._view, walking._session
+    session.choose(find(LAPTOP))
     session.run = Run.create(find(LAPTOP), tmp_path / "run")
     walking.on_walk()
     walking.walk._show(4)
@@ -483,6 +533,7 @@ def test_frames_of_a_run_reach_it_as_they_come(walking, tmp_path):
     last = growing.frames.pop()
     view.set_tape(growing)
     assert walking.walk.scene.tape is growing
+    assert walking.walk.scene.ran == find(LAPTOP)
     assert walking.walk.steps[4].shape._out[0].picture.max() == 12
     growing.frames.append(last)
     view.poll()
