@@ -216,7 +216,7 @@ def round_steps(low: float, high: float, most: int = 7) -> list[float]:
     """At most about ``most`` round values in low … high."""
     rough = max((high - low) / most, 1e-12)
     unit = 10.0 ** math.floor(math.log10(rough))
-    each = next(d * unit for d in (1, 2, 5, 10) if d * unit >= rough)
+    each = next(d * unit for d in (1, 2, 2.5, 5, 10) if d * unit >= rough)
     return [k * each for k in range(math.ceil(low / each), math.floor(high / each + 1e-9) + 1)]
 
 
@@ -240,9 +240,10 @@ def svg(marks: Sequence[Mark], about: str, *, alone: bool = True) -> str:
     """SVG text. ``alone``: a file of its own with its colours in it; else the page around it has them as --NAME."""
     colours = {name: value if alone else f"var(--{name})" for name, value in PALETTE.items()}
     space = ' xmlns="http://www.w3.org/2000/svg"' if alone else ""
+    top = 0 if alone else 30  # a page has its own title
     space += f' width="{WIDTH}" height="{HEIGHT}"' if alone else ""
     lines = [
-        f'<svg{space} viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(about)}"'
+        f'<svg{space} viewBox="0 {top} {WIDTH} {HEIGHT - top}" role="img" aria-label="{escape(about)}"'
         f' font-family="Inter, system-ui, sans-serif" font-size="{SIZE}">'
     ]
     if alone:

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -274,18 +274,27 @@ def _loss(run: Run, record: Record, recipe: Recipe, cells: Cells | None) -> str:
 def _recipe(recipe: Recipe) -> str:
     parts = []
     for section, title in SECTION_TITLES.items():
-        value = getattr(recipe, section)
-        names = ["kind"] if hasattr(value, "kind") else []
-        names += [field.name for field in fields_of(type(value)) if field.name != "kind"]
         rows = "".join(
-            f"<tr><th>{escape(label_of(recipe, path))}</th><td>{escape(text_of(recipe, path, setting))}</td></tr>\n"
-            for path, setting in ((f"{section}.{name}", getattr(value, name)) for name in names)
+            f"<tr><th>{escape(label_of(recipe, path))}</th><td>{escape(words)}</td></tr>\n"
+            for path, words in _settings(recipe, section)
         )
         parts.append(f"<section><h3>{escape(title)}</h3><table>{rows}</table></section>")
     return (
         f'<h2>Recipe</h2>\n<div class="sections">{"".join(parts)}</div>\n<p>Seed {recipe.seed}</p>\n'
         f"<details><summary>The same as TOML</summary><pre>{escape(dumps(recipe))}</pre></details>"
     )
+
+
+def _settings(recipe: Recipe, section: str) -> Iterator[tuple[str, str]]:
+    """The settings of a section and their values in words."""
+    values = getattr(recipe, section)
+    if hasattr(values, "kind"):
+        yield f"{section}.kind", text_of(recipe, f"{section}.kind", values.kind)
+    for field in fields_of(type(values)):
+        if field.name != "kind":
+            value, path = getattr(values, field.name), f"{section}.{field.name}"
+            unit = f" {field.setting.unit}" if field.setting.unit and value is not None else ""
+            yield path, text_of(recipe, path, value) + unit
 
 
 def _events(events: Sequence[EventRow], recipe: Recipe) -> str:

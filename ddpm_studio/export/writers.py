@@ -88,20 +88,23 @@ class _Told:
 
     def __iter__(self) -> Iterator[Image.Image]:
         for image in islice(self._film.images(), self._skip, None):
-            advance(self._progress, self._done, self._total)
+            self.ask()
             self._done += 1
             yield image
+        self.ask()
+
+    def ask(self) -> None:
         advance(self._progress, self._done, self._total)
 
 
 class _Watched:
-    """A file that asks at each write whether to go on: Pillow encodes a film only after its last picture."""
+    """A file that asks at each write whether to go on: Pillow encodes some films only after their last picture."""
 
-    def __init__(self, file: BinaryIO, progress: Progress | None, total: int) -> None:
-        self._file, self._progress, self._total = file, progress, total
+    def __init__(self, file: BinaryIO, ask: Callable[[], None]) -> None:
+        self._file, self._ask = file, ask
 
     def write(self, data: Any) -> int:
-        advance(self._progress, self._total, self._total)
+        self._ask()
         return self._file.write(data)
 
     def __getattr__(self, name: str) -> Any:
@@ -121,7 +124,7 @@ def _animation(film: Film, kind: str, part: Path, progress: Progress | None) -> 
     }
     with part.open("wb") as file:
         (_plain(first) if kind == "gif" else first).save(
-            _Watched(file, progress, len(film)),
+            _Watched(file, later.ask),
             save_all=True,
             duration=durations if len(film) > 1 else last,
             loop=0,

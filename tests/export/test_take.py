@@ -1,0 +1,282 @@
+"""All that can be taken along is read back by others, and holds what the run holds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from recorded_run import COUNT, LEVELS, SIDE, STEPS, make_run, tape
+
+from ddpm_studio.export.chart import PALETTE
+from ddpm_studio.export.clocks import thinned
+from ddpm_studio.export.errors import Cancelled, ExportError
+from ddpm_studio.export.film import HOLD, SECONDS
+from ddpm_studio.export.grid import frame_image
+from ddpm_studio.export.take import FORMATS, Wanted, export_run, export_tapes
+from ddpm_studio.store import METRICS, Run
+
+FILMS = {"process": len(LEVELS), "learning": len(STEPS), "both": max(len(LEVELS), len(STEPS))}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("runs") / "grey")
+
+
+@pytest.fixture(scope="module")
+def colour(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("runs") / "colour", channels=3)
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("runs") / "points", "points")
+
+
+def frames_of(path: Path) -> Iterator[tuple[Image.Image, float]]:
+    """RGB and ms of each frame of a GIF, APNG or WebP."""
+    with Image.open(path) as film:
+        for n in range(film.n_frames):
+            film.seek(n)
+            film.load()
+            yield film.convert("RGB"), film.info["duration"]
+
+
+@pytest.mark.parametrize("of", FILMS)
+@pytest.mark.parametrize("kind", ["gif", "apng", "webp"])
+@pytest.mark.parametrize("which", ["run", "points", "colour"])
+def test_animations(which: str, kind: str, of: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    run: Run = request.getfixturevalue(which)
+    path = tmp_path / f"film{FORMATS[kind].ending}"
+    export_run(run, Wanted(kind, of), path)  # type: ignore[arg-type]
+    shown = list(frames_of(path))
+    assert len(shown) == FILMS[of]
+    each = 1000 * SECONDS / FILMS[of]
+    assert [ms for _, ms in shown[:-1]] == pytest.approx([each] * (FILMS[of] - 1), abs=10)
+    assert shown[-1][1] == pytest.approx(each + 1000 * HOLD, abs=10)
+    last = tape(STEPS[-1], "points" if which == "points" else "pictures", 3 if which == "colour" else 1)
+    expected = np.asarray(frame_image(last, last.frames[-1]))
+    assert shown[-1][0].size == frame_image(last, last.frames[-1], caption="x").size
+    got = np.asarray(shown[-1][0])[: len(expected)]
+    if kind == "gif" and which == "colour":  # 256 colours
+        assert np.abs(got.astype(float) - expected).mean() < 12
+    else:
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webm"])
+def test_videos(run: Run, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"film.{kind}"
+    export_run(run, Wanted(kind, "learning"), path)
+    with av.open(str(path)) as video:
+        stream = video.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(stream)]
+        codec, rate = stream.codec_context.name, float(stream.average_rate or 0)
+    assert {"mp4": "mpeg4", "webm": "vp9"}[kind] in codec
+    assert len(frames) == len(STEPS) + round(rate * HOLD)
+    last = tape(STEPS[-1])
+    expected = np.asarray(frame_image(last, last.frames[-1])).astype(float)
+    assert np.abs(frames[-1][: len(expected)] - expected).mean() < 12
+    other = np.asarray(frame_image(tape(0), tape(0).frames[-1])).astype(float)
+    assert np.abs(frames[-1][: len(expected)] - other).mean() > 40
+
+
+def test_frames(run: Run, tmp_path: Path) -> None:
+    export_run(run, Wanted("frames", "both"), tmp_path / "frames")
+    files = sorted((tmp_path / "frames").iterdir())
+    assert [file.name for file in files] == [f"{n:04d}.png" for n in range(FILMS["both"])]
+    with Image.open(files[0]) as first:
+        expected = np.asarray(frame_image(tape(STEPS[0]), tape(STEPS[0]).frames[0]))
+        np.testing.assert_array_equal(np.asarray(first)[: len(expected)], expected)
+    with pytest.raises(ExportError, match="already there and not empty"):
+        export_run(run, Wanted("frames"), tmp_path / "frames")
+    assert len(list((tmp_path / "frames").iterdir())) == FILMS["both"]
+
+
+def test_arrays(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+
+    def array(**wanted: object) -> np.ndarray:
+        export_run(run, Wanted("npy", **wanted), path)  # type: ignore[arg-type]
+        return np.load(path, allow_pickle=False)
+
+    np.testing.assert_array_equal(array(), [frame.x for frame in tape(300).frames])
+    np.testing.assert_array_equal(array(step=19), [frame.x for frame in tape(20).frames])
+    np.testing.assert_array_equal(array(show="x0")[1:], [frame.x0 for frame in tape(300).frames[1:]])
+    np.testing.assert_array_equal(array(items=(4, 1)), [frame.x[[4, 1]] for frame in tape(300).frames])
+    np.testing.assert_array_equal(array(of="learning"), [tape(step).frames[-1].x for step in STEPS])
+    np.testing.assert_array_equal(array(of="learning", t=500), [tape(step).frames[2].x for step in STEPS])
+    whole = array(of="both")
+    assert whole.shape == (len(STEPS), len(LEVELS), COUNT, SIDE, SIDE, 1)
+    assert whole.dtype == np.uint8
+    np.testing.assert_array_equal(whole[1, 3], tape(5).frames[3].x)
+
+
+@pytest.mark.parametrize(("of", "rows", "columns"), [("process", 4, 7), ("learning", 4, 5), ("both", 5, 7)])
+def test_filmstrip(run: Run, tmp_path: Path, of: str, rows: int, columns: int) -> None:
+    export_run(run, Wanted("strip", of), tmp_path / "a.png")  # type: ignore[arg-type]
+    with Image.open(tmp_path / "a.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    # The last cell is the last picture, 96 px wide, 16 px from the right.
+    scale, width = 96 // SIDE, pixels.shape[1]
+    right = pixels[:, width - 16 - 96 : width - 16]
+    last = tape(STEPS[-1])
+    item = rows - 1 if of != "both" else 0
+    top = 36 + (rows - 1) * 100
+    cell = right[top : top + 96 : scale, ::scale, 0]
+    np.testing.assert_array_equal(cell, last.frames[-1].x[item, ..., 0])
+    assert width >= 16 + columns * 100 - 4 + 16
+    assert pixels.shape[0] == 36 + rows * 100 + 36
+    assert (pixels[:30] < 100).any(), "there are labels above"
+
+
+def test_loss_table_is_exact(run: Run, tmp_path: Path) -> None:
+    export_run(run, Wanted("loss-csv"), tmp_path / "loss.csv")
+    rows = list(csv.reader(io.StringIO((tmp_path / "loss.csv").read_text(encoding="utf-8"))))
+    header, table = rows[0], rows[1:]
+    assert header[: len(METRICS)] == [
+        "step (training step)",
+        "images_seen (items)",
+        "loss (mean over values)",
+        "learning_rate (per step)",
+        "grad_norm (before clipping)",
+        "images_per_second (items/s)",
+    ]
+    assert header[-1] == "probe_held_out at t = 990"
+    assert [int(row[0]) for row in table] == list(range(301))
+    assert {len(row) for row in table} == {len(header)}
+    assert table[0][1:6] == [""] * 5, "only the probe is known at step 0"
+    assert table[7][2] == "", "a step that was not finite"
+    assert float(table[3][2]) == 1 / 3
+    assert float(table[3][3]) == 1e-3 / 3
+    assert [float(table[100][header.index(f"probe_train at t = {t}")]) for t in (10, 500, 990)] == [
+        t / 7 for t in (10.0, 500.0, 990.0)
+    ]
+
+
+def test_loss_svg(run: Run, tmp_path: Path) -> None:
+    export_run(run, Wanted("loss-svg"), tmp_path / "loss.svg")
+    root = ET.parse(tmp_path / "loss.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    texts = ["".join(text.itertext()) for text in root.iter(f"{space}text")]
+    assert "training step" in texts
+    assert "probe, held out" in texts
+    assert any("Learning rate: 0.001 → 0.0005" in text for text in texts), "a change is a flag"
+    lines = [line for line in root.iter(f"{space}polyline") if line.get("stroke") == PALETTE["train"]]
+    curve = [tuple(map(float, pair.split(","))) for pair in lines[0].get("points", "").split()]
+    assert len(curve) == 3
+    (x0, y0), (x1, y1), (x2, y2) = curve
+    assert (x1 - x0) / (x2 - x0) == pytest.approx(100 / 300, abs=0.01)
+    # A logarithmic axis: the way down is as the logarithms say.
+    assert (y1 - y0) / (y2 - y0) == pytest.approx(np.log(101) / np.log(301), abs=0.01)
+
+
+def test_loss_png_has_the_curves(run: Run, tmp_path: Path) -> None:
+    export_run(run, Wanted("loss-png"), tmp_path / "loss.png")
+    with Image.open(tmp_path / "loss.png") as picture:
+        pixels = np.asarray(picture).reshape(-1, 3)
+    for name in ("train", "held", "batch", "flag"):
+        colour = [int(PALETTE[name][i : i + 2], 16) for i in (1, 3, 5)]
+        assert (np.abs(pixels.astype(int) - colour).max(axis=1) < 3).sum() > 50, name
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_run_without_pictures(tmp_path: Path, kind: str) -> None:
+    run = make_run(tmp_path / "run", steps=())
+    out = tmp_path / "out" / f"a{FORMATS[kind].ending}"
+    if FORMATS[kind].clocks:
+        with pytest.raises(ExportError, match="no pictures yet"):
+            export_run(run, Wanted(kind), out)
+        assert not out.exists()
+    else:
+        export_run(run, Wanted(kind), out)
+        assert out.stat().st_size > 500
+
+
+@pytest.mark.parametrize("kind", ["gif", "apng", "webp", "mp4", "webm", "frames", "npy", "html"])
+@pytest.mark.parametrize("after", [0, 2, 5])
+def test_a_cancelled_export_leaves_nothing(run: Run, tmp_path: Path, kind: str, after: int) -> None:
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> bool:
+        told.append((done, total))
+        return len(told) <= after
+
+    path = tmp_path / f"a{FORMATS[kind].ending}"
+    if kind != "frames":
+        path.write_bytes(b"before")
+    with pytest.raises(Cancelled):
+        export_run(run, Wanted(kind), path, progress)
+    left = list(tmp_path.iterdir())
+    assert left == ([] if kind == "frames" else [path])
+    assert kind == "frames" or path.read_bytes() == b"before"
+    assert all(0 <= done <= total for done, total in told)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_progress_comes_to_its_end(run: Run, tmp_path: Path, kind: str) -> None:
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> bool:
+        told.append((done, total))
+        return True
+
+    export_run(run, Wanted(kind), tmp_path / f"a{FORMATS[kind].ending}", progress)
+    if FORMATS[kind].clocks and kind != "strip":
+        assert told[-1][0] == told[-1][1] > 0
+        assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_where_nothing_can_be_written(run: Run, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match="cannot be written") as caught:
+        export_run(run, Wanted(kind), tmp_path / "file" / "a")
+    assert "\n" not in str(caught.value)
+
+
+def test_items_that_are_not_there(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="there is no item 9: the record holds 9"):
+        export_run(run, Wanted("gif", items=(9,)), tmp_path / "a.gif")
+
+
+def test_tapes_in_memory(tmp_path: Path) -> None:
+    tapes = [tape(1), tape(2)]
+    export_tapes(tapes, Wanted("gif"), tmp_path / "a.gif")
+    assert len(list(frames_of(tmp_path / "a.gif"))) == len(LEVELS)
+    with pytest.raises(ExportError, match="one process"):
+        export_tapes(tapes, Wanted("strip"), tmp_path / "a.png")
+    with pytest.raises(ExportError, match="only a run"):
+        export_tapes(tapes, Wanted("html"), tmp_path / "a.html")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 16, 17, 100])
+def test_thinning_keeps_the_ends(count: int) -> None:
+    kept = thinned(range(count), 16)
+    assert kept[0] == 0
+    assert kept[-1] == count - 1
+    assert kept == sorted(set(kept))
+    assert len(kept) == min(count, 16)
+
+
+def test_no_torch_and_no_qt(run: Run, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from ddpm_studio.store import Run\n"
+        "from ddpm_studio.export.take import FORMATS, Wanted, export_run\n"
+        f"run = Run.open(Path({str(run.path)!r}))\n"
+        "for kind, each in FORMATS.items():\n"
+        f"    export_run(run, Wanted(kind), Path({str(tmp_path)!r}) / f'{{kind}}{{each.ending}}')\n"
+        "print(sorted({'torch', 'PySide6'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert len(list(tmp_path.iterdir())) == len(FORMATS)
