@@ -265,6 +265,68 @@ def test_a_change_while_training_is_an_event_and_a_flag(qtbot, window, opened):
         other.deleteLater()
 
 
+def test_another_recipe_lets_go_of_the_run(qtbot, window):
+    window.start(small(40))
+    qtbot.waitUntil(lambda: message(window) == "Done: 40 steps.", timeout=30_000)
+    wait_idle(qtbot, window)
+    qtbot.waitUntil(lambda: window.view.player.tape is not None and window.plots.loss.last_step() == 40)
+    path = window.run.path
+    type_in(window, "training.learning_rate", "0.0007")
+    assert window.actions_by_id["run.resume"].isEnabled(), "an edit keeps it"
+
+    window.top_bar.recipe_chosen.emit("moons")
+    actions = window.actions_by_id
+    assert not any(actions[f"run.{name}"].isEnabled() for name in ("resume", "sample_now", "compare", "save_as"))
+    assert window.run is None
+    assert window.view.player.tape is None
+    assert window.view.caption.text() == ""
+    assert "points will drift" in window.view.points._hint.text()
+    assert window.plots.loss.last_step() == 1, "the axis of empty curves"
+    assert message(window) == "Ready. Start learns Moons."
+    qtbot.waitUntil(lambda: window.top_bar.step.text() == "")
+    wait_idle(qtbot, window)
+    assert [row.path for row in window.runs_panel.model.rows()] == [path], "it stays in the list"
+
+    window.open_run(path)
+    wait_idle(qtbot, window)
+    assert window.recipe == small(40)
+    assert actions["run.resume"].isEnabled()
+    assert window.view.player.tape is not None
+    assert message(window).startswith("Opened ")
+
+
+def test_a_recipe_chosen_while_a_run_is_opened_wins(qtbot, window):
+    window.start(small(3))
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    wait_idle(qtbot, window)
+    window.open_run(window.run.path)
+    window.session.choose(find("moons"))
+    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.name == "moons", timeout=20_000)
+    wait_idle(qtbot, window)
+    assert window.recipe == find("moons")
+    assert window.run is None
+
+
+def test_a_start_that_fails_loses_nothing(qtbot, window):
+    window.start(small(40))
+    qtbot.waitUntil(lambda: message(window) == "Done: 40 steps.", timeout=30_000)
+    wait_idle(qtbot, window)
+    qtbot.waitUntil(lambda: window.view.player.tape is not None)
+    run, tape, caption = window.run, window.view.player.tape, window.view.caption.text()
+    window._on_changes_wanted({"data.source": "/nowhere"})
+    wait_idle(qtbot, window)
+    window.failures.clear()
+    window.on_start()
+    wait_idle(qtbot, window)
+    assert window.failures
+    assert window.run is run
+    assert window.view.player.tape is tape
+    assert window.view.caption.text() == caption != ""
+    assert window.actions_by_id["run.resume"].isEnabled()
+    qtbot.waitUntil(lambda: window.plots.loss.last_step() == 40)
+    assert [s.run.path for s in list_runs()] == [run.path]
+
+
 def test_what_is_being_typed_counts_when_start_is_pressed(qtbot, window):
     window.session.choose(small(3))
     window.form.set_level_of_detail("everything")
@@ -452,9 +514,10 @@ def test_the_badge_of_a_run(qtbot, window):
     wait_idle(qtbot, window)
     (listed,) = window.runs_panel.model.rows()
     assert listed.note.startswith("laptop edition, changed: training steps 2")
+    path = window.run.path
     window.session.choose(find("moons"))
     assert window.badge.isHidden()
-    window.open_run(window.run.path)
+    window.open_run(path)
     qtbot.waitUntil(lambda: not window.badge.isHidden(), timeout=20_000)
     assert window.badge.pill.text() == listed.note
     wait_idle(qtbot, window)
