@@ -22,6 +22,7 @@ from ddpm_studio.diffusion.tape import Frame, ScoreField
 MARGIN = 2 * GRID  # px round the pictures
 MOST = 400  # pictures shown at once
 LEAST_RANGE = 2.5  # the plane shows at least -2.5 … 2.5
+NUMBERS = 20  # px along the border that are kept clear of lines, for the numbers; twice that at the left
 RADIUS = 1.5  # px, particles (a disc then touches 5 x 5 pixels)
 _STEPS = 32  # of particle density for each particle, in the colour table
 
@@ -309,7 +310,9 @@ class PointCanvas(FrameCanvas):
         if self._field is not None:
             if self._arrows is None:
                 self._arrows = Arrows.of(self._field, self._mixture)
-            draw_arrows(painter, self._arrows, self.width(), self.height(), unit)
+            room = QRectF(2 * NUMBERS, 0, self.width() - 2 * NUMBERS, self.height() - NUMBERS)
+            arrows = self._arrows.for_squares(2 * self._field.reach / len(self._field.score) * unit)
+            draw_arrows(painter, arrows, self.width(), self.height(), unit, room)
             legend = [("accent", self.tr("learnt score"))]
             if self._arrows.true is not None:
                 legend.append(("changed", self.tr("true score")))
@@ -324,7 +327,7 @@ class PointCanvas(FrameCanvas):
         w, h = self.width(), self.height()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         painter.setFont(tabular(self.font(), 0.86))
-        edge = 20  # px kept clear of lines, for the numbers
+        edge = NUMBERS
         for k in range(math.ceil(-w / 2 / unit / step), math.floor(w / 2 / unit / step) + 1):
             x = round(w / 2 + k * step * unit)
             painter.setPen(color("faint", 0.6 if k == 0 else 0.25))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QLineF, QRectF, Qt
-from PySide6.QtGui import QFontMetricsF, QPainter, QPen
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QFontMetricsF, QPainter, QPolygonF
 
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.theme import GRID, color
@@ -17,7 +18,10 @@ from ddpm_studio.diffusion.tape import ScoreField
 
 LONGEST = 1.4  # squares of the lattice: longer arrows are cut, so that they do not cover each other
 TYPICAL = 0.9  # squares: the arrow of the reference length
-HEAD = 0.32  # of an arrow's length
+LEAST_SQUARE = 22.0  # px: in smaller ones two arrows on each other are a smudge
+TRUE_WIDTH, TRUE_HEAD = 6.0, 13.0  # px: wide and pale, beneath
+LEARNT_WIDTH, LEARNT_HEAD = 1.5, 6.0  # px: thin and strong, above
+TRUE, LEARNT = ("changed", 0.45), ("accent", 1.0)  # colour and opacity
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,18 @@ class Arrows:
         cut = (_cut(v / one_square * square, LONGEST * square) for v in (learnt, true) if v is not None)
         return cls(spots, next(cut), next(cut, None), one_square)
 
+    def for_squares(self, side: float) -> Arrows:
+        """These, or every second one twice as long, where a square of the lattice is only ``side`` px wide.
+
+        The squares are then those of the thinner lattice, so ``one_square`` stays.
+        """
+        if side >= LEAST_SQUARE:
+            return self
+        count = math.isqrt(len(self.spots))
+        kept = np.arange(count * count).reshape(count, count)[::2, ::2].ravel()
+        true = None if self.true is None else 2 * self.true[kept]
+        return Arrows(self.spots[kept], 2 * self.learnt[kept], true, self.one_square)
+
 
 def _cut(vectors: NDArray[np.float64], longest: float) -> NDArray[np.float64]:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -54,39 +70,63 @@ def _cut(vectors: NDArray[np.float64], longest: float) -> NDArray[np.float64]:
     return cut
 
 
-def lines(spots: NDArray[Any], vectors: NDArray[Any], width: float, height: float, unit: float) -> list[QLineF]:
-    """Shaft and head of each arrow in px; ``unit``: px for a length of 1, the origin in the middle."""
+def outlines(
+    spots: NDArray[Any], vectors: NDArray[Any], place: tuple[float, float, float], shaft: float, head: float
+) -> list[QPolygonF]:
+    """The outline of each arrow in px, its shaft and its head as wide as said; short arrows have smaller ones.
+
+    ``place``: width and height of the canvas, whose middle is the origin, and the px of a length of 1.
+    """
+    width, height, unit = place
     start = np.stack([width / 2 + spots[:, 0] * unit, height / 2 - spots[:, 1] * unit], axis=1)
     along = vectors * (unit, -unit)
-    tip = start + along
-    across = along[:, ::-1] * (1, -1)
-    head = [tip - HEAD * (along + side * across) for side in (0.6, -0.6)]
-    seen = np.hypot(*along.T) > 1  # px; a shorter one is a smudge
-    ends = [np.hstack([tip, end])[seen] for end in (start, *head)]
-    return [QLineF(*row) for row in np.concatenate(ends).tolist()]
+    length = np.hypot(*along.T)[:, np.newaxis]
+    seen = length[:, 0] > 1  # px; a shorter one is a smudge
+    start, along, length = start[seen], along[seen], length[seen]
+    ahead = along / length
+    across = ahead[:, ::-1] * (1, -1)
+    size = np.minimum(head, 0.6 * length)  # of the head, along and across
+    half = shaft / 2 * size / head
+    neck, tip = start + along - size * ahead, start + along
+    corners = [start + half * across, neck + half * across, neck + size / 2 * across, tip]
+    corners += [neck - size / 2 * across, neck - half * across, start - half * across]
+    return [QPolygonF([QPointF(*corner) for corner in arrow]) for arrow in np.stack(corners, axis=1).tolist()]
 
 
-def draw_arrows(painter: QPainter, arrows: Arrows, width: float, height: float, unit: float) -> None:
-    """The true field first and stronger, the learnt one over it: where they agree they lie on each other."""
+def draw_arrows(painter: QPainter, arrows: Arrows, width: float, height: float, unit: float, room: QRectF) -> None:
+    """The true field wide and pale, the learnt one thin and strong over it, both within ``room``, px.
+
+    Where they agree, a thin arrow lies along the middle of a wide one.
+    """
+    painter.save()
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    pairs = ((arrows.true, "changed", 3.0), (arrows.learnt, "accent", 1.4))
-    for vectors, role, wide in pairs:
+    painter.setClipRect(room)
+    painter.setPen(Qt.PenStyle.NoPen)
+    kinds = ((arrows.true, *TRUE, TRUE_WIDTH, TRUE_HEAD), (arrows.learnt, *LEARNT, LEARNT_WIDTH, LEARNT_HEAD))
+    for vectors, role, alpha, shaft, head in kinds:
         if vectors is not None:
-            painter.setPen(QPen(color(role), wide, c=Qt.PenCapStyle.RoundCap))
-            painter.drawLines(lines(arrows.spots, vectors, width, height, unit))
+            painter.setBrush(color(role, alpha))
+            for outline in outlines(arrows.spots, vectors, (width, height, unit), shaft, head):
+                painter.drawPolygon(outline)
+    painter.restore()
 
 
 def draw_legend(painter: QPainter, entries: list[tuple[str, str]], left: float, top: float) -> None:
-    """(colour name or "", text), one below the other, in a box that begins at ``left``, ``top`` px."""
+    """(colour name or "", text), one below the other, on a plate that begins at ``left``, ``top`` px.
+
+    "changed" stands for the true field, "accent" for the learnt one.
+    """
     metrics = QFontMetricsF(painter.font())
     line, mark = metrics.height() + 2, 18.0
     widths = [metrics.horizontalAdvance(text) + (mark if role else 0) for role, text in entries]
     box = QRectF(left, top, max(widths) + 2 * GRID, len(entries) * line + GRID)
-    draw_box(painter, box, color("panel", 0.9), color("hairline"))
+    draw_box(painter, box, color("panel"), color("hairline"))
     for i, (role, text) in enumerate(entries):
         row = QRectF(box.left() + GRID, top + GRID / 2 + i * line, box.width() - 2 * GRID, line)
         if role:
-            painter.fillRect(QRectF(row.left(), row.center().y() - 1, 12, 2), color(role))
+            thick = TRUE_WIDTH if role == TRUE[0] else LEARNT_WIDTH
+            ink = color(*TRUE) if role == TRUE[0] else color(*LEARNT)
+            painter.fillRect(QRectF(row.left(), row.center().y() - thick / 2, 12, thick), ink)
             row.setLeft(row.left() + mark)
         painter.setPen(color("text" if role else "muted"))
         painter.drawText(row, Qt.AlignmentFlag.AlignVCenter, text)

@@ -12,6 +12,7 @@ from ddpm_studio.app.jobs import Channels
 from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.data import Dataset
 from ddpm_studio.data.idx import is_idx_file
+from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, for_data, live_settings, read
 from ddpm_studio.recipes.sections import PointMLP, ScoreMLP
 from ddpm_studio.store import Run, RunError
@@ -166,7 +167,7 @@ class Session(QObject):
         """Sample from the run on screen, with the recipe's sampler and ``weights``, "raw" or "ema"."""
         if self.run is None:
             return
-        request = SampleRequest(SAMPLE_COUNT[kind_of(self.run_recipe)], self.recipe.seed, weights, self.recipe.sampler)
+        request = SampleRequest(SAMPLE_COUNT[self.kind], self.recipe.seed, weights, self.recipe.sampler)
         self._controller.sample(self.run, request)
 
     def preview(self, weights: str) -> bool:
@@ -211,12 +212,14 @@ class Session(QObject):
         self._remember_run()
 
     def open_path(self, path: Path) -> None:
-        """A run, a recipe file, or a folder of pictures: whatever was dropped or named on the command line."""
+        """A run, a recipe file, or a folder of pictures, or points: whatever was dropped or named on the command line."""
         if not self._is_free():
             return
         try:
             if path.is_file() and path.suffix == ".toml" and not (path.parent / "record.sqlite").exists():
                 self.choose(read(path))
+            elif is_points_file(path):
+                self.choose(for_data(path, "points"))
             elif (path.is_dir() and not (path / "recipe.toml").exists()) or is_idx_file(path):
                 self.choose(for_data(path))
             else:

@@ -16,7 +16,7 @@ from ddpm_studio.app.histogram_view import BINS, HistogramView, heat, histogram,
 from ddpm_studio.app.mode_facts import ModeFacts
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.reverse_view import ReverseView
-from ddpm_studio.app.score_field import LONGEST, TYPICAL, Arrows, lines
+from ddpm_studio.app.score_field import LONGEST, TRUE, TYPICAL, Arrows, outlines
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.stage import Stage
 from ddpm_studio.app.theme import color, theme
@@ -111,11 +111,23 @@ def test_without_a_closed_form_there_are_only_the_learnt_ones() -> None:
 
 
 def test_an_arrow_points_up_where_y_grows() -> None:
-    up, *heads = lines(np.array([[1.0, 0.0]]), np.array([[0.0, 0.5]]), 200, 100, 40)
-    assert (up.p2(), up.p1()) == (QPointF(140, 50), QPointF(140, 30))
-    assert all(head.p1() == QPointF(140, 30) and head.y2() > 30 for head in heads)
-    assert sorted(head.x2() < 140 for head in heads) == [False, True]
-    assert lines(np.zeros((1, 2)), np.full((1, 2), 0.01), 200, 100, 40) == []
+    place = (200.0, 100.0, 40.0)
+    (up,) = outlines(np.array([[1.0, 0.0]]), np.array([[0.0, 0.5]]), place, 2, 6)
+    box = up.boundingRect()
+    assert (box.top(), box.bottom()) == (30, 50)
+    assert (box.left(), box.right()) == (137, 143), "as wide as its head"
+    assert up.at(3) == QPointF(140, 30), "the tip"
+    assert outlines(np.zeros((1, 2)), np.full((1, 2), 0.01), place, 2, 6) == []
+
+
+def test_on_a_small_canvas_there_are_fewer_and_longer_arrows_of_the_same_scale() -> None:
+    arrows = Arrows.of(true_field(), mixture())
+    assert arrows.for_squares(30) is arrows
+    few = arrows.for_squares(15)
+    assert len(few.spots) == len(arrows.spots) // 4
+    assert few.one_square == arrows.one_square
+    i = np.flatnonzero((arrows.spots == few.spots[7]).all(axis=1))[0]
+    np.testing.assert_allclose(few.learnt[7], 2 * arrows.learnt[i])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -139,9 +151,13 @@ def test_the_canvas_draws_learnt_over_true(qtbot: Any, scheme: str) -> None:
     plain = canvas.grab().toImage()
     canvas.set_with_score(True)
     drawn = canvas.grab().toImage()
-    for vector, role in ((arrows.learnt[k], "accent"), (arrows.true[k], "changed")):
-        assert near(drawn, middle(vector), color(role))
-        assert not near(plain, middle(vector), color(role))
+    strong, stage, share = color("changed"), color("stage"), TRUE[1]
+    pale = QColor.fromRgbF(
+        *(share * a + (1 - share) * b for a, b in zip(strong.getRgbF()[:3], stage.getRgbF()[:3], strict=True))
+    )
+    for vector, ink in ((arrows.learnt[k], color("accent")), (arrows.true[k], pale)):
+        assert near(drawn, middle(vector), ink)
+        assert not near(plain, middle(vector), ink)
     canvas.set_frame(Frame(2, 9, frame.x))  # the same points, but no field
     assert not near(canvas.grab().toImage(), middle(arrows.learnt[k]), color("accent"))
     theme().prefer("light")
