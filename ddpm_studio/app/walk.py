@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QFont, QHideEvent, QKeyEvent, QPalette
-from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.frame_strip import LevelSlider
 from ddpm_studio.app.levels import level_text, levels
@@ -18,7 +18,7 @@ from ddpm_studio.app.painting import rich
 from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.walk_math import TUTORIAL, small, some_faces, walkable
-from ddpm_studio.app.walk_steps import PAPER, SCRIPT_SIZE, Scene, all_steps
+from ddpm_studio.app.walk_steps import PAPER, SCRIPT_SIZE, Scene, Step, all_steps, wrapped
 from ddpm_studio.app.widgets import (
     Caption,
     MathLabel,
@@ -66,6 +66,24 @@ class _Scroll(PanelScroll):
             event.ignore()
         else:
             super().keyPressEvent(event)
+
+
+class _Pages(QWidget):
+    """One step at a time. Unlike in Qt's own stack, those that are hidden ask for no room."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        super().__init__()
+        self._steps, self.index = steps, 0
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for step in steps:
+            column.addWidget(step)
+            step.hide()
+
+    def show_step(self, index: int) -> None:
+        self._steps[self.index].hide()
+        self.index = index
+        self._steps[index].show()
 
 
 class Walk(QWidget):
@@ -124,7 +142,7 @@ class Walk(QWidget):
         captions.addWidget(self.stand_in)
         captions.addStretch(1)
 
-        self.text = _wrapped(QLabel())
+        self.text = wrapped(QLabel())
         self.equation, self.numbers = MathLabel(), MathLabel()
         for label, name, scale in ((self.equation, "walk_equation", 1.15), (self.numbers, "walk_numbers", 1.0)):
             label.setObjectName(name)
@@ -133,10 +151,8 @@ class Walk(QWidget):
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             label.setForegroundRole(QPalette.ColorRole.WindowText)
         self.numbers.setForegroundRole(QPalette.ColorRole.Link)
-        self.note = _wrapped(Caption(scale=1.0))
-        self.stack = QStackedWidget()
-        for step in self.steps:
-            self.stack.addWidget(step)
+        self.note = wrapped(Caption(scale=1.0))
+        self.stack = _Pages(self.steps)
         self.stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
         self.play = ToolButton("play", self.tr("Play or pause (Space)"))
@@ -244,7 +260,7 @@ class Walk(QWidget):
 
     def begin(self) -> None:
         """Show the step where it was left, ready for the keyboard."""
-        self._show(self.stack.currentIndex())
+        self._show(self.step)
         self.slider.setFocus()
 
     # -- what follows from it
@@ -252,7 +268,7 @@ class Walk(QWidget):
     @property
     def step(self) -> int:
         """Index of the step shown."""
-        return self.stack.currentIndex()
+        return self.stack.index
 
     def _take_pictures(self) -> None:
         data = self._dataset if self._in_hand else None
@@ -285,7 +301,7 @@ class Walk(QWidget):
 
     def _show(self, index: int) -> None:
         self._stop()
-        self.stack.setCurrentIndex(index)
+        self.stack.show_step(index)
         step = self.steps[index]
         self.title.setText(self.tr("Tutorial {0} · {1}").format(TUTORIAL, step.title))
         self._tell()
@@ -413,10 +429,3 @@ class Walk(QWidget):
             slider.setValue(ends[key] if key in ends else slider.value() + steps[key])
         else:
             super().keyPressEvent(event)
-
-
-def _wrapped(label: QLabel) -> QLabel:
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.RichText)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label

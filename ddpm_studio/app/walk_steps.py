@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QFont, QPalette
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.labels import Caption, ElidedLabel, Heading
 from ddpm_studio.app.levels import level_number, level_text
@@ -36,6 +37,7 @@ CODE_WIDTH = 128  # of the paper's time code
 COLUMNS = 9  # of the schedules' picture strips
 SCRIPT_SIZE = 11.5  # pt: Qt's own, two thirds of the font, would be too small to read
 BINS = np.linspace(-3, 3, 49)
+Label = TypeVar("Label", bound=QLabel)
 
 
 @dataclass
@@ -186,8 +188,7 @@ class AtOnce(Step):
         )
         self.row = PictureRows(self.tr("The picture, noise, their mixture, and the same t by single steps"))
         self.curves = Curves(self.tr("How often each pixel value occurs"), self.tr("pixel value"), 84)
-        self.told = Caption()
-        self.told.setWordWrap(True)
+        self.told = wrapped(Caption())
         self.column.addWidget(self.row, 3)
         self.column.addWidget(self.curves, 2)
         self.column.addWidget(self.told)
@@ -355,8 +356,8 @@ class TheNetwork(Step):
             "guess the noise and be told the true one."
         )
         self.shape = NetworkShape(self.tr("The network's sizes and widths"))
-        self.told = Caption()
-        self.told.setWordWrap(True)
+        self.told = wrapped(Caption())
+        self.told.setTextFormat(Qt.TextFormat.PlainText)  # it holds a title
         self.column.addWidget(self.shape, 1)
         self.column.addWidget(self.told)
 
@@ -403,8 +404,8 @@ class Backward(Step):
             "Fresh noise is added after each move but the last, which must leave a clean picture."
         )
         self.row = PictureRows(self.tr("One move of a recorded reverse process"), 100)
-        self.told = Caption()
-        self.told.setWordWrap(True)
+        self.told = wrapped(Caption())
+        self.told.setTextFormat(Qt.TextFormat.PlainText)  # it holds a title
         self.table = QGridLayout()
         self.table.setHorizontalSpacing(2 * GRID)
         self.table.setVerticalSpacing(2)
@@ -541,6 +542,15 @@ def _density(x: Float32) -> Float64:
     counts = np.histogram(x, BINS)[0]
     density: Float64 = counts / (x.size * (BINS[1] - BINS[0]))
     return density
+
+
+def wrapped(label: Label) -> Label:
+    """As high as its text is at the width it gets; Qt would ask for more, as if it were narrow."""
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    label.setMinimumHeight(1)
+    return label
 
 
 def all_steps() -> list[Step]:
