@@ -182,7 +182,7 @@ def train(
 
 
 def _find(source: str) -> Recipe:
-    """A built-in recipe, a TOML file, or one made for a folder of pictures or IDX files."""
+    """A built-in recipe, a TOML file, or one made for a folder of pictures, IDX files or points."""
     path = Path(source)
     if source not in built_in() and (path.is_dir() or is_idx_file(path)):
         return for_data(path)
@@ -263,8 +263,8 @@ def _show_training(events: Iterator[Event], run: Run) -> int:
 class _interruptible:  # noqa: N801  reads as a with-statement
     """Within: the first Ctrl-C (or SIGTERM) asks the engine to stop after its step; a second one ends at once."""
 
-    def __init__(self, control: Control) -> None:
-        self._control, self._asked = control, False
+    def __init__(self, control: Control, doing: str = "Finishing the step and saving…") -> None:
+        self._control, self._doing, self._asked = control, doing, False
 
     def __enter__(self) -> _interruptible:
         self._old = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -282,7 +282,7 @@ class _interruptible:  # noqa: N801  reads as a with-statement
             raise KeyboardInterrupt
         self._asked = True
         self._control.stop()
-        console.print("\nFinishing the step and saving… (Ctrl-C again ends at once)")
+        console.print(f"\n{self._doing} (Ctrl-C again ends at once)")
 
 
 # -- sample ------------------------------------------------------------------------------------------------
@@ -455,7 +455,79 @@ def _parameters(recipe: Recipe) -> int | None:
         return None
 
 
-for _later, _what in {"evaluate": "measuring samples", "export": "exporting a run", "bench": "benchmarks"}.items():
+# -- export ------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="gif, apng, webp, mp4, webm (films), strip (filmstrip), frames (folder of PNG), npy, "
+            "loss-csv, loss-png, loss-svg or html (report); by default what the ending of --out says.",
+        ),
+    ] = None,
+    of: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="process: x_T to x_0 at one training step; learning: one noise level, training step by training "
+            "step; both: both clocks at once.",
+        ),
+    ] = "process",
+    step: Annotated[
+        int | None, typer.Option(min=0, help="Training step of the process: the nearest recorded one, or the last.")
+    ] = None,
+    t: Annotated[int | None, typer.Option("--t", min=0, help="Noise level of the learning; by default x_0.")] = None,
+    show: Annotated[str, typer.Option(help="x (the state), x0 or eps (what the network predicts there).")] = "x",
+    items: Annotated[
+        list[int] | None, typer.Option("--item", min=0, help="Only this picture, counted from 0; repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="FILE (or folder, for frames); by default named after the run, here.")
+    ] = None,
+) -> None:
+    """Take something of RUN with you: a film, a filmstrip, arrays, its loss, or a report of it all."""
+    from ddpm_studio.export.errors import Cancelled
+    from ddpm_studio.export.take import FORMATS, OF, SHOWS, Wanted, default_name, export_run, format_for
+
+    kind = format_ or ("" if out is None else format_for(out))
+    if not kind:
+        raise typer.BadParameter(f"what is it to be? Add --format: {', '.join(FORMATS)}")
+    for value, known, name in ((kind, FORMATS, "format"), (of, OF, "of"), (show, SHOWS, "show")):
+        if value not in known:
+            raise typer.BadParameter(f"--{name} {value} is none of {', '.join(known)}")
+    if not FORMATS[kind].clocks and (of != "process" or step is not None or show != "x" or items):
+        raise typer.BadParameter(f"{kind} is of the whole run: leave out --of, --step, --show and --item")
+    if step is not None and of != "process":
+        raise typer.BadParameter("--step chooses one process: leave out --of, or --step")
+    if t is not None and of != "learning":
+        raise typer.BadParameter("--t chooses a level of the learning: add --of learning")
+    opened = Run.open(run)
+    wanted = Wanted(kind, of, step, t, show, tuple(items or ()))  # type: ignore[arg-type]  # checked above
+    path = out or Path(default_name(opened, wanted))
+    control = Control()
+    columns = (TextColumn("[bold]Writing"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with _interruptible(control, "Stopping…"), Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=None)
+
+        def go_on(done: int, total: int) -> bool:
+            bar.update(task, completed=done, total=total)
+            return not control.stopping
+
+        try:
+            export_run(opened, wanted, path, go_on)
+            bar.update(task, completed=1, total=1)  # what is done at once tells nothing
+        except Cancelled:
+            console.print("Stopped; nothing was written.")
+            raise typer.Exit(INTERRUPTED) from None
+    console.print(f"Wrote {path}", markup=False, soft_wrap=True)
+
+
+for _later, _what in {"evaluate": "measuring samples", "bench": "benchmarks"}.items():
 
     def _missing(what: str = _what) -> None:
         raise RunError(f"{what} is not part of this version yet")

@@ -41,6 +41,7 @@ def learning_strip(
         items = frame_near(clocks.tape(column), t).view(show)
         for row, (part, _) in zip(taken, rows, strict=True):
             row.append(cell(items[part]))
+    advance(progress, len(columns), len(columns))
     names = [f"step {clocks.steps[column]:,}" for column in columns]
     level = "" if t is None else f", at t = {frame_near(clocks.tape(-1), t).t}"
     return labelled(names, [name for _, name in rows], taken, f"{_about(clocks.tape(-1), step=False)}{level}")
@@ -56,6 +57,7 @@ def both_strip(clocks: Clocks, show: Show = "x", progress: Progress | None = Non
         advance(progress, done, len(rows))
         tape = clocks.tape(row)
         cells.append([cell(frame_near(tape, column.t).view(show)[one]) for column in columns])
+    advance(progress, len(rows), len(rows))
     names = [f"step {clocks.steps[row]:,}" for row in rows]
     return labelled([f"t = {frame.t}" for frame in columns], names, cells, _about(clocks.tape(-1), step=False))
 

@@ -43,6 +43,7 @@ FORMATS = {
     "loss-svg": Format("Loss as a drawing", ".svg", False),
     "html": Format("Report with both clocks", ".html", False),
 }
+
 OF: dict[Of, str] = {
     "process": "The reverse process",
     "learning": "The learning",
@@ -71,6 +72,18 @@ class Wanted:
     t: int | None = None
     show: Show = "x"
     items: tuple[int, ...] = ()
+
+
+def format_for(path: Path) -> str:
+    """The format that a file's ending says (a .png is a filmstrip); "" if it says none."""
+    return next((name for name, each in FORMATS.items() if each.ending and each.ending == path.suffix.lower()), "")
+
+
+def default_name(run: Run, wanted: Wanted) -> str:
+    """What a file is called if nobody says."""
+    each = FORMATS[wanted.format]
+    part = wanted.of if each.clocks else wanted.format.partition("-")[0].replace("html", "report")
+    return f"{run.name}-{part}{each.ending}"
 
 
 def export_run(run: Run, wanted: Wanted, path: Path, progress: Progress | None = None) -> None:

@@ -193,7 +193,9 @@ def test_failures_are_one_line(points: Path, tmp_path: Path, capsys: pytest.Capt
         ["sample", str(points), "--out", str(tmp_path / "file" / "a.png"), "-n", "2", "--steps", "1"],
         ["sample", str(bare.path), "--out", str(tmp_path / "a.png")],
         ["evaluate", str(points)],
-        ["export", str(points), "--format", "onnx"],
+        ["export", str(points), "--format", "gif", "--item", "70000"],
+        ["export", str(tmp_path), "--format", "gif"],
+        ["export", str(points), "--format", "html", "--out", str(tmp_path / "file" / "a.html")],
         ["bench", "--json"],
     ):
         assert main(arguments) == 1
