@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ddpm_studio import __version__
 from ddpm_studio.data import DataError
 from ddpm_studio.data.idx import is_idx_file
+from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, coerce, find, for_data, kinds_of
 from ddpm_studio.recipes.comparing import TITLES
@@ -184,6 +185,8 @@ def train(
 def _find(source: str) -> Recipe:
     """A built-in recipe, a TOML file, or one made for a folder of pictures, IDX files or points."""
     path = Path(source)
+    if source not in built_in() and is_points_file(path):
+        return for_data(path, "points")
     if source not in built_in() and (path.is_dir() or is_idx_file(path)):
         return for_data(path)
     return find(source)

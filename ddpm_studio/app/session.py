@@ -212,7 +212,7 @@ class Session(QObject):
         self._remember_run()
 
     def open_path(self, path: Path) -> None:
-        """A run, a recipe file, or a folder of pictures, or points: whatever was dropped or named on the command line."""
+        """A run, a recipe file, a folder of pictures, or points: whatever was dropped or named on the command line."""
         if not self._is_free():
             return
         try:

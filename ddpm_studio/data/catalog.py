@@ -16,6 +16,7 @@ from ddpm_studio.data.dataset import Array, Cancelled, DataError, Dataset, Progr
 from ddpm_studio.data.idx import find_idx, is_idx_file, read_idx_file, read_idx_folder
 from ddpm_studio.data.picture_folder import SUFFIXES, fit, read_picture_folder
 from ddpm_studio.data.points import HELD_OUT_COUNT, TRAIN_COUNT, points_dataset
+from ddpm_studio.data.points_file import is_points_file, read_points_file
 from ddpm_studio.paths import resource, user_folder
 
 FASHION_CLASSES = (
@@ -102,7 +103,7 @@ def open_dataset(
     progress: Progress | None = None,
     download: bool = False,
 ) -> Dataset:
-    """A built-in set by name, or the user's own by path: an IDX file or folder, CIFAR-10's, or a folder of pictures.
+    """A built-in set by name, or the user's own by path: IDX files, CIFAR-10's, a folder of pictures, or points.
 
     ``height`` and ``width`` are the wanted size of pictures: one given makes a square, none keeps the set's own size
     (32 x 32 for a folder); points have no size, but ``count`` of them are drawn to learn from. A name
@@ -138,11 +139,13 @@ def open_dataset(
     if path.is_file():
         if is_idx_file(path):
             return _resize(read_idx_file(path), height, width, progress)
+        if is_points_file(path):
+            return read_points_file(path)
         if path.suffix.lower() in SUFFIXES:
             raise DataError(f"{path} is a single picture: choose the folder that holds your pictures.")
         if path.name in cifar.FILES:
             raise DataError(f"{path} is one of CIFAR-10's six files: choose the folder that holds them.")
-        raise DataError(f"{path} is neither an IDX file nor a folder of pictures.")
+        raise DataError(f"{path} is neither an IDX file nor a folder of pictures, nor points (.csv, .npy, .npz).")
     raise DataError(
         f"There is no data set or folder called {source!r}: choose one of {', '.join(BUILT_IN)}, or a path."
     )

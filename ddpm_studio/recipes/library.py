@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ddpm_studio.recipes.recipe import Recipe, RecipeError
 from ddpm_studio.recipes.settings import NONE
@@ -39,9 +39,11 @@ def find(source: str | Path) -> Recipe:
     )
 
 
-def for_data(path: Path) -> Recipe:
-    """A recipe for the user's own data: a folder of pictures, or IDX files. It suits small pictures of any kind."""
+def for_data(path: Path, kind: Literal["pictures", "points"] = "pictures") -> Recipe:
+    """A recipe for the user's own data: small pictures of any kind (a folder, or IDX files), or a file of points."""
     named = {"name": path.stem, "title": path.stem, "about": str(path), "data.source": str(path.resolve())}
+    if kind == "points":
+        return built_in()["moons"].with_settings(named)
     return built_in()["pixel-faces"].with_settings({**named, "data.flip": False})
 
 
