@@ -21,6 +21,7 @@ from ddpm_studio.app.walk_math import TUTORIAL, small, some_faces, walkable
 from ddpm_studio.app.walk_steps import PAPER, SCRIPT_SIZE, Scene, Step, all_steps, wrapped
 from ddpm_studio.app.widgets import (
     Caption,
+    ElidedLabel,
     MathLabel,
     PanelScroll,
     PushButton,
@@ -119,7 +120,7 @@ class Walk(QWidget):
     def _lay_out(self) -> None:
         self.about = Caption()
         self.about.setObjectName("walk_about")
-        self.title = QLabel()
+        self.title = ElidedLabel()
         self.title.setForegroundRole(QPalette.ColorRole.WindowText)
         self.title.setFont(tabular(self.title.font(), 1.3, QFont.Weight.DemiBold))
         self.stand_in = Caption(self.tr("faces stand in"))
@@ -303,7 +304,7 @@ class Walk(QWidget):
         self._stop()
         self.stack.show_step(index)
         step = self.steps[index]
-        self.title.setText(self.tr("Tutorial {0} · {1}").format(TUTORIAL, step.title))
+        self.title.set_text(self.tr("Tutorial {0} · {1}").format(TUTORIAL, step.title))
         self._tell()
         self.text.setText(rich(step.text, SCRIPT_SIZE))
         self.choice.set_value(str(index))

@@ -426,11 +426,11 @@ class Backward(Step):
         if posterior:
             spread *= abs(float(schedule.sigma[t - 1])) / sigma
         paper = scene.recipe.schedule == find(PAPER).schedule and not posterior
-        whose = self.tr("The paper's step at {0}:") if paper else self.tr("One step at {0}:")
+        whose = self.tr("The paper, t = {0}:") if paper else self.tr("This recipe, t = {0}:")
         keep = np.sqrt(1 - beta)
         added = f" + {spread:.4f} z" if t > 1 else ""
         return (
-            f"{whose.format(level_text(t))}  x_{{t-1}} = {1 / keep:.4f} x_t − {beta / sigma / keep:.4f} ε_{{θ}}{added}"
+            f"{whose.format(level_number(t))}  x_{{t-1}} = {1 / keep:.4f} x_t − {beta / sigma / keep:.4f} ε_{{θ}}{added}"
         )
 
     def note(self, scene: Scene) -> str:

@@ -243,7 +243,7 @@ def test_numbers_are_those_of_the_schedule(walk):
     walk._show(3)
     assert "499" in walk.numbers.text()  # the paper's code counts from 0
     walk._show(5)
-    assert walk.numbers.text().startswith("The paper's step at t = 1,000:")
+    assert walk.numbers.text().startswith("The paper, t = 1,000:")
     assert walk.numbers.text().endswith("z")
     walk.slider.setValue(1)
     assert not walk.numbers.text().endswith("z")  # no noise at the last move
