@@ -15,6 +15,7 @@ from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
 from ddpm_studio.app.mode_facts import ModeFacts
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.status import time_left_at
+from ddpm_studio.app.tape_text import moves_text
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.top_bar import ThinProgress
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, PushButton
@@ -82,9 +83,7 @@ class SamplerCell(QWidget):
         tape = self.tape
         if not tape.frames:
             return "–"
-        moves = tape.frames[-1].index
-        steps = self.tr("{0:,} moves") if tape.sampler.startswith("langevin") else self.tr("{0:,} steps")
-        parts = [steps.format(moves), self.tr("{0:,} calls").format(tape.calls), f"{tape.seconds:.1f} s"]
+        parts = [moves_text(tape), self.tr("{0:,} calls").format(tape.calls), f"{tape.seconds:.1f} s"]
         if not (tape.complete or running):
             parts.append(self.tr("stopped"))
         return " · ".join(parts)

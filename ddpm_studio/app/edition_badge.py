@@ -86,6 +86,7 @@ class EditionBadge(QWidget):
     def set_recipe(self, recipe: Recipe) -> None:
         self._recipe = recipe
         text = badge(recipe)
+        text = text[:1].upper() + text[1:]
         self.setVisible(bool(text))
         if not text:
             return

@@ -14,13 +14,12 @@ from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
 from ddpm_studio.app.compare_view import CompareView
 from ddpm_studio.app.histogram_view import HistogramView
 from ddpm_studio.app.playback import Player
-from ddpm_studio.app.recipe_editors import say
+from ddpm_studio.app.tape_text import sampler_text
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.timeline import Timeline
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, Segmented
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.recipes import kind_title
 
 NARROW = 640  # px: below this the caption of the header is left out
 
@@ -77,7 +76,7 @@ class ReverseView(QWidget):
             "eps": self.tr("The network's estimate of the noise at this t"),
         }
         self.show_choice.set_tooltips(tips)
-        self.weights_choice = Segmented([("raw", "raw"), ("ema", "EMA")], self.tr("Weights"))
+        self.weights_choice = Segmented([("raw", self.tr("Raw")), ("ema", "EMA")], self.tr("Weights"))
         self.weights_choice.setObjectName("weights_choice")
         self.weights_choice.set_value("ema")
         tips = {
@@ -93,9 +92,9 @@ class ReverseView(QWidget):
         header.addWidget(self.caption, 1)
         self.view_choice = Segmented(
             [
-                ("particles", self.tr("particles")),
-                ("score", self.tr("score field")),
-                ("histogram", self.tr("histogram")),
+                ("particles", self.tr("Particles")),
+                ("score", self.tr("Score field")),
+                ("histogram", self.tr("Histogram")),
             ],
             self.tr("How points are shown"),
             height=DENSE_HEIGHT,
@@ -243,10 +242,10 @@ class ReverseView(QWidget):
         frame, tape = self.player.frame, self.player.tape
         self.canvas.set_frame(frame, self.show_what)
         self.histogram.set_tape(tape)
+        self._show_line()  # also tells how far a growing tape has come
         if frame is self._shown:
             return
         self._shown = frame
-        self._show_line()
         if frame is not None:
             self.level_changed.emit(frame.t, frame)
 
@@ -260,7 +259,7 @@ class ReverseView(QWidget):
         if tape.training_step is not None:
             parts.append(self.tr("step {step}").format(step=f"{tape.training_step:,}"))
         if tape.sampler:
-            parts.append(say(kind_title(tape.sampler)))
+            parts.append(sampler_text(tape))
         averaged = self._averaged and tape.weights == "ema"
         parts.append(self.tr("EMA weights") if averaged else self.tr("raw weights"))
         return " · ".join(parts)

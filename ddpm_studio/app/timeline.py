@@ -16,7 +16,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.frame_strip import RING, FrameStrip, LevelSlider
-from ddpm_studio.app.levels import level_number, level_text, levels
+from ddpm_studio.app.levels import level_text, levels
 from ddpm_studio.app.playback import SPEEDS, Player
 from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
@@ -160,7 +160,7 @@ class Timeline(Card):
         super().resizeEvent(event)
         for label in self._ends:
             label.setVisible(self.width() >= NARROW)
-        self._show_level()
+        self.save.setText(self.tr("Save as…") if self.width() >= NARROW else self.tr("Save…"))
 
     def set_lit(self, lit: bool) -> None:
         """Let t stand out: a symbol that belongs to it is pointed at."""
@@ -192,12 +192,10 @@ class Timeline(Card):
     @Slot()
     def _show_level(self) -> None:
         frame = self._player.frame
-        full = level_text(frame.t if frame else None)
-        text = f"t = {level_number(frame.t)}" if frame and self.width() < NARROW else full
-        if (text, full) != (self.level.text(), self.slider.accessibleDescription()):
+        text = level_text(frame.t if frame else None)
+        if text != self.level.text():
             self.level.setText(text)
-            self.level.setToolTip(full if full != text else "")
-            self.slider.setAccessibleDescription(full)
+            self.slider.setAccessibleDescription(text)
 
     @Slot()
     def _on_state(self) -> None:

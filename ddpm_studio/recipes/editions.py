@@ -9,7 +9,7 @@ from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, kind_title, means
 from ddpm_studio.recipes.settings import NONE, Field, fields_of
 
 Edition = Literal["printed", "laptop"]
-EDITIONS: dict[Edition, str] = {"printed": "As printed", "laptop": "Fits this laptop"}
+EDITIONS: dict[Edition, str] = {"printed": "As printed", "laptop": "Laptop edition"}
 _KINDS = {"schedule.kind": "Noise schedule", "network.kind": "Network", "sampler.kind": "Sampler"}
 # No document says anything of these, so a recipe is as printed with any of them.
 _OPEN = ("seed", "compute.", "preview.", "training.autosave")

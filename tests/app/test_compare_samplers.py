@@ -19,9 +19,10 @@ from ddpm_studio.app.compare_view import CompareView
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.playback import Player
+from ddpm_studio.app.tape_text import moves_text, sampler_text
 from ddpm_studio.app.theme import install
 from ddpm_studio.data import Mixture, mixture_of
-from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape
 from ddpm_studio.recipes import Recipe, find
 from ddpm_studio.recipes.sections import DDIM, DDPM, Heun, Langevin
 
@@ -168,6 +169,17 @@ def test_points_tell_the_modes_of_a_known_mixture(view: CompareView) -> None:
     view.set_data(np.zeros((4, 2)), None)
     assert not view.cells[0].modes.isVisibleTo(view)
     assert isinstance(view.cells[0].canvas, PointCanvas)
+
+
+def test_langevin_tells_levels_and_moves() -> None:
+    tape = Tape("points", 100, 5, sampler="langevin")
+    for index, t in enumerate((100, 100, 50, 50, 0)):  # two moves at each of two levels
+        assert moves_text(tape) == f"{max(index - 1, 0)} moves", "it still grows"
+        tape.frames.append(Frame(index, t, np.zeros((1, 2), np.float32)))
+    assert sampler_text(tape) == "annealed Langevin, 2 levels × 2 moves"
+    tape.sampler = "langevin-plain"
+    tape.frames[-1] = Frame(1000, 14, tape.frames[0].x, field=ScoreField(np.zeros((2, 2, 2)), 1.0, 0.1379, 2.5))
+    assert sampler_text(tape) == "plain Langevin, 1,000 moves at σ = 0.14"
 
 
 @pytest.mark.parametrize(("size", "columns"), [((1100, 500), 3), ((420, 430), 2), ((300, 900), 1)])

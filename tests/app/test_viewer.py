@@ -208,7 +208,7 @@ def test_the_sampler_is_called_as_in_the_form(view):
     tape = make_tape()
     tape.sampler = "dpmpp-2m"
     view.set_tape(tape)
-    assert view.line.text() == "step 1,284 · DPM-Solver++ · EMA weights"
+    assert view.line.text() == "step 1,284 · DPM-Solver++, 4 steps · EMA weights"
 
 
 @pytest.mark.parametrize(("kind", "end"), [("points", "data x_0"), ("pictures", "picture x_0")])
