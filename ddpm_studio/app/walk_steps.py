@@ -164,12 +164,13 @@ class OneStep(Step):
         if chain.t:
             fainter = as_pixels(np.sqrt(1 - scene.schedule.betas[chain.t - 1]) * chain.before)
             added = as_pixels(np.sqrt(scene.schedule.betas[chain.t - 1]) * chain.added)
+        reached = f"x_t , t = {level_number(chain.t)}" if chain.t else "x_t = x_0"
         self.row.set_rows(
             [
                 Tile("x_0", as_pixels(scene.x0)),
                 Tile("√(1−β_t) x_{t-1}", fainter, "…"),
                 Tile("√β_t z", added, "+"),
-                Tile(f"x_t , t = {level_number(chain.t)}", as_pixels(chain.x), "=", marked=True),
+                Tile(reached, as_pixels(chain.x), "=", marked=True),
             ]
         )
         trail = chain.trail(COLUMNS)
@@ -429,9 +430,8 @@ class Backward(Step):
         whose = self.tr("The paper, t = {0}:") if paper else self.tr("This recipe, t = {0}:")
         keep = np.sqrt(1 - beta)
         added = f" + {spread:.4f} z" if t > 1 else ""
-        return (
-            f"{whose.format(level_number(t))}  x_{{t-1}} = {1 / keep:.4f} x_t − {beta / sigma / keep:.4f} ε_{{θ}}{added}"
-        )
+        step = f"{1 / keep:.4f} x_t − {beta / sigma / keep:.4f} ε_{{θ}}{added}"
+        return f"{whose.format(level_number(t))}  x_{{t-1}} = {step}"
 
     def note(self, scene: Scene) -> str:
         return self.tr(
