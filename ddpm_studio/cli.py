@@ -29,9 +29,10 @@ from ddpm_studio.recipes.comparing import TITLES
 from ddpm_studio.recipes.editions import badge as edition_badge
 from ddpm_studio.recipes.editions import difference_texts, label_of, printed_differences
 from ddpm_studio.recipes.settings import NONE
-from ddpm_studio.store import CheckpointError, RecordError, Run, RunError
+from ddpm_studio.store import CheckpointError, Parent, RecordError, Run, RunError
 from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import (
+    Carried,
     CheckpointDue,
     Event,
     Finished,
@@ -147,6 +148,10 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    fork: Annotated[
+        str | None,
+        typer.Option(metavar="RUN[@STEP]", help="Begin with what RUN had learnt (at STEP), as far as it fits."),
+    ] = None,
 ) -> None:
     """Train RECIPE. Ctrl-C saves and says how to go on."""
     if resume:
@@ -154,6 +159,8 @@ def train(
             raise typer.BadParameter("--resume needs --out RUN: the run to go on with")
         if set_ or seed is not None:
             raise typer.BadParameter("a resumed run keeps its recipe: leave out --set and --seed")
+        if fork is not None:
+            raise typer.BadParameter("--fork makes a new run: leave out --resume")
         run = Run.open(out)
         named, is_of = _find(recipe).name, run.recipe().name
         if named != is_of:
@@ -162,7 +169,7 @@ def train(
         wanted = _recipe(recipe, set_ or [], seed, device)
         if steps is not None:
             wanted = _changed(wanted, {"training.steps": steps})
-        run = Run.create(wanted, out)
+        run = Run.create(wanted, out, _fork_point(fork) if fork is not None else None)
     from ddpm_studio.engine import run_training
 
     control = Control()
@@ -180,6 +187,14 @@ def train(
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
+
+
+def _fork_point(wanted: str) -> Parent:
+    """RUN or RUN@STEP; a folder whose own name ends so is taken as it is."""
+    folder, at, step = wanted.rpartition("@")
+    if at and step.isdecimal() and not Path(wanted).exists():
+        return Run.open(Path(folder)).fork_point(int(step))
+    return Run.open(Path(wanted)).fork_point()
 
 
 def _find(source: str) -> Recipe:
@@ -231,6 +246,8 @@ def _show_training(events: Iterator[Event], run: Run) -> int:
         task = bar.add_task("Training", total=None, text="")
         for event in events:
             match event:
+                case Carried():
+                    bar.console.print(f"Forked: {event.sentence()}.", markup=False, soft_wrap=True)
                 case Waiting():
                     bar.update(task, text=event.text)
                 case Started():

@@ -7,6 +7,8 @@ two ways. Whoever calls gets every event after it has been recorded.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ddpm_studio.data import Dataset, open_dataset
@@ -21,9 +23,11 @@ from ddpm_studio.store import (
     save_checkpoint,
 )
 from ddpm_studio.training.build import Session, build
+from ddpm_studio.training.carry import carry_over
 from ddpm_studio.training.compute import pick_device
 from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import (
+    Carried,
     CheckpointDue,
     Event,
     Finished,
@@ -85,6 +89,32 @@ def _precision_to_keep(recipe: Recipe, numbers: dict[str, Any] | None) -> str | 
     return str(numbers["precision"])
 
 
+def fork(run: Run, step: int | None, recipe: Recipe, path: Path | None = None) -> Run:
+    """A new run of ``recipe`` that will begin with what ``run`` had learnt at its last checkpoint, or at ``step``.
+
+    What fits is carried over when its training begins; its own steps count from 0, and its record says how many
+    were learnt before.
+
+    Raises:
+        RunError: if there is no such checkpoint, or the folder cannot be made.
+    """
+    return Run.create(recipe, path, run.fork_point(step))
+
+
+def _carry_over(run: Run, session: Session) -> Carried | None:
+    """Give a fork that has not begun yet what its parent had learnt; saved at once, as the parent may go."""
+    parent = run.parent()
+    if parent is None or run.checkpoints():
+        return None
+    found = [c for c in Run(parent.path).checkpoints() if c.step == parent.step]
+    if not found:
+        raise RunError(f"{parent.path} has no checkpoint at step {parent.step} any more, which this run is forked from")
+    numbers, recipe = found[0].about()
+    carried = carry_over(session, recipe, found[0].tensors(), numbers)
+    save_checkpoint(run.checkpoint_folder, *session.state(), session.recipe)
+    return carried
+
+
 def run_training(
     run: Run,
     control: Control,
@@ -101,12 +131,16 @@ def run_training(
     """
     yield Waiting("Loading data and building the network")
     session = open_session(run, device=device, dataset=dataset or dataset_of(run.current_recipe(), download=True))
+    carried = _carry_over(run, session)
     longer: Event | None = None
     if until is not None and until > session.recipe.training.steps:
         longer = SettingChanged(session.step, "training.steps", session.recipe.training.steps, until)
         session.recipe = session.recipe.with_settings({"training.steps": until})
     with run.locked(), run.record(write=True) as record:
         record.forget_after(session.step)  # what came after the last save is trained again
+        if carried is not None:
+            _keep(run, record, session, carried)
+            yield carried
         if longer is not None:
             _keep(run, record, session, longer)
             yield longer
@@ -197,6 +231,8 @@ def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
             record.add_event(
                 event.step, "setting_changed", {"setting": event.setting, "old": event.old, "new": event.new}
             )
+        case Carried():
+            record.add_event(0, "carried", asdict(event))
         case ThreadsChanged():
             record.add_event(event.step, "threads_changed", {"threads": event.threads})
         case Started():

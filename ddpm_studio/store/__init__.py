@@ -2,13 +2,14 @@
 
 from ddpm_studio.store.checkpoint import Checkpoint, CheckpointError, forget_checkpoints_after, save_checkpoint
 from ddpm_studio.store.record import METRICS, EventRow, ProbeRow, Record, RecordError
-from ddpm_studio.store.run import Run, RunError, RunSummary, list_runs, summarize
+from ddpm_studio.store.run import Parent, Run, RunError, RunSummary, list_runs, summarize
 
 __all__ = [
     "METRICS",
     "Checkpoint",
     "CheckpointError",
     "EventRow",
+    "Parent",
     "ProbeRow",
     "Record",
     "RecordError",

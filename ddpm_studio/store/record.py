@@ -208,6 +208,15 @@ class Record:
             for step, when, kind, about in self._all("select step, time, kind, about from events order by id")
         ]
 
+    def first_event(self) -> EventRow | None:
+        """What a run began with; its time tells the run from all others, however its folder is called."""
+        rows = self._all("select step, time, kind, about from events order by id limit 1")
+        return EventRow(rows[0][0], rows[0][1], rows[0][2], json.loads(rows[0][3])) if rows else None
+
+    def probe_curve(self) -> NDArray[np.float64]:
+        """Step and probe loss, float64 (probes, 2)."""
+        return np.array(self._all("select step, train from probes order by step"), np.float64).reshape(-1, 2)
+
     def tape_steps(self, purpose: str = "preview") -> list[tuple[int, int]]:
         """(id, training step) of the tapes, in the order of training."""
         return [

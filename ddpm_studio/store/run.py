@@ -23,11 +23,21 @@ from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
 from ddpm_studio.recipes.editions import badge
 from ddpm_studio.store.checkpoint import Checkpoint, checkpoints_in
 from ddpm_studio.store.files import write_text
-from ddpm_studio.store.record import Record, RecordError
+from ddpm_studio.store.record import EventRow, Record, RecordError
 
 
 class RunError(RuntimeError):
     """A folder is no run, or a run cannot be made there; one sentence."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """Where a fork comes from. Its folder may be renamed; the time of its first event stays."""
+
+    path: Path
+    step: int  # in the parent's own count
+    before: int  # steps learnt before the fork's first one, by the parent and its own parents
+    born: float  # seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,10 @@ class Run:
     # -- making and opening
 
     @classmethod
-    def create(cls, recipe: Recipe, path: Path | None = None) -> Run:
+    def create(cls, recipe: Recipe, path: Path | None = None, parent: Parent | None = None) -> Run:
         """Make a new run folder for a recipe; without a path, a new name in the user's runs folder.
+
+        With a ``parent`` it is a fork: training it begins with what that run had learnt by then.
 
         Raises:
             RunError: if the folder exists and is not empty, or cannot be made.
@@ -72,7 +84,10 @@ class Run:
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error.strerror or error}; choose another folder") from None
         run = cls(path.resolve())
-        run.record(write=True).close()
+        with run.record(write=True) as record:
+            if parent is not None:
+                about = {"run": str(parent.path), "step": parent.step, "before": parent.before, "born": parent.born}
+                record.add_event(0, "forked", about)
         return run
 
     @classmethod
@@ -102,6 +117,29 @@ class Run:
             return read(self.recipe_file)
         except RecipeError as error:
             raise RunError(str(error)) from None
+
+    def parent(self) -> Parent | None:
+        """The run that this one was forked from, if it was."""
+        with self.record() as record:
+            return _parent(record.first_event())
+
+    def fork_point(self, step: int | None = None) -> Parent:
+        """This run as the parent of a fork from its last checkpoint, or from the one at ``step``.
+
+        Raises:
+            RunError: if there is no such checkpoint.
+        """
+        steps = [checkpoint.step for checkpoint in self.checkpoints()]
+        if not steps or step not in (None, *steps):
+            there = ", ".join(map(str, steps)) or "none"
+            which = "" if step is None else f" at step {step}"
+            raise RunError(f"{self.path} has no checkpoint{which} to fork from; there are: {there}")
+        step = steps[-1] if step is None else step
+        with self.record() as record:
+            first = record.first_event()
+        grandparent = _parent(first)
+        before = grandparent.before if grandparent else 0
+        return Parent(self.path, step, before + step, first.time if first else 0.0)
 
     def current_recipe(self) -> Recipe:
         """The recipe in force at the last checkpoint: changes made while the run went on are in it."""
@@ -153,6 +191,8 @@ class RunSummary:
     loss: float | None
     changed: datetime
     edition: str = ""  # of the tutorial that it follows, and what was changed in it
+    parent: Parent | None = None  # of a fork
+    born: float = 0.0  # time of the first event
 
 
 def list_runs(folder: Path | None = None) -> list[RunSummary]:
@@ -166,9 +206,10 @@ def list_runs(folder: Path | None = None) -> list[RunSummary]:
 
 def summarize(run: Run) -> RunSummary:
     """What the list of runs shows of one."""
-    step, loss = 0, None
+    step, loss, first = 0, None, None
     try:
         with run.record() as record:
+            first = record.first_event()
             last = record.last_metrics()
             probe = record.last_probe()
         step = int(last.get("step", 0))
@@ -181,7 +222,16 @@ def summarize(run: Run) -> RunSummary:
         title, edition = _display_name(run.name, recipe.title), badge(recipe)
     except RunError:
         title = run.name
-    return RunSummary(run, title, step, loss, datetime.fromtimestamp(run.record_file.stat().st_mtime), edition)
+    changed = datetime.fromtimestamp(run.record_file.stat().st_mtime)
+    return RunSummary(run, title, step, loss, changed, edition, _parent(first), first.time if first else 0.0)
+
+
+def _parent(first: EventRow | None) -> Parent | None:
+    """What the first event of a run says of where it comes from."""
+    if first is None or first.kind != "forked":
+        return None
+    about = first.about
+    return Parent(Path(about["run"]), int(about["step"]), int(about["before"]), float(about["born"]))
 
 
 def _display_name(folder: str, title: str) -> str:

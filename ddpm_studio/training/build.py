@@ -277,7 +277,12 @@ class Session:
             self.ema.load_state_dict(_under(tensors, "ema."))
         except RuntimeError as error:
             raise ValueError("the saved weights belong to another network than the recipe describes") from error
-        slots = _under(tensors, "optimizer.")
+        self.load_moments(_under(tensors, "optimizer."))
+        self.step, self.images_seen = int(numbers["step"]), int(numbers["images_seen"])
+        self.rate_scale, self.ema_updates = float(numbers["rate_scale"]), int(numbers["ema_updates"])
+
+    def load_moments(self, slots: dict[str, Tensor]) -> None:
+        """Give the optimizer its moments, named "parameter.slot"; parameters without any begin without."""
         state: dict[int, dict[str, Tensor]] = {}
         for index, (name, parameter) in enumerate(self.network.named_parameters()):
             mine = {key.rpartition(".")[2]: value for key, value in slots.items() if key.rpartition(".")[0] == name}
@@ -285,8 +290,6 @@ class Session:
                 state[index] = {slot: _laid_out_like(parameter, value) for slot, value in mine.items()}
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
-        self.step, self.images_seen = int(numbers["step"]), int(numbers["images_seen"])
-        self.rate_scale, self.ema_updates = float(numbers["rate_scale"]), int(numbers["ema_updates"])
 
 
 def build(recipe: Recipe, dataset: Dataset, *, precision: str | None = None) -> Session:

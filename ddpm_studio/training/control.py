@@ -50,7 +50,14 @@ class ChangeRequest:
     changes: dict[str, Any]
 
 
-Request = SampleRequest | Comparison | SaveRequest | PreviewRequest | ChangeRequest
+@dataclass(frozen=True)
+class ForkQuestion:
+    """How much would a fork to this recipe carry over? Nothing changes."""
+
+    recipe: Any
+
+
+Request = SampleRequest | Comparison | SaveRequest | PreviewRequest | ChangeRequest | ForkQuestion
 
 
 class Control:

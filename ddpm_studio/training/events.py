@@ -123,6 +123,34 @@ class SettingChanged:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """A fork begins with what its parent has learnt: how many of its tensors came from there, by name and shape."""
+
+    weights: int
+    of: int
+    moments: int  # parameters whose moments came along
+    averaged: int  # tensors of the EMA
+    data_order: bool
+
+    def sentence(self) -> str:
+        """What came along, in words."""
+        order = "the data go on where they were" if self.data_order else "the data begin anew"
+        return (
+            f"{self.weights} of {self.of} weight tensors, their EMA and {self.moments} optimizer moments came along; "
+            f"{order}; its own steps count from 0"
+        )
+
+
+@dataclass(frozen=True)
+class ForkForeseen:
+    """What a fork to another recipe would carry over: ``weights`` ``of`` its tensors."""
+
+    recipe: Any
+    weights: int
+    of: int
+
+
+@dataclass(frozen=True)
 class ChangeRefused:
     """Live settings that do not fit together; everything stays as it was."""
 
@@ -183,6 +211,8 @@ class Waiting:
 
 Event = (
     Started
+    | Carried
+    | ForkForeseen
     | StepDone
     | StepSkipped
     | RolledBack

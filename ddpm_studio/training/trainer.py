@@ -17,11 +17,13 @@ from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import Session, snapshot
+from ddpm_studio.training.carry import agreeing, network_shapes, shapes_of
 from ddpm_studio.training.compute import ThreadGovernor
 from ddpm_studio.training.control import (
     ChangeRequest,
     Comparison,
     Control,
+    ForkQuestion,
     PreviewRequest,
     SampleRequest,
     SaveRequest,
@@ -32,6 +34,7 @@ from ddpm_studio.training.events import (
     CheckpointDue,
     Event,
     Finished,
+    ForkForeseen,
     Paused,
     Resumed,
     RolledBack,
@@ -307,11 +310,24 @@ class _Watch:
                         yield from self.preview(trained)
                     case ChangeRequest():
                         yield from self.change(request)
+                    case ForkQuestion():
+                        yield from self.foresee(request.recipe)
             if not self.control.paused or self.control.stopping:
                 break
             self.control.hold()
         if paused and not self.control.stopping:
             yield Resumed(self.session.step)
+
+    def foresee(self, recipe: Recipe) -> Iterator[Event]:
+        """What a fork would carry over; silent where the wish has other data, which are not here to be asked."""
+        if recipe.data != self.session.recipe.data:
+            return
+        try:
+            mine = network_shapes(recipe, self.session.dataset)
+        except (RecipeError, ValueError):  # it is told when the fork is made
+            return
+        theirs = shapes_of(self.session.network.state_dict())
+        yield ForkForeseen(recipe, len(agreeing(mine, theirs)), len(mine))
 
     def change(self, request: ChangeRequest) -> Iterator[Event]:
         """Live settings take effect. The recipe is a frozen value, so the session gets another one."""
