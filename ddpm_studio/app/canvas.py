@@ -11,20 +11,22 @@ from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from ddpm_studio.app.density import density_image, paint_density
 from ddpm_studio.app.labels import EmptyHint
 from ddpm_studio.app.levels import level_text
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.score_field import Arrows, draw_arrows, draw_legend
 from ddpm_studio.app.theme import GRID, color, tabular, theme
+from ddpm_studio.app.trails import Trails, trail_of
 from ddpm_studio.data.points import Mixture
-from ddpm_studio.diffusion.tape import Frame, ScoreField
+from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape
 
 MARGIN = 2 * GRID  # px round the pictures
 MOST = 400  # pictures shown at once
 LEAST_RANGE = 2.5  # the plane shows at least -2.5 … 2.5
 NUMBERS = 20  # px along the border that are kept clear of lines, for the numbers; twice that at the left
 RADIUS = 1.5  # px, particles (a disc then touches 5 x 5 pixels)
-_STEPS = 32  # of particle density for each particle, in the colour table
+REACH = 14  # px from the pointer to the particle that a click marks
 
 
 class Sheet:
@@ -50,8 +52,8 @@ class Particles:
     def __init__(self, points: NDArray[Any], width: int, height: int, unit: float, radius: float, tint: QColor) -> None:
         """``unit``: pixels for a length of 1 (the origin is in the centre); ``radius``: pixels."""
         reach = math.ceil(radius + 0.5)
-        x, y = width / 2 + points[:, 0] * unit, height / 2 - points[:, 1] * unit
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):  # what has run away is not seen
+            x, y = width / 2 + points[:, 0] * unit, height / 2 - points[:, 1] * unit
             seen = (x > -reach) & (x < width + reach) & (y > -reach) & (y < height + reach)
         x, y = x[seen].astype(np.float32), y[seen].astype(np.float32)
         left, top = np.floor(x), np.floor(y)
@@ -65,21 +67,9 @@ class Particles:
         rows = (top[:, None] + near + pad).astype(np.int64)
         columns = (left[:, None] + near + pad).astype(np.int64)
         flat = (rows[:, :, None] * stride + columns[:, None, :]).ravel()
-        density = np.bincount(flat, weight.ravel(), minlength=1)
-        padded = np.zeros((height + 2 * pad, stride), np.uint32)
-        # Only touched pixels are looked at: most of a large screen is empty.
-        padded.ravel()[flat] = _table(tint)[np.minimum(density[flat] * _STEPS, 255).astype(np.uint8)]
+        padded = paint_density(flat, weight.ravel(), (height + 2 * pad) * stride, tint).reshape(-1, stride)
         self.pixels = padded[pad : pad + height, pad : pad + width].copy()
-        form = QImage.Format.Format_ARGB32_Premultiplied
-        self.image = QImage(self.pixels.data, width, height, 4 * width, form)
-
-
-def _table(tint: QColor) -> NDArray[np.uint32]:
-    """Premultiplied ARGB for each density; the tint's alpha is that of one particle."""
-    alpha = 1 - (1 - tint.alphaF()) ** (np.arange(256) / _STEPS)
-    channels = [alpha * 255] + [alpha * c for c in (tint.red(), tint.green(), tint.blue())]
-    a, r, g, b = (np.round(c).astype(np.uint32) for c in channels)
-    return (a << 24 | r << 16 | g << 8 | b).astype(np.uint32)
+        self.image = density_image(self.pixels)
 
 
 def grid_tiles(width: int, height: int, count: int, item: tuple[int, int], gap: int, whole: bool = True) -> list[QRect]:
@@ -235,7 +225,13 @@ class PictureCanvas(FrameCanvas):
 
 
 class PointCanvas(FrameCanvas):
-    """float32 (N, 2) as soft particles over the faint data points, with equal axes; the score as arrows, if wanted."""
+    """float32 (N, 2) as soft particles over the faint data points, with equal axes; with trails or score arrows.
+
+    A click marks the nearest particle, whose trail is drawn whole; the same place in another tape stays marked, as
+    previews begin at the same noise.
+    """
+
+    point_chosen = Signal(int)  # -1: none
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -249,6 +245,30 @@ class PointCanvas(FrameCanvas):
         self._with_score = False
         self._field: ScoreField | None = None
         self._arrows: Arrows | None = None
+        self._tape: Tape | None = None  # the past of what is shown
+        self._position = 0
+        self._with_trails = False
+        self._trails: Trails | None = None
+        self.chosen = -1
+
+    def set_chosen(self, i: int) -> None:
+        """Mark one particle; -1: none."""
+        if i != self.chosen:
+            self.chosen = i
+            self.update()
+            self.point_chosen.emit(i)
+
+    def set_past(self, tape: Tape | None, position: int) -> None:
+        """The tape of the frame shown and its place there: the trails come out of the frames before it."""
+        if tape is not self._tape or position != self._position:
+            self._tape, self._position = tape, position
+            self.update()
+
+    def set_with_trails(self, on: bool) -> None:
+        """Draw the way that the particles have come."""
+        if on != self._with_trails:
+            self._with_trails, self._trails = on, None
+            self.update()
 
     def set_data(self, points: NDArray[Any] | None) -> None:
         """The data (M, 2) behind the particles; the view covers all of it."""
@@ -298,11 +318,57 @@ class PointCanvas(FrameCanvas):
                 self._ground_key = key
             painter.drawImage(0, 0, self._ground.image)
         tint = color("text", 0.2) if self._with_score else color("accent", 0.75)
+        place = (width, height, unit)
+        trails = self._with_trails and not self._with_score
+        if trails:
+            self._draw_trails(painter, place)
         cloud = Particles(items, width, height, unit, RADIUS * ratio, tint)
         painter.drawImage(0, 0, cloud.image)
+        if 0 <= self.chosen < len(items):
+            self._draw_chosen(painter, items[self.chosen], place, ratio, trails)
         if self._with_score:
             painter.scale(ratio, ratio)
             self._draw_score(painter, unit / ratio)
+
+    def _draw_trails(self, painter: QPainter, place: tuple[int, int, float]) -> None:
+        if self._tape is None:
+            return
+        of = (self._show, *place)
+        if self._trails is None or self._trails.tape is not self._tape or self._trails.of != of:
+            self._trails = Trails(self._tape, self._show, *place)
+        image = self._trails.image(self._position, color("accent", 0.5))
+        if image is not None:
+            painter.drawImage(0, 0, image)
+
+    def _draw_chosen(
+        self, painter: QPainter, at: NDArray[Any], place: tuple[int, int, float], ratio: float, trail: bool
+    ) -> None:
+        """The marked particle with a ring around it; its whole trail, if wanted, in the colour of text."""
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(color("text"), 1.75 * ratio, j=Qt.PenJoinStyle.RoundJoin))
+        if trail and self._tape is not None:
+            for piece in trail_of(self._tape, self._position, self.chosen, self._show, place):
+                painter.drawPolyline(piece)
+        x, y = self._pixels(at[np.newaxis], place)[0]
+        if abs(x) < 2 * place[0] and abs(y) < 2 * place[1]:  # it has not run away
+            painter.drawEllipse(QPointF(x, y), 5 * ratio, 5 * ratio)
+
+    @staticmethod
+    def _pixels(items: NDArray[Any], place: tuple[int, int, float]) -> NDArray[np.float64]:
+        width, height, unit = place
+        at: NDArray[np.float64] = items.astype(np.float64) * (unit, -unit) + (width / 2, height / 2)
+        return at
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() != Qt.MouseButton.LeftButton or self._items is None:
+            super().mousePressEvent(event)
+            return
+        width, height = self.width(), self.height()
+        at = self._pixels(self._items, (width, height, min(width, height) / 2 / self._range))
+        away = np.hypot(at[:, 0] - event.position().x(), at[:, 1] - event.position().y())
+        i = int(np.argmin(np.where(np.isfinite(away), away, np.inf)))
+        self.set_chosen(i if away[i] <= REACH and i != self.chosen else -1)
 
     def _draw_score(self, painter: QPainter, unit: float) -> None:
         painter.setFont(tabular(self.font(), 0.86))

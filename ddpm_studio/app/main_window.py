@@ -75,6 +75,7 @@ class MainWindow(QMainWindow):
         self._wire()
         self.appearance.choose_theme(self.settings.text("theme", "system"))
         self.form.set_level_of_detail(self.settings.text("level", "watch"))
+        self.view.set_trails(self.settings.text("trails", "on") == "on")
         self.session.choose(self.session.recipe)
 
     # -- building
@@ -168,6 +169,7 @@ class MainWindow(QMainWindow):
         self.view.save_requested.connect(self.files.on_save_tape)
         self.menu.run_chosen.connect(session.open_run)
         self.runs_panel.run_opened.connect(session.open_run)
+        self.view.trails_chosen.connect(self._on_trails)
         self.runs_panel.folder_shown.connect(self.files.on_show_folder)
         self.runs_panel.rename_requested.connect(self.files.on_rename)
         self.runs_panel.trash_requested.connect(self.files.on_trash)
@@ -269,6 +271,10 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _on_recipe_chosen(self, recipe: Recipe) -> None:
         self.form.set_recipe(recipe, recipe)
+    @Slot(bool)
+    def _on_trails(self, on: bool) -> None:
+        self.settings.set_text("trails", "on" if on else "off")
+
         self.badge.set_recipe(recipe)
         self.top_bar.set_recipe(recipe)
         self.stage.choose_recipe(recipe)

@@ -14,6 +14,7 @@ from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
 from ddpm_studio.app.compare_view import CompareView
 from ddpm_studio.app.histogram_view import HistogramView
 from ddpm_studio.app.playback import Player
+from ddpm_studio.app.recipe_editors import SwitchEditor
 from ddpm_studio.app.tape_text import sampler_text
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.timeline import Timeline
@@ -39,6 +40,7 @@ class ReverseView(QWidget):
 
     weights_chosen = Signal(str)  # "raw" or "ema"
     show_chosen = Signal(str)  # "x", "x0" or "eps"
+    trails_chosen = Signal(bool)
     level_changed = Signal(int, object)  # t and Frame, when another frame is shown
     save_requested = Signal()
 
@@ -59,6 +61,7 @@ class ReverseView(QWidget):
         self._lay_out()
         self.show_choice.chosen.connect(self._on_show)
         self.view_choice.chosen.connect(self._on_view)
+        self.trails_switch.edited.connect(self._on_trails)
         self.weights_choice.chosen.connect(self.weights_chosen)
         self.timeline.save_requested.connect(self.save_requested)
         self.player.frame_changed.connect(self._on_frame)
@@ -106,7 +109,20 @@ class ReverseView(QWidget):
             "histogram": self.tr("Data and samples side by side, and what each mode got"),
         }
         self.view_choice.set_tooltips(tips)
-        self.view_choice.hide()  # pictures have one view
+        self.trails_switch = SwitchEditor()
+        self.trails_switch.setObjectName("trails")
+        self.trails_switch.setAccessibleName(self.tr("Trails"))
+        self.trails_switch.setToolTip(self.tr("Draw the way that points have come; click a point to follow it"))
+        trails = Caption(self.tr("Trails"))
+        trails.setBuddy(self.trails_switch)
+        self.points_row = QWidget()
+        points_row = QHBoxLayout(self.points_row)
+        points_row.setContentsMargins(0, 0, 0, 0)
+        points_row.addWidget(self.view_choice)
+        points_row.addStretch(1)
+        points_row.addWidget(trails)
+        points_row.addWidget(self.trails_switch)
+        self.points_row.hide()  # pictures have one view
         header.addStretch()  # takes the room of the caption where that is left out
 
         self.stage = QStackedWidget()
@@ -133,7 +149,7 @@ class ReverseView(QWidget):
         column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         column.setSpacing(GRID)
         column.addLayout(header)
-        column.addWidget(self.view_choice)
+        column.addWidget(self.points_row)
         column.addLayout(middle, 1)
         column.addLayout(below)
         column.addWidget(self.timeline)
@@ -234,12 +250,13 @@ class ReverseView(QWidget):
     @Slot()
     def _on_tape(self) -> None:
         self.pictures.set_chosen(-1)
-        self.view_choice.setVisible(self.canvas in (self.points, self.histogram))
+        self.points_row.setVisible(self.canvas in (self.points, self.histogram))
         self.stage.setCurrentWidget(self.canvas)
 
     @Slot()
     def _on_frame(self) -> None:
         frame, tape = self.player.frame, self.player.tape
+        self.points.set_past(tape, self.player.position)
         self.canvas.set_frame(frame, self.show_what)
         self.histogram.set_tape(tape)
         self._show_line()  # also tells how far a growing tape has come
@@ -270,9 +287,20 @@ class ReverseView(QWidget):
         self.canvas.set_frame(self.player.frame, show)
         self.show_chosen.emit(show)
 
+    def set_trails(self, on: bool) -> None:
+        """Whether particles draw the way they have come."""
+        self.trails_switch.set_value(on)
+        self.points.set_with_trails(on)
+
+    @Slot(object)
+    def _on_trails(self, on: bool) -> None:
+        self.points.set_with_trails(on)
+        self.trails_chosen.emit(on)
+
     @Slot(str)
     def _on_view(self, view: str) -> None:
         self.points.set_with_score(view == "score")
+        self.trails_switch.setEnabled(view == "particles")
         self.stage.setCurrentWidget(self.canvas)
         self.canvas.set_frame(self.player.frame, self.show_what)
 
