@@ -437,6 +437,15 @@ def test_a_low_window_scrolls_rather_than_overlaps(qtbot, walk):
     qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() == 0)
 
 
+def test_a_page_asks_for_no_room_of_the_others(qtbot, walk):
+    area = walk.findChild(PanelScroll)
+    walk.resize(440, 540)
+    walk._show(5)
+    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() > 0)
+    walk._show(0)
+    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() == 0)
+
+
 def test_levels_are_counted_as_in_the_window(qtbot, walk):
     walk._show(0)
     walk.slider.setValue(100)
