@@ -486,8 +486,8 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="gif, apng, webp, mp4, webm (films), strip (filmstrip), frames (folder of PNG), npy, "
-            "loss-csv, loss-png, loss-svg or html (report); by default what the ending of --out says.",
+            help="gif, apng, webp, mp4, webm (films), strip (filmstrip), picture (the end), frames (folder of PNG), "
+            "npy, loss-csv, loss-png, loss-svg or html (report); by default what the ending of --out says.",
         ),
     ] = None,
     of: Annotated[

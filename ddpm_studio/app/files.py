@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from ddpm_studio import __version__
 from ddpm_studio.app.errors import show_error
-from ddpm_studio.export.samples import ExportError, SampleFile
+from ddpm_studio.app.exporting import Exporting
 from ddpm_studio.paths import runs_folder, user_folder
 from ddpm_studio.recipes import dumps
 from ddpm_studio.store.files import write_text
@@ -32,6 +32,7 @@ class FileActions(QObject):
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window)
         self._window = window
+        self.exporting = Exporting(window, self)
 
     def _save_name(self, title: str, name: str, kinds: str) -> Path | None:
         chosen, _ = QFileDialog.getSaveFileName(self._window, title, str(Path.home() / name), kinds)
@@ -88,21 +89,20 @@ class FileActions(QObject):
 
     @Slot()
     def on_save_tape(self) -> None:
-        """Save the process on screen, or several side by side; the file's ending says how."""
+        """Save the process on screen, or several side by side."""
         view = self._window.view
         shown = [view.player.tape] if view.player.tape is not None else []
         tapes = [tape for tape in view.comparison.tapes or shown if tape.frames]
-        if not tapes:
-            return
-        kinds = self.tr("GIF (*.gif);;Picture (*.png);;Video (*.webm *.mp4);;Array (*.npy)")
-        path = self._save_name(self.tr("Save pictures as"), "denoising.gif", kinds)
-        if path is not None:
-            try:
-                path = path if path.suffix else path.with_suffix(".gif")
-                SampleFile(path).write(*tapes)
-                self._window.status.message.set_text(self.tr("Saved {0}").format(path))
-            except ExportError as error:
-                show_error(self._window, str(error), "")
+        if tapes:
+            self.exporting.ask(self._window.run, tapes)
+
+    @Slot()
+    def on_export_run(self) -> None:
+        """Take the run on screen along."""
+        if self._window.run is None:
+            self._window.status.message.set_text(self.tr("There is no run yet: start one, or open one."))
+        else:
+            self.exporting.ask(self._window.run, ())
 
     @Slot(object)
     def on_show_folder(self, path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ddpm_studio.data.vision import MNIST_BYTES
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import METRICS, EventRow, ProbeRow, Run
+from ddpm_studio.export.take import Wanted, export_run, export_tapes
 from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import Probed, RolledBack, Started, StepDone, TapeGrew, TapeStarted
 
@@ -199,7 +201,38 @@ class OpenDataJob:
         yield DataOpened(self.recipe.data.source, dataset, count_parameters(self.recipe, dataset))
 
 
-Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob
+@dataclass(frozen=True)
+class Exported:
+    """A file, or a folder of frames, is complete."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """Write what is wanted of a run on disk, or of the processes on the stage if there are any; needs no torch."""
+
+    wanted: Wanted
+    path: Path
+    run: Run | None
+    tapes: tuple[Tape, ...]
+    control: Control
+    channels: Channels
+    progress: LatestValue[tuple[int, int]]  # done, of all
+
+    def events(self) -> Iterator[Any]:
+        if self.tapes:
+            export_tapes(self.tapes, self.wanted, self.path, self._go_on)
+        elif self.run is not None:
+            export_run(self.run, self.wanted, self.path, self._go_on)
+        yield Exported(self.path)
+
+    def _go_on(self, done: int, of: int) -> bool:
+        self.progress.put((done, of))
+        return not self.control.stopping
+
+
+Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob | ExportJob
 
 
 def _dataset(recipe: Recipe, control: Control) -> Dataset | None:

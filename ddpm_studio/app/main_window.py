@@ -382,6 +382,7 @@ class MainWindow(QMainWindow):
         self.controller.shutdown()
         event.accept()
 
+        self.files.exporting.shutdown()
     @property
     def docks(self) -> dict[str, QDockWidget]:
         """The panels' docks by name."""

@@ -12,7 +12,7 @@ import numpy as np
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.clocks import Clocks, frame_near, picked
 from ddpm_studio.export.errors import ExportError, Progress
-from ddpm_studio.export.film import Show, diagonal, learning, process
+from ddpm_studio.export.film import Film, Show, diagonal, learning, process
 from ddpm_studio.export.loss import write_loss
 from ddpm_studio.export.strip import both_strip, learning_strip, process_strip
 from ddpm_studio.export.writers import write_array, write_film, write_image
@@ -36,12 +36,13 @@ FORMATS = {
     "mp4": Format("Video, MPEG-4", ".mp4"),
     "webm": Format("Video, VP9", ".webm"),
     "strip": Format("Filmstrip", ".png"),
+    "picture": Format("Picture of the end", ".png"),
     "frames": Format("Folder of pictures", ""),
     "npy": Format("Array for NumPy", ".npy"),
     "loss-csv": Format("Loss as a table", ".csv", False),
     "loss-png": Format("Loss as a picture", ".png", False),
     "loss-svg": Format("Loss as a drawing", ".svg", False),
-    "html": Format("Report with both clocks", ".html", False),
+    "html": Format("HTML with both clocks", ".html", False),
 }
 
 OF: dict[Of, str] = {
@@ -118,7 +119,14 @@ def export_run(run: Run, wanted: Wanted, path: Path, progress: Progress | None =
             _write_cells(clocks, wanted, path, progress)
         else:
             film = learning(clocks, wanted.show, wanted.t) if wanted.of == "learning" else diagonal(clocks, wanted.show)
-            write_film(film, wanted.format, path, progress)
+            _write_film(film, wanted.format, path, progress)
+
+
+def _write_film(film: Film, kind: str, path: Path, progress: Progress | None) -> None:
+    if kind == "picture":
+        write_image(next(Film(film.pictures[-1:]).images()), path)
+    else:
+        write_film(film, kind, path, progress)
 
 
 def export_tapes(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: Progress | None = None) -> None:
@@ -139,7 +147,7 @@ def _write_process(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: 
         frames = tapes[0].frames
         write_array((frame.view(wanted.show) for frame in frames), len(frames), path, progress)
     else:
-        write_film(process(tapes, wanted.show), wanted.format, path, progress)
+        _write_film(process(tapes, wanted.show), wanted.format, path, progress)
 
 
 def _write_cells(clocks: Clocks, wanted: Wanted, path: Path, progress: Progress | None) -> None:

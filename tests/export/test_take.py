@@ -231,7 +231,7 @@ def test_progress_comes_to_its_end(run: Run, tmp_path: Path, kind: str) -> None:
         return True
 
     export_run(run, Wanted(kind), tmp_path / f"a{FORMATS[kind].ending}", progress)
-    if FORMATS[kind].clocks and kind != "strip":
+    if FORMATS[kind].clocks and kind not in ("strip", "picture"):
         assert told[-1][0] == told[-1][1] > 0
         assert [done for done, _ in told] == sorted(done for done, _ in told)
 

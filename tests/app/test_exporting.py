@@ -1,0 +1,265 @@
+"""Taking things along in the window: the dialog offers what can be had, and a thread of its own writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+from PIL import Image
+from PySide6.QtCore import QObject, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QStatusBar
+from pytestqt.qtbot import QtBot
+
+from ddpm_studio.app import exporting as exporting_module
+from ddpm_studio.app.export_panel import STAGE, ExportPanel
+from ddpm_studio.app.exporting import Exporting
+from ddpm_studio.app.labels import ElidedLabel
+from ddpm_studio.app.main_window import MainWindow
+from ddpm_studio.app.theme import install
+from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.export.take import FORMATS, Wanted
+from ddpm_studio.recipes import built_in
+from ddpm_studio.store import Run
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+def a_tape(step: int = 7, frames: int = 4) -> Tape:
+    draw = np.random.default_rng(step)
+    x = draw.integers(0, 256, (frames, 4, 8, 8, 1), dtype=np.uint8)
+    kept = [Frame(i, 30 - 10 * i, x[i], x[i] if i else None, x[i] if i else None) for i in range(frames)]
+    return Tape("pictures", 30, frames, "T", step, "ema", "ddim", 0, kept)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = Run.create(built_in()["fashion-mnist"], tmp_path / "run")
+    with run.record(write=True) as record:
+        for step in (0, 10, 40):
+            record.add_metrics(step, step, 0.5, 1e-3, 1.0, 100.0)
+            record.add_tape(a_tape(step), "preview")
+    return run
+
+
+class StatusBar(QStatusBar):
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = ElidedLabel()
+        self.addWidget(self.message)
+
+
+@pytest.fixture
+def panel_of(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Callable[..., ExportPanel]:
+    install(qapp)
+
+    def make(run: str = "run", tapes: int = 1) -> ExportPanel:
+        panel = ExportPanel(tmp_path, run, tapes)
+        qtbot.addWidget(panel)
+        panel.show()
+        return panel
+
+    return make
+
+
+def offered(panel: ExportPanel) -> list[str]:
+    return [panel.format.itemData(i) for i in range(panel.format.count())]
+
+
+def choose(editor: object, value: str) -> None:
+    editor.set_value(value)  # type: ignore[attr-defined]
+    editor.edited.emit(value)  # type: ignore[attr-defined]
+
+
+def test_formats_follow_what_is_chosen(panel_of: Callable[..., ExportPanel]) -> None:
+    panel = panel_of()
+    assert panel.what.currentData() == STAGE
+    films = [name for name, each in FORMATS.items() if each.clocks]
+    assert offered(panel) == films
+    choose(panel.what, "loss")
+    assert offered(panel) == ["loss-csv", "loss-png", "loss-svg"]
+    assert not panel.show_choice.isEnabled()
+    choose(panel.what, "report")
+    assert offered(panel) == ["html"]
+    assert panel.path().name == "run-report.html"
+    choose(panel.what, "learning")
+    choose(panel.format, "webm")
+    choose(panel.show_choice, "x0")
+    assert panel.wanted() == Wanted("webm", "learning", show="x0")
+    assert panel.path().name == "run-learning.webm"
+
+
+def test_only_what_there_is(panel_of: Callable[..., ExportPanel]) -> None:
+    several = panel_of("", 3)
+    assert [several.what.itemData(i) for i in range(several.what.count())] == [STAGE]
+    assert not {"strip", "npy"} & set(offered(several))
+    of_run = panel_of("run", 0)
+    assert of_run.what.findData(STAGE) == -1
+    assert of_run.what.currentData() == "report"
+
+
+def test_a_name_that_was_typed_stays(panel_of: Callable[..., ExportPanel], tmp_path: Path) -> None:
+    panel = panel_of()
+    panel.where.clear()
+    QTest.keyClicks(panel.where, str(tmp_path / "v1.2 mine.gif"))
+    choose(panel.format, "webp")
+    assert panel.path() == tmp_path / "v1.2 mine.webp"
+    choose(panel.format, "frames")
+    assert panel.path() == tmp_path / "v1.2 mine"
+    choose(panel.format, "mp4")
+    assert panel.path() == tmp_path / "v1.2 mine.mp4"
+
+
+def test_the_note_tells_before_it_happens(panel_of: Callable[..., ExportPanel], tmp_path: Path) -> None:
+    panel = panel_of()
+    assert panel.save.isEnabled()
+    (tmp_path / "denoising.gif").touch()
+    choose(panel.format, "gif")
+    panel._show_note()
+    assert "replaced" in panel.note.text()
+    for text in ("", "relative.gif", str(tmp_path.parent)):
+        panel.where.setText(text)
+        assert panel.save.isEnabled() == (text == str(tmp_path.parent)), text  # an ending makes it another name
+    (tmp_path / "full" / "x").mkdir(parents=True)
+    choose(panel.format, "frames")
+    panel.where.setText(str(tmp_path / "full"))
+    assert not panel.save.isEnabled()
+    asked: list[object] = []
+    panel.asked.connect(lambda *what: asked.append(what))
+    QTest.keyClick(panel, Qt.Key.Key_Return)
+    assert not asked
+    panel.where.setText(str(tmp_path / "new"))
+    QTest.keyClick(panel, Qt.Key.Key_Return)
+    assert asked == [(Wanted("frames"), tmp_path / "new", True)]
+
+
+class Window(QObject):
+    """What ``Exporting`` needs of the main window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = StatusBar()
+
+
+@pytest.fixture
+def exporting(qtbot: QtBot, qapp: QApplication, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exporting]:
+    install(qapp)
+    window = Window()
+    qtbot.addWidget(window.status)
+    window.status.show()
+    made = Exporting(window, window)  # type: ignore[arg-type]
+    made.window = window  # type: ignore[attr-defined]
+    made.failures = []  # type: ignore[attr-defined]
+    monkeypatch.setattr(exporting_module, "show_error", lambda _, text, details: made.failures.append((text, details)))  # type: ignore[attr-defined]
+    yield made
+    made.shutdown()
+
+
+def said(exporting: Exporting) -> str:
+    return exporting.window.status.message.text()  # type: ignore[attr-defined]
+
+
+def export(qtbot: QtBot, exporting: Exporting, wanted: Wanted, path: Path, *, of_stage: bool) -> None:
+    with qtbot.waitSignal(exporting.idle, timeout=20_000):
+        exporting.on_asked(wanted, path, of_stage)
+        assert exporting.busy
+        assert exporting.bar is not None
+        assert exporting.bar.isVisible()
+    assert not exporting.busy
+    assert not exporting.bar.isVisible()
+
+
+def test_of_the_stage_and_of_the_run(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path) -> None:
+    exporting._run, exporting._tapes = run, (a_tape(3), a_tape(4))
+    export(qtbot, exporting, Wanted("gif"), tmp_path / "a.gif", of_stage=True)
+    assert said(exporting) == f"Saved {tmp_path / 'a.gif'}"
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.n_frames == 4
+        wide = film.width
+    export(qtbot, exporting, Wanted("gif", "learning"), tmp_path / "b.gif", of_stage=False)
+    with Image.open(tmp_path / "b.gif") as film:
+        assert (film.n_frames, 2 * film.width) == (3, wide)
+    export(qtbot, exporting, Wanted("loss-csv"), tmp_path / "c.csv", of_stage=False)
+    assert len((tmp_path / "c.csv").read_text(encoding="utf-8").splitlines()) == 4
+    assert exporting.failures == []  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_written_is_told(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    exporting._run = run
+    export(qtbot, exporting, Wanted("html"), tmp_path / "file" / "a.html", of_stage=False)
+    ((sentence, details),) = exporting.failures  # type: ignore[attr-defined]
+    assert "cannot be written" in sentence
+    assert details == "", "it is no fault of the program: there is nothing to report"
+    export(qtbot, exporting, Wanted("html"), tmp_path / "a.html", of_stage=False)
+    assert (tmp_path / "a.html").is_file()
+
+
+def test_cancel(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = Event(), Event()
+    real = exporting_module.ExportJob._go_on
+
+    def slow(job: exporting_module.ExportJob, done: int, of: int) -> bool:
+        begun.set()
+        assert go.wait(20)
+        return real(job, done, of)
+
+    monkeypatch.setattr(exporting_module.ExportJob, "_go_on", slow)
+    exporting._run = run
+    exporting.on_asked(Wanted("gif"), tmp_path / "a.gif", False)
+    assert begun.wait(20)
+    exporting.ask(run, ())
+    assert exporting.panel is None
+    assert "already" in said(exporting), "one at a time"
+    with qtbot.waitSignal(exporting.idle, timeout=20_000):
+        assert exporting.bar is not None
+        qtbot.mouseClick(exporting.bar.cancel, Qt.MouseButton.LeftButton)
+        go.set()
+    assert said(exporting) == "Cancelled; nothing was written."
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_closing_while_it_writes(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path) -> None:
+    exporting._run = run
+    exporting.on_asked(Wanted("webm", "both"), tmp_path / "a.webm", False)
+    exporting.shutdown()
+    assert not exporting.busy
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left in ({"run"}, {"run", "a.webm"}), "complete or absent"
+
+
+def test_in_the_main_window(qtbot: QtBot, qapp: QApplication, run: Run, tmp_path: Path) -> None:
+    install(qapp)
+    window = MainWindow()
+    window.show()
+    try:
+        window.actions_by_id["run.export"].trigger()
+        assert window.files.exporting.panel is None
+        assert "no run yet" in window.status.message.text()
+        tape = a_tape()
+        window.view.set_tape(tape)
+        window.actions_by_id["playback.save_as"].trigger()
+        panel = window.files.exporting.panel
+        assert panel is not None
+        assert [panel.what.itemData(i) for i in range(panel.what.count())] == [STAGE]
+        choose(panel.format, "npy")
+        panel.where.setText(str(tmp_path / "a.npy"))
+        tape.frames.append(tape.frames[-1])  # it grows while the dialog is open
+        with qtbot.waitSignal(window.files.exporting.idle, timeout=20_000):
+            qtbot.mouseClick(panel.save, Qt.MouseButton.LeftButton)
+        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [frame.x for frame in a_tape().frames])
+        window.session.run = run
+        window.actions_by_id["run.export"].trigger()
+        panel = window.files.exporting.panel
+        assert panel is not None
+        assert panel.path().name == "run-report.html"
+        assert panel.path().parent == tmp_path, "where the last one went"
+        panel.reject()
+    finally:
+        window.closing.wanted = True
+        window.close()
+        qtbot.waitUntil(lambda: not window.isVisible(), timeout=30_000)
+        window.deleteLater()
