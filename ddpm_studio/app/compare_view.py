@@ -9,15 +9,17 @@ from typing import Any
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QFont, QPalette, QResizeEvent
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
+from ddpm_studio.app.histogram_view import REACH, histogram, reach_for
 from ddpm_studio.app.mode_facts import ModeFacts
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.status import time_left_at
 from ddpm_studio.app.tape_text import moves_text
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.top_bar import ThinProgress
+from ddpm_studio.app.verdict import verdict
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, PushButton
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Frame, Tape
@@ -48,6 +50,10 @@ class SamplerCell(QWidget):
         self.modes.hide()
         self.mixture: Mixture | None = None
         self._told: tuple[int, str] | None = None  # the frame whose modes stand there
+        self._known: Mixture | None = None  # also of many modes
+        self._blind = False
+        self._reach = REACH
+        self._judged: str | None = None  # once the tape is complete
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
@@ -56,8 +62,10 @@ class SamplerCell(QWidget):
         column.addWidget(self.canvas, 1)
         column.addWidget(self.modes)
 
-    def set_data(self, points: NDArray[Any] | None, mixture: Mixture | None) -> None:
-        """The data (M, 2) behind the particles, and their density if it is known."""
+    def set_data(self, points: NDArray[Any] | None, mixture: Mixture | None, *, blind: bool = False) -> None:
+        """As ``ReverseView.set_data_points``."""
+        self._known, self._blind, self._judged = mixture, blind, None
+        self._reach = REACH if points is None else reach_for(points)
         if isinstance(self.canvas, PointCanvas):
             self.canvas.set_data(points)
             self.mixture = mixture if mixture is not None and len(mixture.means) <= MOST_MODES else None
@@ -77,6 +85,18 @@ class SamplerCell(QWidget):
         if self.mixture is not None and self._told != (frame.index, show):
             self._told = frame.index, show
             self.modes.set_text(self._tell_modes(self.mixture, frame, show))
+
+    def verdict(self) -> str:
+        """What is wrong with the points it ended with; "" if nothing, or as long as it has not ended."""
+        tape = self.tape
+        if self._known is None or tape.kind != "points" or not tape.complete or not tape.count:
+            return ""
+        if self._judged is None:
+            lost = 1 - float(histogram(tape.frames[-1].x, self._reach).sum())
+            self._judged = verdict(tape, self._known, lost=lost, blind=self._blind)
+            for widget in (self.facts, self.modes, self.canvas):
+                widget.setToolTip(self._judged)
+        return self._judged
 
     def _describe(self, running: bool) -> str:
         """E.g. "50 steps · 50 calls · 0.4 s"."""
@@ -145,6 +165,12 @@ class CompareView(QWidget):
         head.addWidget(self.line, 1)
         head.addWidget(self.progress, 0, Qt.AlignmentFlag.AlignVCenter)
         head.addWidget(self.stop)
+        self.note = QLabel()
+        self.note.setObjectName("compare.verdict")
+        self.note.setFont(Caption().font())
+        self.note.setForegroundRole(QPalette.ColorRole.WindowText)  # it is to be read
+        self.note.setWordWrap(True)
+        self.note.hide()
         self._grid = QGridLayout()
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(MARGIN)
@@ -153,6 +179,7 @@ class CompareView(QWidget):
         column.setSpacing(GRID)
         column.addLayout(head)
         column.addLayout(self._grid, 1)
+        column.addWidget(self.note)
 
     # -- what it is given
 
@@ -175,9 +202,11 @@ class CompareView(QWidget):
         self._place()
         self.poll()
 
-    def set_data(self, points: NDArray[Any] | None, mixture: Mixture | None) -> None:
+    def set_data(self, points: NDArray[Any] | None, mixture: Mixture | None, *, blind: bool = False) -> None:
+        """As ``ReverseView.set_data_points``."""
         for cell in self.cells:
-            cell.set_data(points, mixture)
+            cell.set_data(points, mixture, blind=blind)
+        self.refresh()
 
     def end(self) -> None:
         """No tape grows any more."""
@@ -221,6 +250,18 @@ class CompareView(QWidget):
         self.stop.setVisible(self._running)
         self.progress.setVisible(self._running)
         self.line.set_text(self._tell_progress() if self._running else self._tell_end())
+
+        self._show_verdict()
+
+    def _show_verdict(self) -> None:
+        """The sentence on the canvas under the mouse, else on the first that has one."""
+        told = [(cell, cell.verdict()) for cell in self.cells]
+        wrong = [(cell, text) for cell, text in told if text]
+        pointed = [(cell, text) for cell, text in wrong if cell.underMouse()]
+        text = next((f"{cell.tape.label}: {text}" for cell, text in pointed or wrong), "")
+        if text != self.note.text():
+            self.note.setText(text)
+            self.note.setVisible(bool(text))
 
     def _tell_progress(self) -> str:
         share = sum(

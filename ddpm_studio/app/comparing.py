@@ -15,6 +15,7 @@ from ddpm_studio.app.reverse_view import ReverseView, Scene
 from ddpm_studio.app.session import Session, kind_of
 from ddpm_studio.data import mixture_of
 from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.recipes.sections import ScoreMLP
 from ddpm_studio.store import Run
 from ddpm_studio.training.control import Comparison
 from ddpm_studio.training.events import ComparisonFinished, ComparisonStarted
@@ -84,7 +85,9 @@ class Comparing(QObject):
         if not self._view.comparison.cells:
             self._before = self._view.scene()
         self._view.compare(tapes, calls)
-        self._view.comparison.set_data(points, mixture_of(self._session.run_recipe.data.source))
+        recipe = self._session.run_recipe
+        blind = isinstance(recipe.network, ScoreMLP) and not recipe.network.level_aware
+        self._view.comparison.set_data(points, mixture_of(recipe.data.source), blind=blind)
         self._view.set_note("")
         self._view.set_weights(tapes[0].weights)
         self._view.set_caption(self.tr("seed {0}").format(tapes[0].seed))

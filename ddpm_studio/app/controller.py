@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QThread, Signal, Slot
 
-from ddpm_studio.app.jobs import Channels, Job, OpenDataJob, OpenRunJob, SampleJob, TrainJob
+from ddpm_studio.app.jobs import Channels, Job, OpenDataJob, OpenRunJob, SampleJob, TakeDataJob, TrainJob
 from ddpm_studio.app.worker import EngineWorker
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import Run
@@ -113,6 +114,10 @@ class RunController(QObject):
             self._begin(job, State.LOADING)
         elif self.state is State.LOADING and (instead or isinstance(self._newest, OpenDataJob)):
             self._next = job  # a run that is being opened brings its own data
+
+    def take_data(self, path: Path, asked: bool) -> None:
+        """Look at files that a person chose to learn from; see ``DataTaken``."""
+        self._begin(TakeDataJob(path, asked, Control(), self.channels), State.LOADING)
 
     def pause(self, on: bool) -> None:
         if self.training and self._newest is not None:

@@ -14,13 +14,13 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from ddpm_studio.app.canvas import FrameCanvas
 from ddpm_studio.app.mode_facts import ModeFacts
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular
+from ddpm_studio.app.verdict import mode_name, percent, verdict
 from ddpm_studio.app.widgets import Caption
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Frame, Tape
 
 BINS, REACH = 100, 2.0  # of the tutorial's histograms
 EACH = 4  # modes that are told one by one; more are told together
-LOST = 0.05  # of the points outside: worth a sentence
 TITLE, TICKS = 22, 20  # px
 
 
@@ -174,34 +174,8 @@ class HistogramView(QWidget):
         if tape.kind != "points" or not tape.complete or not tape.count:
             return
         self._judged = tape
-        text = ""
-        facts = ModeFacts.of(tape.frames[-1].x, mixture)
-        plain = tape.sampler == "langevin-plain"
-        wrong = facts.wrong_mode(tape.count) if plain else None
         lost = 1 - self.canvas.part_inside(tape.frames[-1].x)
-        if plain and lost > LOST:
-            text = self.tr(
-                "{lost} of the points ran out of this square: at one low noise level there are no data out there to "
-                "learn a score from."
-            ).format(lost=_percent(lost))
-        elif wrong is not None:
-            start, end, data = mixture.shares(tape.frames[0].x)[wrong], facts.shares[wrong], mixture.weights[wrong]
-            what = self.tr(
-                "{end} of the points ended nearest to the {mode} mode, where {start} began and {data} of the data are:"
-            ).format(mode=self._name(wrong), start=_percent(start), end=_percent(end), data=_percent(data))
-            stayed = abs(end - start) < abs(end - data)
-            why = (
-                self.tr("shares follow the start, as Langevin moves at one noise level hardly ever cross empty space.")
-                if stayed
-                else self.tr("at one low noise level there are no data between the modes to learn a score from.")
-            )
-            text = f"{what} {why}"
-        elif self._blind and facts.narrow:
-            text = self.tr(
-                "The samples' spread of {spread:.3f} is only {part} of the data's {data:.3f}, because this network "
-                "does not see the noise level: it learns one pull for all levels, which is too strong where the noise "
-                "is weak."
-            ).format(spread=facts.spread, part=_percent(facts.spread / facts.data_spread), data=facts.data_spread)
+        text = verdict(tape, mixture, lost=lost, blind=self._blind)
         self.note.setText(text)
         self.note.setVisible(bool(text))
 
@@ -212,23 +186,16 @@ class HistogramView(QWidget):
         self.note.hide()
         self.note.setText("")
 
-    def _name(self, k: int) -> str:
-        assert self._mixture is not None
-        if len(self._mixture.means) == 2:
-            other = self._mixture.means[1 - k]
-            return self.tr("left") if self._mixture.means[k][0] < other[0] else self.tr("right")
-        x, y = self._mixture.means[k]
-        return f"({x:.1f}, {y:.1f})".replace("-", "−")
-
     def _tell(self, facts: ModeFacts) -> str:
+        assert self._mixture is not None
         count = len(facts.shares)
         if count <= EACH:
             text = self.tr("{mode} {share} (data {data}), spread {spread} (data {data_spread:.3f})")
             return "\n".join(
                 text.format(
-                    mode=self._name(k),
+                    mode=mode_name(self._mixture, k),
                     share=f"{100 * facts.shares[k]:.1f} %",
-                    data=_percent(facts.data_shares[k]),
+                    data=percent(facts.data_shares[k]),
                     spread=_number(facts.spreads[k]),
                     data_spread=facts.data_spread,
                 )
@@ -246,10 +213,6 @@ class HistogramView(QWidget):
             spread=_number(facts.spread),
             data_spread=facts.data_spread,
         )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _number(value: float) -> str:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from ddpm_studio.app.channels import LatestValue, MetricLog
 from ddpm_studio.data import Cancelled, DataError, Dataset, open_dataset
+from ddpm_studio.data.catalog import mnist_folder
 from ddpm_studio.data.cifar import ARCHIVE_BYTES
+from ddpm_studio.data.mnist import keep_mnist
 from ddpm_studio.data.vision import MNIST_BYTES
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe
@@ -108,6 +110,14 @@ class DataMissing:
 
     source: str
     sentence: str
+    asked: bool
+
+
+@dataclass(frozen=True)
+class DataTaken:
+    """Files were chosen to learn from: ``source`` is what a recipe calls them; ``asked``: a training wants them."""
+
+    source: str
     asked: bool
 
 
@@ -232,7 +242,27 @@ class ExportJob:
         return not self.control.stopping
 
 
-Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob | ExportJob
+@dataclass(frozen=True)
+class TakeDataJob:
+    """See whether files that were chosen instead of MNIST are MNIST; then they are copied to where it is looked for."""
+
+    path: Path
+    asked: bool
+    control: Control
+    channels: Channels
+
+    def events(self) -> Iterator[Any]:
+        def go_on(done: int, of: int) -> bool:
+            return not self.control.stopping
+
+        try:
+            kept = keep_mnist(self.path, mnist_folder(), go_on)
+        except Cancelled:
+            return
+        yield DataTaken("mnist" if kept else str(self.path), self.asked)
+
+
+Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob | ExportJob | TakeDataJob
 
 
 def _dataset(recipe: Recipe, control: Control) -> Dataset | None:

@@ -6,8 +6,9 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.files import FileActions
-from ddpm_studio.app.jobs import DataMissing
+from ddpm_studio.app.jobs import DataMissing, DataTaken
 from ddpm_studio.data import BUILT_IN
+from ddpm_studio.data.catalog import mnist_folder
 from ddpm_studio.recipes import Recipe
 
 INSTEAD = {"mnist": "fashion-mnist", "cifar-10": "pixel-faces"}  # comes with the program and suits the same networks
@@ -16,10 +17,14 @@ INSTEAD = {"mnist": "fashion-mnist", "cifar-10": "pixel-faces"}  # comes with th
 class Offers(QObject):
     """Shows them in the banner as soon as the engine is idle.
 
-    Signals: ``settings_wanted`` what a choice changes in the recipe; ``start_wanted`` it was Start that failed.
+    Signals: ``settings_wanted`` what a choice changes in the recipe; ``start_wanted`` it was Start that failed;
+    ``data_wanted`` what was missing is here; ``files_chosen(Path, asked)`` files that the engine must look at first.
     """
 
     settings_wanted = Signal(dict)
+    data_wanted = Signal()
+    files_chosen = Signal(object, bool)
+    said = Signal(str)
     start_wanted = Signal()
 
     def __init__(self, banner: Banner, files: FileActions, parent: QObject) -> None:
@@ -27,15 +32,32 @@ class Offers(QObject):
         self._banner, self._files = banner, files
         self._coming: DataMissing | None = None  # waits for the engine
         self._shown: DataMissing | None = None
+        self._taken: DataTaken | None = None  # waits, too
         banner.action_chosen.connect(self._on_chosen)
         banner.closed.connect(self._on_closed)
 
     def missing(self, event: DataMissing) -> None:
         self._coming = event
 
+    def taken(self, event: DataTaken) -> None:
+        self._taken = event
+
+    def _use(self, taken: DataTaken) -> None:
+        """The files that were chosen instead of MNIST: they may be MNIST itself, and the recipe stays as it is."""
+        if taken.source == "mnist":
+            self.said.emit(self.tr("These files are MNIST: copied into {0}.").format(mnist_folder()))
+            self.data_wanted.emit()
+        else:
+            self.settings_wanted.emit({"data.source": taken.source})
+        if taken.asked:
+            self.start_wanted.emit()
+
     @Slot()
     def on_idle(self) -> None:
         missing, self._coming = self._coming, None
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            self._use(taken)
         if missing is None:
             return
         self._shown = missing
@@ -75,7 +97,11 @@ class Offers(QObject):
             if path is None:
                 self._banner.show()  # nothing was chosen: the offer stands
                 return
-            self._take({"data.source": str(path)}, missing)
+            if missing.source == "mnist":
+                self._shown = None
+                self.files_chosen.emit(path, missing.asked)
+            else:
+                self._take({"data.source": str(path)}, missing)
         elif choice == "again":
             self._take({}, missing)
         elif choice.startswith("use."):

@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, QTimer, Slot
 
 from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController, State
-from ddpm_studio.app.jobs import DataMissing, DataOpened, LoadingStopped, RunOpened
+from ddpm_studio.app.jobs import DataMissing, DataOpened, DataTaken, LoadingStopped, RunOpened
 from ddpm_studio.app.offers import Offers
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.runs_panel import RunRow, RunsPanel
@@ -169,6 +169,8 @@ class Reports(QObject):
                 self.say(text)
             case DataMissing():
                 self._show_missing(event)
+            case DataTaken():
+                self._offers.taken(event)
             case RunOpened():
                 self._show_run(event)
             case DataOpened():

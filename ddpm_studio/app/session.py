@@ -113,6 +113,12 @@ class Session(QObject):
         if not self._controller.training:
             self._controller.open_data(self.recipe, instead=self.run is None)
 
+    @Slot(object, bool)
+    def on_files_chosen(self, path: Path, asked: bool) -> None:
+        """Files to learn from instead of what is missing; ``asked``: it was Start that missed it."""
+        if self._is_free():
+            self._controller.take_data(path, asked)
+
     # -- run
 
     def start(self, recipe: Recipe, folder: Path | None = None) -> None:

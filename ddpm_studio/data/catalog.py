@@ -173,8 +173,13 @@ def _load(name: str) -> dict[str, Array]:
         raise DataError(f"{path}, which comes with the program, cannot be read: install DDPM Studio again.") from error
 
 
+def mnist_folder() -> Path:
+    """Where MNIST's files are looked for."""
+    return user_folder() / "datasets" / "mnist"
+
+
 def _open_mnist(download: bool, progress: Progress | None) -> Dataset:
-    folder = user_folder() / "datasets" / "mnist"
+    folder = mnist_folder()
     if folder.is_dir() and "train images" in find_idx(folder):
         return read_idx_folder(folder, "mnist")
     raw = folder / "MNIST" / "raw"  # where torchvision stores it; fewer than all four files is a download that stopped

@@ -171,6 +171,25 @@ def test_points_tell_the_modes_of_a_known_mixture(view: CompareView) -> None:
     assert isinstance(view.cells[0].canvas, PointCanvas)
 
 
+def test_what_is_wrong_with_a_cloud_is_told_for_the_canvas_that_has_it(view: CompareView) -> None:
+    mixture = mixture_of("two-gaussians")
+    assert isinstance(mixture, Mixture)
+    good, bad = tape_of("one", 0, 1, "points"), tape_of("two", 0, 1, "points", "langevin-plain")
+    even = np.repeat(mixture.means[[0, 1]], 500, axis=0).astype(np.float32)
+    good.frames.append(Frame(0, 0, even))
+    view.set_tapes([good, bad])
+    view.set_data(np.zeros((4, 2)), mixture)
+    assert not view.note.isVisible(), "nothing has ended"
+    bad.frames.append(Frame(0, 5, np.repeat(mixture.means[[0, 0, 0, 1]], 250, axis=0).astype(np.float32)))
+    view.poll()
+    assert view.note.text().startswith("two: 75 % of the points ended nearest to the ")
+    assert view.note.isVisible()
+    assert "75 %" in view.cells[1].facts.toolTip()
+    assert view.cells[0].verdict() == ""
+    view.set_tapes([good])
+    assert not view.note.isVisible()
+
+
 def test_langevin_tells_levels_and_moves() -> None:
     tape = Tape("points", 100, 5, sampler="langevin")
     for index, t in enumerate((100, 100, 50, 50, 0)):  # two moves at each of two levels

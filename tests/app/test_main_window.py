@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import hashlib
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +33,7 @@ from ddpm_studio.app.recipe_rows import FieldRow
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.theme import install, theme
 from ddpm_studio.app.widgets import PushButton
-from ddpm_studio.data import cifar
+from ddpm_studio.data import cifar, mnist
 from ddpm_studio.data.vision import torchvision
 from ddpm_studio.recipes import Recipe, built_in, find
 from ddpm_studio.recipes.tutorials import tutorials
@@ -648,6 +650,32 @@ def test_own_pictures_instead_of_what_is_missing(qtbot, window, monkeypatch, tmp
     qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.shape == (3, 32, 32), timeout=20_000)
     assert not window.controller.training, "Start was not pressed"
     wait_idle(qtbot, window)
+
+
+def test_files_that_are_mnist_leave_the_recipe_as_printed(qtbot, window, monkeypatch, tmp_path, home):
+    rng, known = np.random.default_rng(0), {}
+    for part, (name, _) in mnist.CONTENT.items():
+        shape = (40, 28, 28) if "images" in part else (40,)
+        content = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+        content += rng.integers(0, 10, shape, np.uint8).tobytes()
+        (tmp_path / name).write_bytes(content)
+        known[part] = (name, hashlib.md5(content).hexdigest())
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path))
+    window.session.choose(find("scratch5-mnist"))
+    for is_mnist in (True, False):
+        qtbot.waitUntil(lambda: window.banner.isVisible() and offer(window, "choose") is not None, timeout=20_000)
+        wait_idle(qtbot, window)
+        monkeypatch.setattr(mnist, "CONTENT", known if is_mnist else mnist.CONTENT | {"test labels": ("", "")})
+        QTest.mouseClick(offer(window, "choose"), Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: window.dataset is not None and len(window.dataset.train) == 40, timeout=20_000)
+        wait_idle(qtbot, window)
+        assert window.recipe.data.source == ("mnist" if is_mnist else str(tmp_path))
+        assert window.badge.pill.text() == ("As printed" if is_mnist else f"Differs: data {tmp_path} (printed mnist)")
+        if is_mnist:
+            assert message(window) == f"These files are MNIST: copied into {home / 'datasets' / 'mnist'}."
+            shutil.rmtree(home / "datasets")
+            window.session.choose(find("scratch5-mnist"))
+            assert not window.banner.isVisible(), "nothing was missing any more"
 
 
 def test_a_download_shows_how_far_it_is_and_can_be_stopped(qtbot, window, monkeypatch, home):

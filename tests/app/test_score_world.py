@@ -309,7 +309,7 @@ def test_plain_langevin_keeps_the_shares_of_its_start(qtbot: Any) -> None:
     view.set_tape(tape_of(start, end, sampler="langevin"))
     assert not view.note.isVisible()  # wrong, but not for this reason
     view.set_tape(tape_of(start, np.concatenate([data, 50 + data]), sampler="langevin-plain"))
-    assert view.note.text().startswith("50 % of the points ran out of this square")
+    assert view.note.text().startswith("50 % of the points ran far away from all data")
 
 
 # -- in the middle of the window
