@@ -169,10 +169,10 @@ class MainWindow(QMainWindow):
         self.form.problems_changed.connect(self._on_problems)
         self.form.level_changed.connect(self._on_level_of_detail)
         self.view.weights_chosen.connect(self._on_weights)
+        self.view.trails_chosen.connect(self._on_trails)
         self.view.save_requested.connect(self.files.on_save_tape)
         self.menu.run_chosen.connect(session.open_run)
         self.runs_panel.run_opened.connect(session.open_run)
-        self.view.trails_chosen.connect(self._on_trails)
         self.runs_panel.folder_shown.connect(self.files.on_show_folder)
         self.runs_panel.rename_requested.connect(self.files.on_rename)
         self.runs_panel.trash_requested.connect(self.files.on_trash)
@@ -271,13 +271,13 @@ class MainWindow(QMainWindow):
         if not self.session.preview(weights) and self.view.player.tape is not None:
             self.view.set_weights(self.view.player.tape.weights)  # nothing can be drawn now: say what is shown
 
-    @Slot(object)
-    def _on_recipe_chosen(self, recipe: Recipe) -> None:
-        self.form.set_recipe(recipe, recipe)
     @Slot(bool)
     def _on_trails(self, on: bool) -> None:
         self.settings.set_text("trails", "on" if on else "off")
 
+    @Slot(object)
+    def _on_recipe_chosen(self, recipe: Recipe) -> None:
+        self.form.set_recipe(recipe, recipe)
         self.badge.set_recipe(recipe)
         self.top_bar.set_recipe(recipe)
         self.stage.choose_recipe(recipe)
@@ -382,10 +382,10 @@ class MainWindow(QMainWindow):
         logging.getLogger("ddpm_studio").removeHandler(self.log_panel.handler)
         self.appearance.remember()
         self.settings.sync()
+        self.files.exporting.shutdown()
         self.controller.shutdown()
         event.accept()
 
-        self.files.exporting.shutdown()
     @property
     def docks(self) -> dict[str, QDockWidget]:
         """The panels' docks by name."""
