@@ -19,6 +19,7 @@ from ddpm_studio.export.text import draw_text, text_width
 from ddpm_studio.recipes.editions import label_of
 from ddpm_studio.recipes.recipe import Recipe
 from ddpm_studio.store import METRICS, EventRow, Record
+from ddpm_studio.training.events import Carried
 
 Floats = NDArray[np.float64]
 WIDTH, HEIGHT = 960, 480
@@ -140,6 +141,10 @@ def event_text(event: EventRow, recipe: Recipe) -> str:
             return f"learning begins, until step {about.get('until', 0):,}: {about.get('plan', '')}"
         case "stopped" | "finished":
             return f"{event.kind} after {duration(float(about.get('seconds', 0.0)))}"
+        case "forked":
+            return f"forked from {about.get('path', 'another run')} at its step {int(about.get('step', 0)):,}"
+        case "carried":
+            return Carried(**about).sentence()
         case kind:
             return kind.replace("_", " ")
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
+from ddpm_studio.diffusion.reel import kind_of_row
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.export.errors import ExportError
 from ddpm_studio.store import Record
@@ -25,9 +26,12 @@ class Clocks:
     """
 
     def __init__(self, record: Record, items: Sequence[int] = ()) -> None:
-        found = {step: tape for tape, step in record.tape_steps()}  # a step's last one
-        if not found:
+        rows = record.tape_steps()
+        if not rows:
             raise ExportError(f"{record.path.parent.name} has recorded no pictures yet: train it for a while first")
+        # Previews may have changed on the way (of the raw weights, say): those like the last one are comparable.
+        kinds = {tape: kind_of_row(record.tape(tape).about()) for tape, _ in rows}
+        found = {step: tape for tape, step in rows if kinds[tape] == kinds[rows[-1][0]]}  # a step's last one
         self.steps, self._ids = list(found), list(found.values())
         self._record, self._items = record, items
         self._row, self._tape = -1, Tape("pictures", 0, 0)

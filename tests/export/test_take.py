@@ -8,6 +8,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -16,13 +17,13 @@ import pytest
 from PIL import Image
 from recorded_run import COUNT, LEVELS, SIDE, STEPS, make_run, tape
 
-from ddpm_studio.export.chart import PALETTE
+from ddpm_studio.export.chart import PALETTE, event_text
 from ddpm_studio.export.clocks import thinned
 from ddpm_studio.export.errors import Cancelled, ExportError
 from ddpm_studio.export.film import HOLD, SECONDS
 from ddpm_studio.export.grid import frame_image
 from ddpm_studio.export.take import FORMATS, Wanted, export_run, export_tapes
-from ddpm_studio.store import METRICS, Run
+from ddpm_studio.store import METRICS, EventRow, Run
 
 FILMS = {"process": len(LEVELS), "learning": len(STEPS), "both": max(len(LEVELS), len(STEPS))}
 
@@ -242,6 +243,31 @@ def test_where_nothing_can_be_written(run: Run, tmp_path: Path, kind: str) -> No
     with pytest.raises(ExportError, match="cannot be written") as caught:
         export_run(run, Wanted(kind), tmp_path / "file" / "a")
     assert "\n" not in str(caught.value)
+
+
+def test_only_previews_that_can_be_compared(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    with run.record(write=True) as record:
+        for other in (replace(tape(20), weights="raw"), replace(tape(30), seed=4)):
+            record.add_tape(other, "preview")
+    export_run(run, Wanted("npy", "learning"), tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [tape(step).frames[-1].x for step in STEPS])
+
+
+def test_every_event_can_be_told(run: Run) -> None:
+    told = {
+        "rolled_back": {"to": 4, "rate_scale": 0.5, "reason": "bad"},
+        "step_skipped": {"reason": "nan", "total": 1},
+        "threads_changed": {"threads": 1},
+        "forked": {"path": "/a/b", "step": 1200, "before": 0, "born": 0.0},
+        "carried": {"weights": 3, "of": 4, "moments": 2, "averaged": 3, "data_order": True},
+        "something_new": {"x": 1},
+    }
+    words = [event_text(EventRow(1, 0.0, kind, about), run.recipe()) for kind, about in told.items()]
+    assert words[0] == "back to step 4, learning rate × 0.5: bad"
+    assert words[3] == "forked from /a/b at its step 1,200"
+    assert "the data go on where they were" in words[4]
+    assert words[5] == "something new"
 
 
 def test_items_that_are_not_there(run: Run, tmp_path: Path) -> None:
