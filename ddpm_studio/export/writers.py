@@ -146,6 +146,8 @@ def _video(film: Film, kind: str, part: Path, progress: Progress | None) -> None
     with av.open(str(part), "w", format=kind) as container:
         stream = container.add_stream(CODECS[kind], rate=Fraction(rate))
         stream.pix_fmt, stream.bit_rate = "yuv420p", BIT_RATE
+        if kind == "webm":  # quick, and without looking ahead: progress and Cancel are then true
+            stream.options = {"deadline": "good", "cpu-used": "4", "lag-in-frames": "0"}
         image: Image.Image | None = None
         for image in _Told(film, progress):
             if not stream.codec_context.is_open:
