@@ -202,16 +202,7 @@ def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
                 event.images_per_second,
             )
         case Probed():
-            record.add_probe(
-                ProbeRow(
-                    event.step,
-                    event.train,
-                    event.held_out,
-                    event.levels,
-                    event.train_by_level,
-                    event.held_out_by_level,
-                )
-            )
+            record.add_probe(ProbeRow.of(event), event.items, event.sight)
         case TapeFinished() if event.tape.complete:
             record.add_tape(event.tape, event.purpose)
         case CheckpointDue():

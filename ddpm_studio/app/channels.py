@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ddpm_studio.training.events import ProbeItems, ProbeSight
+
 T = TypeVar("T")
 
 
@@ -72,3 +74,31 @@ class MetricLog:
     def last(self, column: str) -> float | None:
         rows = self.view(column)
         return float(rows[-1]) if len(rows) else None
+
+
+class Sights:
+    """What the probed networks of a run saw, by training step: the worker adds, the window looks.
+
+    Above ``cap`` bytes every second goes, never the first or the last.
+    """
+
+    def __init__(self, cap: int = 16 << 20) -> None:
+        self._cap = cap
+        self._sights: list[ProbeSight] = []  # replaced, never changed, so that a reader holds a whole one
+        self.items: ProbeItems | None = None
+
+    def __len__(self) -> int:
+        return len(self._sights)
+
+    def add(self, items: ProbeItems, sight: ProbeSight) -> None:
+        sights = [s for s in self._sights if s.step != sight.step] + [sight]
+        if len(sights) * sight.nbytes > self._cap:
+            sights = [sights[0], *sights[2:-1:2], sights[-1]]
+        self.items, self._sights = items, sights
+
+    def forget_after(self, step: int) -> None:
+        self._sights = [s for s in self._sights if s.step <= step]
+
+    def nearest(self, step: float) -> ProbeSight | None:
+        """That of ``step``, or of the nearest step that was kept."""
+        return min(self._sights, key=lambda s: abs(s.step - step), default=None)

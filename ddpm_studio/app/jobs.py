@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ddpm_studio.app.channels import LatestValue, MetricLog
+from ddpm_studio.app.channels import LatestValue, MetricLog, Sights
 from ddpm_studio.data import Cancelled, DataError, Dataset, open_dataset
 from ddpm_studio.data.catalog import mnist_folder
 from ddpm_studio.data.cifar import ARCHIVE_BYTES
@@ -24,7 +24,16 @@ from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import METRICS, EventRow, ProbeRow, Run
 from ddpm_studio.export.take import Wanted, export_run, export_tapes
 from ddpm_studio.training.control import Comparison, Control, SampleRequest
-from ddpm_studio.training.events import Probed, RolledBack, Started, StepDone, TapeGrew, TapeStarted
+from ddpm_studio.training.events import (
+    Probed,
+    ProbeItems,
+    ProbeSight,
+    RolledBack,
+    Started,
+    StepDone,
+    TapeGrew,
+    TapeStarted,
+)
 
 DOWNLOADED = {"mnist": MNIST_BYTES, "cifar-10": ARCHIVE_BYTES}  # data sets that do not come with the program
 
@@ -34,8 +43,9 @@ class Channels:
     """Metrics and tapes on their way from the engine thread to the window; one set for each run on screen."""
 
     batch: MetricLog = field(default_factory=lambda: MetricLog("step", "loss", "lr", "grad_norm", "images_per_second"))
-    probe: MetricLog = field(default_factory=lambda: MetricLog("step", "train", "held_out", capacity=1 << 10))
-    levels: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
+    probe: MetricLog = field(default_factory=lambda: MetricLog("step", "train", "held_out", "floor", capacity=1 << 10))
+    levels: list[ProbeRow] = field(default_factory=list)
+    sights: Sights = field(default_factory=Sights)
     tape: LatestValue[TapeStarted] = field(default_factory=LatestValue)
     download: LatestValue[tuple[int, int]] = field(default_factory=LatestValue)  # bytes done, of all
     flags: list[tuple[int, str]] = field(default_factory=list)  # changes of settings, as the window tells them
@@ -46,7 +56,9 @@ class Channels:
             case StepDone():
                 self.batch.append(event.step, event.loss, event.learning_rate, event.grad_norm, event.images_per_second)
             case Probed():
-                self.add_probe(event.step, event.train, event.held_out, event.levels, event.train_by_level)
+                if event.items is not None and event.sight is not None:
+                    self.sights.add(event.items, event.sight)  # first: who sees the column may ask for it
+                self.add_probe(ProbeRow.of(event))
             case TapeStarted():
                 if event.purpose != "compare":  # those tapes came with ComparisonStarted
                     self.tape.put(event)
@@ -66,19 +78,30 @@ class Channels:
         """Drop what lies behind ``step``: the run goes on from there."""
         self.batch.truncate_after(step)
         self.probe.truncate_after(step)
-        self.levels[:] = [row for row in self.levels if row[0] <= step]
+        self.levels[:] = [row for row in self.levels if row.step <= step]
+        self.sights.forget_after(step)
         self.flags[:] = [flag for flag in self.flags if flag[0] <= step]
 
-    def add_probe(self, step: int, train: float, held_out: float, levels: Any, by_level: Any) -> None:
-        self.probe.append(step, train, held_out)
-        self.levels.append((step, levels, by_level))
+    def add_probe(self, row: ProbeRow) -> None:
+        floor = np.nan if row.floor_by_level is None else float(row.floor_by_level.mean())
+        self.probe.append(row.step, row.train, row.held_out, floor)
+        self.levels.append(row)
 
-    def fill(self, metrics: NDArray[np.float64], probes: list[ProbeRow]) -> None:
+    def fill(
+        self,
+        metrics: NDArray[np.float64],
+        probes: list[ProbeRow],
+        sights: tuple[ProbeItems | None, list[ProbeSight]] = (None, []),
+    ) -> None:
         """The curves of a run that was opened from disk."""
         columns = [METRICS.index(name) for name in ("step", "loss", "learning_rate", "grad_norm", "images_per_second")]
         self.batch.extend(metrics[:, columns])
         for row in probes:
-            self.add_probe(row.step, row.train, row.held_out, row.levels, row.train_by_level)
+            self.add_probe(row)
+        items, seen = sights
+        for sight in seen:
+            assert items is not None
+            self.sights.add(items, sight)
 
 
 @dataclass(frozen=True)
@@ -180,7 +203,8 @@ class OpenRunJob:
         recipe = self.run.current_recipe()
         with self.run.record() as record:
             opened = (record.metrics(), record.probes(), record.events(), record.last_tape(), record.last_comparison())
-        self.channels.fill(*opened[:2])
+            sights = record.sights()
+        self.channels.fill(*opened[:2], sights)
         yield RunOpened(self.run, recipe, *opened, _dataset(recipe, self.control))
 
 

@@ -11,11 +11,12 @@ from PySide6.QtCore import Slot
 from PySide6.QtGui import QAction, QActionGroup, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
-from ddpm_studio.app.channels import MetricLog
+from ddpm_studio.app.channels import MetricLog, Sights
 from ddpm_studio.app.labels import ElidedLabel
 from ddpm_studio.app.level_map import ColorScale, LevelMap
 from ddpm_studio.app.loss_plot import SMOOTHING, LossPlot, MetricPlot
 from ddpm_studio.app.plots import Legend
+from ddpm_studio.app.probe_view import ProbeView
 from ddpm_studio.app.schedule_plot import SchedulePlot
 from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, MARGIN
@@ -42,6 +43,8 @@ class LearningPlots(QWidget):
         self._said: tuple[object, ...] = ()
         self.loss = LossPlot()
         self.levels = LevelMap()
+        self.sight = ProbeView()
+        self._sights = Sights()
         self.schedule = SchedulePlot()
         self.chosen_metric = MetricPlot()
         content = QWidget()
@@ -60,6 +63,8 @@ class LearningPlots(QWidget):
         outer.addWidget(PanelScroll(content))
         self.loss.readout_changed.connect(self._on_loss_readout)
         self.levels.readout_changed.connect(self._on_levels_readout)
+        self.levels.cell_chosen.connect(self._on_cell)
+        self.sight.closed.connect(self._on_sight_closed)
         self._tell()
 
     # -- how it is put together
@@ -106,6 +111,8 @@ class LearningPlots(QWidget):
         column.addLayout(row)
         column.addWidget(self.levels, 3)
         column.addWidget(self.levels_caption)
+        column.addWidget(self.sight)
+        self.sight.hide()
         self._on_levels_readout("")
 
     def _lay_out_more(self, column: QVBoxLayout) -> None:
@@ -158,9 +165,19 @@ class LearningPlots(QWidget):
         self._flag, self._said = text, ()
         self._tell()
 
-    def add_probe(self, step: float, levels: NDArray[np.floating], losses: NDArray[np.floating]) -> None:
-        """One column of the loss by noise level; ``levels``: t of each bin, ascending."""
-        self.levels.add_probe(step, levels, losses)
+    def set_sights(self, sights: Sights) -> None:
+        """What the probed networks saw: shown for a cell of the map that is chosen."""
+        self._sights = sights
+
+    def add_probe(
+        self,
+        step: float,
+        levels: NDArray[np.floating],
+        losses: NDArray[np.floating],
+        floor: NDArray[np.floating] | None = None,
+    ) -> None:
+        """One column of the loss by noise level, as ``LevelMap.add_probe``."""
+        self.levels.add_probe(step, levels, losses, floor)
         self._scale.update()
 
     def set_schedule(self, schedule: NoiseSchedule) -> None:
@@ -204,13 +221,16 @@ class LearningPlots(QWidget):
         """Legend and summary, if the numbers in them have changed."""
         train = self._probe.last("train") if self._probe is not None else None
         held_out = self._probe.last("held_out") if self._probe is not None else None
-        said = (train, held_out, self._flag, self._batch is None)
+        floor = self._probe.last("floor") if self._probe is not None and "floor" in self._probe.columns else None
+        said = (train, held_out, floor, self._flag, self._batch is None)
         if said == self._said:
             return
         self._said = said
         entries = [("accent", _named(self.tr("probe"), train), False)]
         if held_out is not None and np.isfinite(held_out):
             entries.append(("good", _named(self.tr("held-out"), held_out), True))
+        if floor is not None and np.isfinite(floor):
+            entries.append(("text", _named(self.tr("best"), floor), True))
         entries.append(("batch", self.tr("batch"), False))
         self.legend.set_entries(entries)
         self.loss.setAccessibleDescription(self.summary())
@@ -249,7 +269,23 @@ class LearningPlots(QWidget):
 
     @Slot(str)
     def _on_levels_readout(self, text: str) -> None:
-        self.levels_caption.set_text(text or self.tr("t low at the top, step to the right"))
+        told = text or self.levels.told_chosen()
+        self.levels_caption.set_text(told or self.tr("t low at the top, step to the right"))
+
+    @Slot(float, int)
+    def _on_cell(self, step: float, k: int) -> None:
+        sight, items = self._sights.nearest(step), self._sights.items
+        if k >= 0 and sight is not None and items is not None:
+            self.sight.set_sight(items, sight, k)
+        elif k >= 0:
+            self.sight.set_nothing()
+        self.sight.setVisible(k >= 0)
+        self._on_levels_readout("")
+
+    @Slot()
+    def _on_sight_closed(self) -> None:
+        self.levels.choose(None)
+        self.levels.setFocus()
 
     @Slot(str)
     def _on_metric_readout(self, text: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QRectF, Qt, Signal
-from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPainterPath, QPaintEvent
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from ddpm_studio.app.levels import level_number
@@ -22,6 +22,7 @@ class LevelMap(QWidget):
     """Columns are probes, placed by their step so that they stand below the loss curve; rows are bins of t."""
 
     readout_changed = Signal(str)
+    cell_chosen = Signal(float, int)  # a probe's step and a bin; bin -1: none any more
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -30,9 +31,13 @@ class LevelMap(QWidget):
         self.setMinimumHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setToolTip(self.tr("Click, or use the arrow keys, to see what the network saw there"))
         self.setFont(tabular(self.font(), 0.82))
         self._steps: list[float] = []
         self._columns: list[Float64] = []
+        self._floors: list[Float64 | None] = []
+        self._chosen: tuple[float, int] | None = None  # step and bin
         self._levels: Float64 = np.empty(0)
         self._last_step = 1.0
         self._image: QImage | None = None
@@ -41,23 +46,35 @@ class LevelMap(QWidget):
         self._colors: NDArray[np.uint8] = pg.colormap.get("viridis").getLookupTable(nPts=256)[:, :3]
         theme().changed.connect(self.update)
 
-    def add_probe(self, step: float, levels: NDArray[np.floating], losses: NDArray[np.floating]) -> None:
-        """One column: the mean loss in each bin of noise levels; ``levels`` are the bins' t, ascending."""
+    def add_probe(
+        self,
+        step: float,
+        levels: NDArray[np.floating],
+        losses: NDArray[np.floating],
+        floor: NDArray[np.floating] | None = None,
+    ) -> None:
+        """One column: the mean loss in each bin of noise levels; ``levels`` are the bins' t, ascending.
+
+        ``floor``: the lowest that is possible in each bin, where that is known.
+        """
         if len(levels) != len(self._levels):
             self.clear()
         while self._steps and self._steps[-1] >= step:  # after a roll-back
             self._steps.pop()
             self._columns.pop()
+            self._floors.pop()
         self._levels = np.asarray(levels, np.float64)
         self._steps.append(float(step))
         self._columns.append(np.asarray(losses, np.float64))
+        self._floors.append(None if floor is None else np.asarray(floor, np.float64))
         self.set_last_step(step)
         self._image = None
         self.update()
 
     def clear(self) -> None:
-        self._steps, self._columns, self._image = [], [], None
+        self._steps, self._columns, self._floors, self._image = [], [], [], None
         self._last_step = 1.0
+        self.choose(None)
         self.update()
 
     def set_last_step(self, step: float) -> None:
@@ -118,6 +135,10 @@ class LevelMap(QWidget):
         painter.fillRect(room, color("stage", 0.5))
         painter.drawImage(room, self._image)
         painter.setClipping(False)
+        self._draw_chosen(painter, room)
+        if self.hasFocus():
+            draw_box(painter, room, QColor(Qt.GlobalColor.transparent), color("accent"), 2.0)
+        painter.setPen(color("muted"))
         ends = QRectF(0, 0, AXIS_WIDTH - 5, self.height())
         right = Qt.AlignmentFlag.AlignRight
         painter.drawText(ends, right | Qt.AlignmentFlag.AlignTop, f"{self._levels[0]:,.0f}")
@@ -129,16 +150,86 @@ class LevelMap(QWidget):
         if not self._steps or not room.contains(where):
             self.readout_changed.emit("")
             return
+        self.readout_changed.emit(self.told(*self._cell(where)))
+
+    def _cell(self, where: QPointF) -> tuple[int, int]:
+        """(probe, bin) at a place in the room."""
+        room = self._room()
         i = int(self._column((where.x() - room.left()) / room.width() * self._last_step))
-        k = min(len(self._levels) - 1, int(where.y() / room.height() * len(self._levels)))
-        said = self.tr("step {step} · t ≈ {t} · loss {loss}")
-        self.readout_changed.emit(
-            said.format(
-                step=f"{self._steps[i]:,.0f}",
-                t=level_number(round(self._levels[k])),
-                loss=f"{self._columns[i][k]:.3g}",
-            )
+        return i, min(len(self._levels) - 1, int(where.y() / room.height() * len(self._levels)))
+
+    def told(self, i: int, k: int) -> str:
+        """What is known of bin ``k`` of probe ``i``."""
+        said = self.tr("step {step} · t ≈ {t} · loss {loss}").format(
+            step=f"{self._steps[i]:,.0f}",
+            t=level_number(round(self._levels[k])),
+            loss=f"{self._columns[i][k]:.3g}",
         )
+        floor = self._floors[i]
+        if floor is not None:
+            said += self.tr(", best possible {floor}").format(floor=f"{floor[k]:.3g}")
+        return said
+
+    # -- choosing a cell
+
+    @property
+    def chosen(self) -> tuple[float, int] | None:
+        """The step and the bin of the cell that was chosen."""
+        return self._chosen
+
+    def told_chosen(self) -> str:
+        """As ``told``; empty if no cell is chosen."""
+        return "" if self._chosen is None else self.told(int(self._column(self._chosen[0])), self._chosen[1])
+
+    def choose(self, cell: tuple[int, int] | None) -> None:
+        """Choose bin k of probe i, given as (i, k); None: no cell."""
+        chosen = None if cell is None else (self._steps[cell[0]], cell[1])
+        if chosen != self._chosen:
+            self._chosen = chosen
+            self.setAccessibleDescription("" if cell is None else self.told(*cell))
+            self.cell_chosen.emit(*(chosen or (0.0, -1)))
+            self.update()
+
+    def _draw_chosen(self, painter: QPainter, room: QRectF) -> None:
+        if self._chosen is None:
+            return
+        step, k = self._chosen
+        i = int(self._column(step))
+        left = self._steps[i - 1] if i else 0.0
+        high, wide = room.height() / len(self._levels), room.width() / self._last_step
+        cell = QRectF(room.left() + left * wide, k * high, max(4.0, (self._steps[i] - left) * wide), high)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for grown, tint in ((1, Qt.GlobalColor.black), (0, Qt.GlobalColor.white)):  # seen on any colour of the map
+            painter.setPen(QPen(tint, 1))
+            painter.drawRect(cell.toRect().adjusted(-grown, -grown, grown - 1, grown - 1))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self._steps and self._room().contains(event.position()):
+            self.choose(self._cell(event.position()))
+        else:
+            super().mousePressEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {
+            Qt.Key.Key_Left: (-1, 0),
+            Qt.Key.Key_Right: (1, 0),
+            Qt.Key.Key_Up: (0, -1),
+            Qt.Key.Key_Down: (0, 1),
+            Qt.Key.Key_Return: (0, 0),
+            Qt.Key.Key_Space: (0, 0),
+        }
+        if event.key() == Qt.Key.Key_Escape and self._chosen is not None:
+            self.choose(None)
+        elif (by := moves.get(Qt.Key(event.key()))) is not None and self._steps:
+            last, bins = len(self._steps) - 1, len(self._levels)
+            i, k = (last, bins // 2) if self._chosen is None else (int(self._column(self._chosen[0])), self._chosen[1])
+            if self._chosen is not None:
+                i, k = min(max(i + by[0], 0), last), min(max(k + by[1], 0), bins - 1)
+            self.choose((i, k))
+        else:
+            super().keyPressEvent(event)
 
     def leaveEvent(self, event: QEvent) -> None:
         self.readout_changed.emit("")

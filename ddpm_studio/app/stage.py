@@ -221,6 +221,7 @@ class Stage(QObject):
         if self.plots is not None:
             channels = self._controller.channels
             self.plots.set_logs(channels.batch, channels.probe)
+            self.plots.set_sights(channels.sights)
             self._probes_shown = 0
             for step, text in channels.flags:
                 self.plots.add_flag(step, text)
@@ -236,8 +237,8 @@ class Stage(QObject):
         if self.plots is None or self.view.window().isMinimized():
             return
         levels = self._controller.channels.levels
-        for step, t, losses in levels[self._probes_shown :]:
-            self.plots.add_probe(step, t, losses)
+        for row in levels[self._probes_shown :]:
+            self.plots.add_probe(row.step, row.levels, row.train_by_level, row.floor_by_level)
         self._probes_shown = len(levels)
         self.plots.refresh()
 

@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.training.events import Probed, ProbeItems, ProbeSight
 
 VERSION = 1
+SIGHTS_CAP = 16 << 20  # bytes of what the probed networks saw
 METRICS = ("step", "images_seen", "loss", "learning_rate", "grad_norm", "images_per_second")
 
 _TABLES = f"""
@@ -30,7 +32,11 @@ create table if not exists events (id integer primary key, step integer, time re
 create table if not exists tapes (id integer primary key, step integer, purpose text, bytes integer, about text);
 create table if not exists arrays (tape integer references tapes(id), name text, dtype text, shape text, data blob,
     primary key (tape, name));
+create table if not exists probe_arrays (step integer, name text, dtype text, shape text, data blob,
+    primary key (step, name));
 """
+_ALL_STEPS = -1  # for what is the same in every probe
+_SIGHT_STEPS = "select step from probe_arrays where name = 'seen_x0' order by step"
 
 
 class RecordError(RuntimeError):
@@ -44,6 +50,11 @@ class ProbeRow(NamedTuple):
     levels: NDArray[np.float64]
     train_by_level: NDArray[np.float64]
     held_out_by_level: NDArray[np.float64]
+    floor_by_level: NDArray[np.float64] | None = None  # the lowest loss that is possible, where it is known
+
+    @classmethod
+    def of(cls, probed: Probed) -> ProbeRow:
+        return cls(*(getattr(probed, name) for name in cls._fields))
 
 
 class EventRow(NamedTuple):
@@ -51,6 +62,13 @@ class EventRow(NamedTuple):
     time: float  # seconds since 1970
     kind: str
     about: dict[str, Any]
+
+
+def _put(db: sqlite3.Connection, step: int, name: str, array: NDArray[Any]) -> None:
+    db.execute(
+        "insert or replace into probe_arrays values (?, ?, ?, ?, ?)",
+        (step, name, array.dtype.str, json.dumps(array.shape), np.ascontiguousarray(array).tobytes()),
+    )
 
 
 class Record:
@@ -117,13 +135,25 @@ class Record:
                 db.executemany(f"insert or replace into metrics values ({marks})", self._pending)
             self._pending.clear()
 
-    def add_probe(self, row: ProbeRow) -> None:
-        blobs = [np.asarray(a, dtype="<f8").tobytes() for a in row[3:]]
+    def add_probe(self, row: ProbeRow, items: ProbeItems | None = None, sight: ProbeSight | None = None) -> None:
+        """Keep a probe, and what its network saw; above a cap every second sight goes, never the first or the last."""
+        blobs = [np.asarray(a, dtype="<f8").tobytes() for a in row[3:6]]
         with self._transaction() as db:
             db.execute(
                 "insert or replace into probes values (?, ?, ?, ?, ?, ?)",
                 (row.step, row.train, row.held_out, *blobs),
             )
+            if row.floor_by_level is not None:
+                _put(db, row.step, "floor", np.asarray(row.floor_by_level, dtype="<f8"))
+            if items is not None and sight is not None:
+                for name, array in items._asdict().items():
+                    _put(db, _ALL_STEPS, name, array)
+                _put(db, sight.step, "seen_eps", sight.eps)
+                _put(db, sight.step, "seen_x0", sight.x0)
+                steps = [row[0] for row in db.execute(_SIGHT_STEPS)]
+                if len(steps) * sight.nbytes > SIGHTS_CAP:
+                    gone = [(step,) for step in steps[1:-1:2]]
+                    db.executemany("delete from probe_arrays where step = ? and name like 'seen%'", gone)
 
     def add_event(self, step: int, kind: str, about: dict[str, Any]) -> None:
         self.flush()
@@ -159,6 +189,7 @@ class Record:
         with self._transaction() as db:
             db.execute("delete from metrics where step > ?", (step,))
             db.execute("delete from probes where step > ?", (step,))
+            db.execute("delete from probe_arrays where step > ?", (step,))
             db.execute("delete from arrays where tape in (select id from tapes where step > ?)", (step,))
             db.execute("delete from tapes where step > ?", (step,))
 
@@ -190,10 +221,28 @@ class Record:
         return dict(zip(METRICS, rows[0], strict=True)) if rows else {}
 
     def probes(self) -> list[ProbeRow]:
+        floors = self._probe_arrays("floor")
         return [
-            ProbeRow(row[0], row[1], row[2], *(np.frombuffer(blob, "<f8") for blob in row[3:]))
+            ProbeRow(row[0], row[1], row[2], *(np.frombuffer(blob, "<f8") for blob in row[3:]))._replace(
+                floor_by_level=floors.get(int(row[0]))
+            )
             for row in self._all("select * from probes order by step")
         ]
+
+    def sights(self) -> tuple[ProbeItems | None, list[ProbeSight]]:
+        """What the probed networks were shown, and what they made of it, by step; none in an older record."""
+        fixed = [array for name in ProbeItems._fields for array in self._probe_arrays(name).values()]
+        eps, x0 = self._probe_arrays("seen_eps"), self._probe_arrays("seen_x0")
+        if len(fixed) != len(ProbeItems._fields) or eps.keys() != x0.keys():
+            return None, []
+        return ProbeItems(*fixed), [ProbeSight(step, eps[step], x0[step]) for step in eps]
+
+    def _probe_arrays(self, name: str) -> dict[int, NDArray[Any]]:
+        """By step, in their order."""
+        if not self._all("select 1 from sqlite_master where name = 'probe_arrays'"):
+            return {}
+        rows = self._all("select step, dtype, shape, data from probe_arrays where name = ? order by step", name)
+        return {int(step): np.frombuffer(data, dtype).reshape(json.loads(shape)) for step, dtype, shape, data in rows}
 
     def last_probe(self) -> ProbeRow | None:
         rows = self._all("select * from probes order by step desc limit 1")

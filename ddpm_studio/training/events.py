@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.diffusion.tape import Items, Tape
 
 Floats = NDArray[np.float64]
 
@@ -56,11 +56,35 @@ class RolledBack:
     reason: str
 
 
+class ProbeItems(NamedTuple):
+    """One trained item of each noise-level bin, as tapes hold items: what a network that is probed is shown.
+
+    t: int64 (bins,); x (the noisy x_t), eps: uint8 (bins, H, W, C), or float32 (bins, 2).
+    """
+
+    t: Items
+    x: Items
+    eps: Items
+
+
+class ProbeSight(NamedTuple):
+    """What the network of a training step made of the ``ProbeItems``: its estimates, of the same shapes."""
+
+    step: int
+    eps: Items
+    x0: Items
+
+    @property
+    def nbytes(self) -> int:
+        return self.eps.nbytes + self.x0.nbytes
+
+
 @dataclass(frozen=True)
 class Probed:
     """Loss of the EMA weights on fixed (x, t, eps), for trained and held-out items.
 
     ``levels`` are the middles of the noise-level bins; the ``_by_level`` arrays have the same length.
+    ``floor_by_level``: the lowest loss that is possible on the trained items, where that is known.
     """
 
     step: int
@@ -69,6 +93,9 @@ class Probed:
     levels: Floats
     train_by_level: Floats
     held_out_by_level: Floats
+    floor_by_level: Floats | None = None
+    items: ProbeItems | None = None  # the same all along a run
+    sight: ProbeSight | None = None
 
 
 @dataclass(frozen=True)

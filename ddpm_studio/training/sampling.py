@@ -68,6 +68,9 @@ class Tone(NamedTuple):
         return cls(*VALUE_RANGES[data.value_range], data.grey_levels == "truncate", data.inverted)
 
 
+NOISE_TONE = Tone(-2.5, 2.5)  # 99 % of a normal
+
+
 def sample(
     session: Session,
     control: Control,
@@ -221,7 +224,7 @@ def to_frame(
         alpha, sigma = float(schedule.alpha[step.t]), float(schedule.sigma[step.t])
         x = to_uint8(step.x / max(1.0, (alpha**2 + sigma**2) ** 0.5), tone)
         x0 = None if step.x0 is None else to_uint8(step.x0, tone)
-        eps = None if step.eps is None else to_uint8(step.eps, Tone(-2.5, 2.5))  # 99 % of a normal
+        eps = None if step.eps is None else to_uint8(step.eps, NOISE_TONE)
     assert x is not None
     return Frame(step.index, step.t, x, x0, eps, field)
 
