@@ -171,8 +171,8 @@ class EquationCard(Card):
             self._path, self._field, self._page = path, field, 0
             self._find()
 
-    def set_level(self, t: int) -> None:
-        """The noise level that the numbers are for."""
+    def set_level(self, t: int | None) -> None:
+        """The noise level that the numbers are for; None: nothing is shown elsewhere, so the middle one."""
         if t != self._level:
             self._level = t
             self._show_numbers()

@@ -139,7 +139,7 @@ class RecipeForm(QWidget):
         self._detail.set_value(level if level in LEVELS else LEVELS[0])
         self._filter()
 
-    def set_level(self, t: int) -> None:
+    def set_level(self, t: int | None) -> None:
         """The noise level whose numbers the equation card shows."""
         self.card.set_level(t)
 

@@ -102,6 +102,8 @@ class Reports(QObject):
     @Slot(object)
     def on_recipe_chosen(self, recipe: Recipe) -> None:
         """Another recipe: what was said of the one before holds no more."""
+        if self._session.dataset is None:
+            self._form.set_facts({})
         if self._controller.is_ready and self._session.run is None:
             self._tell_recipe()
 

@@ -150,6 +150,7 @@ class Stage(QObject):
         """The run on screen is let go: nothing of it stays."""
         self._empty()
         self._before = None
+        self._form.set_level(None)
         self.show_channels()
 
     def _empty(self) -> None:

@@ -283,6 +283,7 @@ def test_another_recipe_lets_go_of_the_run(qtbot, window):
     assert window.view.player.tape is None
     assert window.view.caption.text() == ""
     assert "points will drift" in window.view.points._hint.text()
+    assert window.form.card.where.text() == f"t = {window.recipe.schedule.steps // 2:,}"
     assert window.plots.loss.last_step() == 1, "the axis of empty curves"
     assert message(window) == "Ready. Start learns Moons."
     qtbot.waitUntil(lambda: window.top_bar.step.text() == "")
