@@ -28,7 +28,7 @@ def _(text: str) -> str:
     return str(QT_TRANSLATE_NOOP("Actions", text))
 
 
-MENUS = (_("Run"), _("Playback"), _("View"), _("Help"))
+MENUS = (_("Run"), _("Edit"), _("Playback"), _("View"), _("Help"))
 
 ACTIONS = (
     ActionSpec(
@@ -94,6 +94,19 @@ ACTIONS = (
         "images",
     ),
     ActionSpec("app.quit", "Run", _("Quit"), _("Close the window; a running training is saved"), "on_quit", "Ctrl+Q"),
+    ActionSpec(
+        "edit.undo", "Edit", _("Undo"), _("Take the last edit of the recipe back"), "on_undo", "Ctrl+Z", "undo-2"
+    ),
+    ActionSpec("edit.redo", "Edit", _("Redo"), _("Make the edit again"), "on_redo", "Ctrl+Shift+Z", "redo-2"),
+    ActionSpec(
+        "edit.fork",
+        "Edit",
+        _("Fork from here"),
+        _("A new run that begins with what this one has learnt"),
+        "on_fork",
+        "",
+        "git-fork",
+    ),
     ActionSpec("playback.play", "Playback", _("Play"), _("Play from noise to picture"), "", "Space", "play"),
     ActionSpec("playback.to_noise", "Playback", _("To noise"), _("Go to the noise x_T"), "", "Home", "skip-back"),
     ActionSpec(

@@ -5,10 +5,12 @@ pyqtgraph comes in with this module, so the window imports it after its first pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import Slot
-from PySide6.QtGui import QAction, QActionGroup, QPalette
+from PySide6.QtGui import QAction, QActionGroup, QColor, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.channels import MetricLog, Sights
@@ -100,6 +102,10 @@ class LearningPlots(QWidget):
         column.addLayout(row)
         column.addWidget(self.loss, 4)
         column.addWidget(self.legend)
+        self._run_legends: list[Legend] = []  # a line for each of the runs side by side
+        self._legends = QVBoxLayout()
+        self._legends.setSpacing(0)
+        column.addLayout(self._legends)
         column.addWidget(self.readout)
 
     def _lay_out_levels(self, column: QVBoxLayout) -> None:
@@ -161,13 +167,27 @@ class LearningPlots(QWidget):
 
     def add_flag(self, step: float, text: str) -> None:
         """Mark a change of a setting; ``text`` like "rate ×3 at 900"."""
-        self.loss.add_flag(step)
+        self.loss.add_flag(step, text)
         self._flag, self._said = text, ()
         self._tell()
 
     def set_sights(self, sights: Sights) -> None:
         """What the probed networks saw: shown for a cell of the map that is chosen."""
         self._sights = sights
+
+    def set_compared(self, runs: Sequence[tuple[str, QColor, NDArray[np.float64]]]) -> None:
+        """Draw the probe losses of some runs on common axes: name, colour, (step, loss); none: the run on screen."""
+        self.loss.set_compared(runs)
+        while len(self._run_legends) < len(runs):
+            self._run_legends.append(Legend())
+            self._legends.addWidget(self._run_legends[-1])
+        for i, legend in enumerate(self._run_legends):
+            legend.setVisible(i < len(runs))
+            if i < len(runs):
+                name, shade, points = runs[i]
+                legend.set_entries([(shade, _named(name, float(points[-1, 1]) if len(points) else None), False)])
+        self.legend.setVisible(not runs)
+        self.refresh()
 
     def add_probe(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QCoreApplication, QElapsedTimer, Signal, Slot
-from PySide6.QtGui import QPainterPath
+from PySide6.QtGui import QColor, QPainterPath, QPen
 from PySide6.QtWidgets import QWidget
 
 from ddpm_studio.app.channels import MetricLog
@@ -18,6 +19,7 @@ from ddpm_studio.app.theme import color
 
 Float64 = NDArray[np.float64]
 RANGE_EVERY = 500  # ms between two looks at the range
+FLAG_REACH = 6  # px: so near the pointer, a flag says what was changed
 SMOOTHING = {"off": 0.0, "light": 0.01, "strong": 0.05}  # part of the visible width averaged over
 
 
@@ -89,7 +91,7 @@ class StepPlot(Plot):
         if lengths == self._lengths and not self._dirty:
             return
         self._lengths = lengths
-        self.set_hint("" if any(lengths) else self._empty)
+        self.set_hint("" if any(lengths) or self._has_others() else self._empty)
         if self._frozen:
             self._draw(*self.getViewBox().viewRange()[0])
             self._dirty = False
@@ -109,6 +111,10 @@ class StepPlot(Plot):
     def _draw(self, left: float, right: float) -> None:
         """Draw all series between two steps; leaves what they span in ``_bounds``."""
         raise NotImplementedError
+
+    def _has_others(self) -> bool:
+        """Whether there is something to see besides the run's own series."""
+        return False
 
     def _pieces(self) -> int:
         return max(50, int(self.getViewBox().width()))
@@ -160,6 +166,8 @@ class LossPlot(StepPlot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         self._flags: list[tuple[float, Any]] = []
+        self._flag_texts: list[str] = []
+        self._compared: list[tuple[str, Any, Float64]] = []  # name, curve, (step, loss) of runs side by side
         self._smoothing = 0.0
         super().__init__("loss_plot", "", 104, parent)
         self.setAccessibleName(self.tr("Loss against the training step"))
@@ -201,14 +209,44 @@ class LossPlot(StepPlot):
         self._frozen = False
         self._redraw_soon()
 
+    def set_compared(self, runs: Sequence[tuple[str, QColor, Float64]]) -> None:
+        """Show the probe losses of runs side by side instead: name, colour, (step, loss) as (n, 2); none: as before."""
+        fresh = [name for name, _, _ in runs] != [name for name, _, _ in self._compared]
+        for _, item, _ in self._compared:
+            self.removeItem(item)
+        self._compared = []
+        for name, shade, points in runs:
+            item = curve(self, smooth=True)
+            line = QPen(shade, 2)
+            line.setCosmetic(True)
+            item.setPen(line)
+            self._compared.append((name, item, points))
+        own = [series.item for series in self._series.values()]
+        for item in (*own, self._smoothed, self._pennants, *(line for _, line in self._flags)):
+            item.setVisible(not runs)
+        if fresh:
+            self._frozen = False
+        self._redraw_soon()
+
+    def _has_others(self) -> bool:
+        return bool(self._compared)
+
+    def last_step(self) -> float:
+        if self._compared:
+            return float(max([1.0, *(points[-1, 0] for _, _, points in self._compared if len(points))]))
+        return super().last_step()
+
     def set_smoothing(self, name: str) -> None:
         """ "off", "light" or "strong"."""
         self._smoothing = SMOOTHING[name]
         self._dirty = True
 
-    def add_flag(self, step: float) -> None:
+    def add_flag(self, step: float, text: str = "") -> None:
+        """Mark a change of a setting; ``text`` says what, from and to, near the flag."""
+        self._flag_texts.append(text)
         line = pg.InfiniteLine(pos=step, angle=90, pen=pen("changed", dashed=True))
         self.addItem(line, ignoreBounds=True)
+        line.setVisible(not self._compared)
         self._flags.append((step, line))
         self._on_range()
 
@@ -216,7 +254,19 @@ class LossPlot(StepPlot):
         for _, line in self._flags:
             self.removeItem(line)
         self._flags.clear()
+        self._flag_texts.clear()
         self._on_range()
+
+    def flags_near(self, step: float) -> str:
+        """What the flags say that stand within a few pixels of ``step``."""
+        left, right = self.getViewBox().viewRange()[0]
+        near = FLAG_REACH * (right - left) / max(self.getViewBox().width(), 1.0)
+        said = [
+            self.tr("step {0}: {1}").format(f"{at:,.0f}", text)
+            for (at, _), text in zip(self._flags, self._flag_texts, strict=True)
+            if text and abs(at - step) <= near
+        ]
+        return " · ".join(said)
 
     @Slot()
     def _on_range(self) -> None:
@@ -225,6 +275,10 @@ class LossPlot(StepPlot):
 
     def _draw(self, left: float, right: float) -> None:
         self._bounds = []
+        if self._compared:
+            for _, item, points in self._compared:
+                self._set(item, points[:, 0], points[:, 1])
+            return
         most = self._pieces()
         for name, series in self._series.items():
             steps, bars = series.bars(left, right, most)
@@ -239,6 +293,10 @@ class LossPlot(StepPlot):
                 self._smoothed.setData([], [])
 
     def _readout(self, step: float) -> str:
+        if self._compared:
+            return self._compared_readout(step)
+        if flags := self.flags_near(step):
+            return flags
         parts = [self.tr("step {step}").format(step=f"{step:,.0f}")]
         names = {"train": self.tr("probe"), "held_out": self.tr("held-out"), "loss": self.tr("batch")}
         names["floor"] = self.tr("best possible")
@@ -246,6 +304,13 @@ class LossPlot(StepPlot):
             value = self._series[name].at(step) if name in self._series else float("nan")
             if np.isfinite(value):
                 parts.append(f"{said} {value:.4g}")
+        return " · ".join(parts)
+
+    def _compared_readout(self, step: float) -> str:
+        parts = [self.tr("step {step}").format(step=f"{step:,.0f}")]
+        for name, _, points in self._compared:
+            if len(points) and points[0, 0] <= step <= points[-1, 0]:
+                parts.append(f"{name} {np.interp(step, points[:, 0], points[:, 1]):.4g}")
         return " · ".join(parts)
 
 

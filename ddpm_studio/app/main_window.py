@@ -150,6 +150,11 @@ class MainWindow(QMainWindow):
         session.run_left.connect(reports.on_run_left)
         session.run_left.connect(self._show_actions)
         session.runs_changed.connect(reports.list_runs)
+        session.recipe_restored.connect(self._on_recipe_restored)
+        session.history_changed.connect(self._show_history)
+        session.fork_needed.connect(self._on_fork_needed)
+        self.form.fork_line.forked.connect(session.on_fork)
+        self.form.fork_line.undone.connect(session.on_wish_dropped)
         session.said.connect(reports.say)
         session.refused.connect(self._on_refused)
         self.stage.said.connect(reports.say)
@@ -173,6 +178,7 @@ class MainWindow(QMainWindow):
         self.view.save_requested.connect(self.files.on_save_tape)
         self.menu.run_chosen.connect(session.open_run)
         self.runs_panel.run_opened.connect(session.open_run)
+        self.runs_panel.curves_wanted.connect(reports.on_curves_wanted)
         self.runs_panel.folder_shown.connect(self.files.on_show_folder)
         self.runs_panel.rename_requested.connect(self.files.on_rename)
         self.runs_panel.trash_requested.connect(self.files.on_trash)
@@ -287,6 +293,23 @@ class MainWindow(QMainWindow):
         self.badge.set_recipe(recipe)
         self.top_bar.set_recipe(recipe)
         self.stage.show_recipe(recipe)
+
+    @Slot(object)
+    def _on_recipe_restored(self, recipe: Recipe) -> None:
+        self.form.set_recipe(recipe, self.session.baseline)
+
+    @Slot()
+    def _show_history(self) -> None:
+        for name, way in (("edit.undo", -1), ("edit.redo", 1)):
+            what = self.session.history.next(way)
+            said = self.tr("Undo") if way < 0 else self.tr("Redo")
+            self.actions_by_id[name].setEnabled(bool(what))
+            self.actions_by_id[name].setText(f"{said}: {what}" if what else said)
+
+    @Slot(str)
+    def _on_fork_needed(self, sentence: str) -> None:
+        self.form.fork_line.tell(sentence)
+        self.actions_by_id["edit.fork"].setEnabled(bool(sentence))
 
     @Slot(dict)
     def _on_changes_wanted(self, changes: dict[str, Any]) -> None:

@@ -183,13 +183,13 @@ class Legend(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._entries: list[tuple[str, str, bool]] = []
+        self._entries: list[tuple[str | QColor, str, bool]] = []
         self.setFont(tabular(self.font(), 0.9))
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         theme().changed.connect(self.update)
 
-    def set_entries(self, entries: Sequence[tuple[str, str, bool]]) -> None:
-        """(colour name, text, dashed)."""
+    def set_entries(self, entries: Sequence[tuple[str | QColor, str, bool]]) -> None:
+        """(name of a colour or the colour itself, text, dashed)."""
         if list(entries) != self._entries:
             self._entries = list(entries)
             self.setAccessibleName(", ".join(text for _, text, _ in entries))
@@ -206,7 +206,8 @@ class Legend(QWidget):
             if x and x + GRID + 6 + width > self.width():
                 break
             for left, right in ((x, x + 3), (x + 5, x + 8)) if dashed else ((x, x + 8),):
-                painter.fillRect(QRectF(left, middle - 1, right - left, 2), QColor(color(role)))
+                shade = role if isinstance(role, QColor) else color(role)
+                painter.fillRect(QRectF(left, middle - 1, right - left, 2), shade)
             painter.setPen(color("muted"))
             x += GRID + 6
             room = QRectF(x, 0, max(0, self.width() - x), self.height())

@@ -127,9 +127,14 @@ class LineEditor(FlatLineEdit):
         if not stands:
             self._show_value()
 
+    @property
+    def at_work(self) -> bool:
+        """Whether something is half typed."""
+        return self._pause.isActive() or self._doubted
+
     def commit(self) -> None:
         """Take what stands there now, be it valid or not."""
-        if self._pause.isActive() or self._doubted:
+        if self.at_work:
             self._pause.stop()
             self._doubted = True
             self._on_pause()

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from ddpm_studio.app.equation_card import EquationCard
 from ddpm_studio.app.recipe_editors import LineEditor, say, write
-from ddpm_studio.app.recipe_rows import FieldRow, SectionBox, make_editor
+from ddpm_studio.app.recipe_rows import FieldRow, ForkLine, SectionBox, make_editor
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import DENSE_HEIGHT, PanelScroll, Segmented
 from ddpm_studio.recipes import (
@@ -31,6 +31,7 @@ from ddpm_studio.recipes import (
     section_class,
 )
 
+_AFTER_STOP = ("training.steps",)  # no reason for a fork: Resume goes on to another last step
 _CHANCE = ""  # the section of the settings that stand at the top level of a recipe
 _KIND_SETTINGS = {  # label and tip
     "schedule": ("Shape", "How the noise grows on the way from the picture (t = 0) to pure noise (t = T)."),
@@ -89,6 +90,7 @@ class RecipeForm(QWidget):
         head = QVBoxLayout()
         head.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN + 4)
         head.addWidget(self._detail)
+        self.fork_line = ForkLine()
         foot = QVBoxLayout()
         foot.setContentsMargins(MARGIN, GRID, MARGIN, MARGIN)
         foot.addWidget(self.card)
@@ -98,6 +100,7 @@ class RecipeForm(QWidget):
         whole.addLayout(head)
         self._scroll = PanelScroll(content)
         whole.addWidget(self._scroll, 1)
+        whole.addWidget(self.fork_line)
         whole.addLayout(foot)
         self._retranslate()
         self._show()
@@ -124,7 +127,7 @@ class RecipeForm(QWidget):
         self._tell_problems({})
 
     def set_running(self, running: bool) -> None:
-        """While a run is active only settings that may change between two steps stay open."""
+        """While a run is active, settings that cannot change between two steps say that they need a fork."""
         self._running = running
         self._show(self._problems)
 
@@ -271,7 +274,8 @@ class RecipeForm(QWidget):
             theirs = self._value_of(self._baseline, path)
             comparable = path in changed and (theirs is not None or row.field.optional)
             row.show_state(problems.get(path, ""), self._text_of(row.field, theirs) if comparable else "")
-            row.lock(self._running and not row.field.setting.live)
+            row.lock(self._running and path in _AFTER_STOP)
+            row.set_forks(self._running and not row.field.setting.live)
         self._filter(problems)
         self.card.set_recipe(self._recipe)
 

@@ -8,7 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, QPoint, QRectF, Qt, Signal, Slot
-from PySide6.QtGui import QAction, QContextMenuEvent, QGuiApplication, QPainter, QPaintEvent, QPalette
+from PySide6.QtGui import (
+    QAction,
+    QContextMenuEvent,
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+)
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from ddpm_studio.app.fields import NUMBER_WIDTH, ChoiceEditor
@@ -21,12 +30,13 @@ from ddpm_studio.app.recipe_editors import (
     SwitchEditor,
     say,
 )
-from ddpm_studio.app.theme import color
+from ddpm_studio.app.theme import GRID, MARGIN, color
 from ddpm_studio.app.widgets import (
     DENSE_HEIGHT,
     Caption,
     ElidedLabel,
     Heading,
+    PushButton,
     ToolButton,
     Value,
 )
@@ -71,7 +81,7 @@ class FieldRow(QWidget):
         self.field = field
         self.editor = editor
         self.changed_from = ""  # text of the baseline's value, where this one differs
-        self._locked = False
+        self._locked = self._forks = False
         self._lit = False
         label = say(field.setting.label)
         unit = say(field.setting.unit)
@@ -139,6 +149,12 @@ class FieldRow(QWidget):
             self._explain()
             self._show_reset()
 
+    def set_forks(self, forks: bool) -> None:
+        """A change is a wish: it needs a fork of the running run."""
+        if forks != self._forks:
+            self._forks = forks
+            self._explain()
+
     def _explain(self) -> None:
         setting = self.field.setting
         lines = [html.escape(say(setting.tip))]
@@ -146,6 +162,8 @@ class FieldRow(QWidget):
             lines.append(f"<i>{rich(setting.equation)}</i>")
         if self._locked:
             lines.append(f"<b>{html.escape(self.tr('Stop the run to change this'))}</b>")
+        elif self._forks:
+            lines.append(f"<b>{html.escape(self.tr('The run cannot change this; a fork of it can'))}</b>")
         lines.append(f"<small>{self.path}</small>")
         tip = "".join(f"<p>{line}</p>" for line in lines)
         self.setToolTip(tip)
@@ -209,6 +227,15 @@ class FieldRow(QWidget):
             self.in_hand.emit(self.path)
         if kind in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
             self._show_reset()
+        if (
+            kind == QEvent.Type.ShortcutOverride
+            and isinstance(event, QKeyEvent)
+            and isinstance(self.editor, LineEditor)
+        ):
+            undo = event.matches(QKeySequence.StandardKey.Undo) or event.matches(QKeySequence.StandardKey.Redo)
+            if undo and not self.editor.at_work:  # it is the recipe's, not the text's
+                event.ignore()
+                return True
         if kind == QEvent.Type.ToolTip:
             show_tip_beside(self)  # below it would cover the equation card
             return True
@@ -227,6 +254,50 @@ class FieldRow(QWidget):
         if event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):
             self._show_reset()
         return handled
+
+
+class ForkLine(QWidget):
+    """What is wished for needs a fork: a sentence, and the buttons Fork and Undo."""
+
+    forked = Signal()
+    undone = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("recipe.fork_line")
+        self.sentence = Caption()
+        self.sentence.setObjectName("recipe.fork_sentence")
+        self.sentence.setWordWrap(True)
+        self.fork = PushButton(self.tr("Fork"), "git-fork", primary=True, height=DENSE_HEIGHT)
+        self.fork.setObjectName("recipe.fork")
+        self.fork.setToolTip(self.tr("Stop and save this run, and begin a new one from here"))
+        self.fork.clicked.connect(self.forked)
+        self.undo = PushButton(self.tr("Undo"), "undo-2", height=DENSE_HEIGHT)
+        self.undo.setObjectName("recipe.fork_undo")
+        self.undo.setToolTip(self.tr("Take back what needs a fork"))
+        self.undo.clicked.connect(self.undone)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(GRID)
+        buttons.addWidget(self.fork)
+        buttons.addWidget(self.undo)
+        buttons.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(MARGIN, GRID, MARGIN, GRID)
+        column.setSpacing(GRID)
+        column.addWidget(self.sentence)
+        column.addLayout(buttons)
+        self.hide()
+
+    def tell(self, sentence: str) -> None:
+        """Show a sentence; "" hides the line."""
+        self.sentence.setText(sentence)
+        self.setAccessibleName(sentence)
+        self.setVisible(bool(sentence))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), color("changed", 0.12))
+        painter.fillRect(QRectF(0, 0, 3, self.height()), color("changed"))
 
 
 class FactRow(QWidget):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from PySide6.QtCore import QObject, QTimer, Slot
+from PySide6.QtGui import QColor
 
 from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController, State
@@ -19,11 +20,13 @@ from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.data import BUILT_IN
 from ddpm_studio.diffusion import Tape
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.store import list_runs
+from ddpm_studio.store import RecordError, Run, list_runs
 from ddpm_studio.training.events import (
+    Carried,
     ChangeRefused,
     CheckpointDue,
     Finished,
+    ForkForeseen,
     RolledBack,
     SaveFailed,
     SettingChanged,
@@ -79,6 +82,8 @@ class Reports(QObject):
     @Slot()
     def list_runs(self) -> None:
         training = self._controller.run if self._controller.training else None
+        found = list_runs()
+        by_birth = {s.born: s.run.path for s in found}  # folders may have been renamed
         rows = [
             RunRow(
                 s.run.path,
@@ -88,10 +93,28 @@ class Reports(QObject):
                 s.loss,
                 active=training is not None and s.run.path == training.path,
                 note=s.edition,
+                parent=by_birth.get(s.parent.born) if s.parent else None,
+                forked_at=s.parent.step if s.parent else None,
+                before=s.parent.before if s.parent else 0,
             )
-            for s in list_runs()
+            for s in found
         ]
         self._runs_panel.set_rows(rows)
+
+    @Slot(list)
+    def on_curves_wanted(self, wanted: list[tuple[RunRow, QColor]]) -> None:
+        """Draw the probe losses of runs side by side; a fork's begins where its parent stood."""
+        curves = []
+        for row, shade in wanted:
+            try:
+                with Run(row.path).record() as record:
+                    points = record.probe_curve()
+            except RecordError:
+                continue
+            points[:, 0] += row.before
+            curves.append((row.name, shade, points))
+        if self._stage.plots is not None:
+            self._stage.plots.set_compared(curves)
 
     # -- events
 
@@ -144,6 +167,11 @@ class Reports(QObject):
                 text = _change(event.setting, event.old, event.new)
                 log.info("step %d: %s", event.step, text)
                 self._stage.add_flag(event.step, text)
+            case ForkForeseen():
+                self._session.on_foreseen(event)
+            case Carried():
+                self._banner.show_notice(self.tr("Forked: {0}.").format(event.sentence()), kind="info")
+                self.say(self.tr("Forked: {0}.").format(event.sentence()))
             case SaveFailed() | ChangeRefused():
                 self._banner.show_notice(event.reason)
             case StepSkipped():
@@ -191,7 +219,9 @@ class Reports(QObject):
             self._show_data(DataOpened(opened.recipe.data.source, opened.dataset))
         for event in opened.events:
             if event.kind == "setting_changed":
-                self._stage.add_flag(event.step, _change(**event.about))
+                text = _change(**event.about)
+                log.info("step %d: %s", event.step, text)
+                self._stage.add_flag(event.step, text)
         self._stage.show_last(opened.tape)
         self._status.forget_saved()
         self.say(self.tr("Opened {0}").format(opened.run.path))

@@ -1,4 +1,4 @@
-"""The list of runs: a dot in the run's colour, its name, the step it has reached."""
+"""The list of runs: a dot in the run's colour, its name, the step it has reached; forks below their parents."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 from PySide6.QtCore import (
     QAbstractListModel,
     QDateTime,
+    QItemSelectionModel,
     QLocale,
     QModelIndex,
     QPersistentModelIndex,
+    QPointF,
     QRectF,
     QSize,
     Qt,
@@ -39,6 +41,8 @@ from ddpm_studio.app.widgets import DENSE_HEIGHT, EmptyHint, ThinScrollBar
 RUN_ROLE = Qt.ItemDataRole.UserRole
 MISSING_ROLE = Qt.ItemDataRole.UserRole + 1
 Index = QModelIndex | QPersistentModelIndex
+INDENT, DEEPEST = 14, 4  # px for each fork; deeper ones stand no further to the right
+MOST_CURVES = 4  # side by side
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,26 @@ class RunRow:
     loss: float | None = None
     active: bool = False  # being trained now
     note: str = ""
+    parent: Path | None = None  # of a fork, if it is still there
+    forked_at: int | None = None  # the parent's step
+    before: int = 0  # steps learnt before this run's own first one
+    depth: int = 0  # forks between it and the first run of its family
+
+
+def arranged(rows: Sequence[RunRow]) -> list[RunRow]:
+    """Forks below their parents, one level deeper; all others, and forks of runs that are gone, in the order given."""
+    there = {row.path for row in rows}
+    children: dict[Path | None, list[RunRow]] = {}
+    for row in rows:
+        children.setdefault(row.parent if row.parent in there else None, []).append(row)
+
+    def family(parent: Path | None, depth: int) -> list[RunRow]:
+        whole = []
+        for row in children.get(parent, []):
+            whole += [replace(row, depth=depth), *family(row.path, depth + 1)]
+        return whole
+
+    return family(None, 0)
 
 
 def run_color(position: int) -> QColor:
@@ -102,7 +126,8 @@ class RunsModel(QAbstractListModel):
         if role == MISSING_ROLE:
             return self._missing[index.row()]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._describe(row, self._missing[index.row()])
+            hint = self.tr("Ctrl-click several runs to see their curves side by side")
+            return f"{self._describe(row, self._missing[index.row()])}\n{hint}"
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return self._describe(row, self._missing[index.row()]).replace("\n", ", ")
         return None
@@ -129,6 +154,8 @@ class RunsModel(QAbstractListModel):
         )
         if row.active:
             lines.append(self.tr("training now"))
+        if row.forked_at is not None:
+            lines.append(self.tr("forked at step {}").format(f"{row.forked_at:,}"))
         if row.note:
             lines.append(row.note)
         lines.append(str(row.path))
@@ -151,6 +178,12 @@ class _RunDelegate(QStyledItemDelegate):
             focused = state & QStyle.StateFlag.State_Selected and state & QStyle.StateFlag.State_HasFocus
             draw_box(painter, rect, color("raised"), color("accent" if focused else "raised"))
         missing = index.data(MISSING_ROLE)
+        indent = INDENT * min(row.depth, DEEPEST)
+        if row.depth:  # an elbow from the parent above
+            x, y = rect.left() + 12.5 + indent - INDENT, rect.center().y()
+            painter.setPen(color("faint"))
+            painter.drawPolyline([QPointF(x, rect.top()), QPointF(x, y), QPointF(x + INDENT - 8, y)])
+        rect.adjust(indent, 0, 0, 0)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(color("faint") if missing else run_color(index.row()))
         painter.drawEllipse(QRectF(rect.left() + 8, rect.center().y() - 4.5, 9, 9))
@@ -166,7 +199,8 @@ class _RunDelegate(QStyledItemDelegate):
         if row.active:
             font.setWeight(QFont.Weight.DemiBold)
         room = rect.adjusted(30, 0, -20 - step_width, 0)
-        edition = row.note.partition(":")[0].partition(",")[0]  # the tooltip has all of it
+        forked = "" if row.forked_at is None else self.tr("at {}").format(f"{row.forked_at:,}")
+        edition = forked or row.note.partition(":")[0].partition(",")[0]  # the tooltip has all of it
         edition_width = QFontMetrics(small).horizontalAdvance(edition)
         if edition and QFontMetrics(font).horizontalAdvance(row.name) + GRID + edition_width <= room.width():
             painter.drawText(room, centred | Qt.AlignmentFlag.AlignRight, edition)
@@ -185,6 +219,7 @@ class RunsPanel(QWidget):
     folder_shown = Signal(object)  # Path
     rename_requested = Signal(object, str)  # Path, new name
     trash_requested = Signal(object)  # Path, after the person has confirmed
+    curves_wanted = Signal(list)  # (RunRow, QColor) of the runs to compare; empty: none
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -205,7 +240,10 @@ class RunsPanel(QWidget):
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         self.view.doubleClicked.connect(self._on_open)
+        self.view.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
         self.view.selectionModel().currentChanged.connect(self._on_current_changed)
+        self.view.selectionModel().selectionChanged.connect(self._on_selection)
+        self._compared = False
         self.confirmation: QMessageBox | None = None
 
         enter = [QKeySequence(Qt.Key.Key_Return), QKeySequence(Qt.Key.Key_Enter)]
@@ -225,21 +263,47 @@ class RunsPanel(QWidget):
         self._pages.addWidget(self._hint)
         self._pages.addWidget(self.view)
         theme().changed.connect(self.view.viewport().update)
+        theme().changed.connect(self._tell_curves)
         self._offer_actions()
 
     def set_rows(self, rows: Sequence[RunRow]) -> None:
-        """Show these runs; the current one stays current if it is still among them."""
-        current = self.current()
-        self.model.set_rows(rows)
+        """Show these runs; the current one stays current, and the chosen ones chosen, if still among them."""
+        current, chosen = self.current(), [row.path for row in self.chosen()]
+        self.model.set_rows(arranged(rows))
         self._pages.setCurrentIndex(1 if rows else 0)
         if current is not None and self.current() is None:
             self.set_current(current.path)
+        if len(chosen) > 1:
+            for i, row in enumerate(self.model.rows()):
+                if row.path in chosen:
+                    self.view.selectionModel().select(self.model.index(i), QItemSelectionModel.SelectionFlag.Select)
         self._offer_actions()
+        self._tell_curves()
+
+    def chosen(self) -> list[RunRow]:
+        """The selected runs, from the top."""
+        return [index.data(RUN_ROLE) for index in sorted(self.view.selectionModel().selectedIndexes())]
+
+    @Slot()
+    def _on_selection(self) -> None:
+        self._tell_curves()
+
+    @Slot()
+    def _tell_curves(self) -> None:
+        """Two or more runs are chosen: their curves are wanted, as they are now."""
+        rows = self.chosen()
+        wanted = rows[:MOST_CURVES] if len(rows) > 1 else []
+        if wanted or self._compared:
+            self._compared = bool(wanted)
+            all_rows = self.model.rows()
+            self.curves_wanted.emit([(row, run_color(all_rows.index(row))) for row in wanted])
 
     def set_active_step(self, step: int) -> None:
         """The run in training has come this far."""
         rows = [replace(row, step=step) if row.active else row for row in self.model.rows()]
         self.model.set_rows(rows)
+        if any(row.active for row in self.chosen()):
+            self._tell_curves()
 
     def current(self) -> RunRow | None:
         row: RunRow | None = self.view.currentIndex().data(RUN_ROLE)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.jobs import Channels
 from ddpm_studio.app.settings import WindowSettings
+from ddpm_studio.app.undo import RecipeHistory
 from ddpm_studio.data import Dataset
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, for_data, live_settings, read
 from ddpm_studio.recipes.sections import PointMLP, ScoreMLP
-from ddpm_studio.store import Run, RunError
-from ddpm_studio.training.control import SampleRequest
+from ddpm_studio.store import Parent, Run, RunError
+from ddpm_studio.training.control import ForkQuestion, SampleRequest
+from ddpm_studio.training.events import ForkForeseen
 
+AT_RESUME = {"training.steps"}  # may change when a run goes on
 SAMPLE_COUNT = {"pictures": 64, "points": 2000}
 
 
@@ -26,13 +29,25 @@ def kind_of(recipe: Recipe) -> Literal["points", "pictures"]:
     return "points" if isinstance(recipe.network, PointMLP | ScoreMLP) else "pictures"
 
 
+def _live_changes(before: Recipe, after: Recipe) -> dict[str, Any]:
+    """What of an edit can take effect between two steps; settings that only a former kind has are left out."""
+    live = live_settings(before) | live_settings(after)
+    return {
+        setting: new
+        for setting, (_, new) in before.differences(after).items()
+        if setting in live and hasattr(getattr(after, setting.partition(".")[0]), setting.partition(".")[2])
+    }
+
+
 class Session(QObject):
     """Has no widgets: the window passes in what was clicked and shows what is told.
 
     Signals: ``recipe_chosen(Recipe)`` another recipe, against which changes are marked; ``recipe_changed(Recipe)``
     one of its settings; ``run_begun`` a training was asked for, nothing is to be seen of it yet; ``run_restored`` it
     could not begin, and the run before is on screen again; ``run_left`` none is any more; ``runs_changed`` the runs
-    on disk; ``said(text)`` for the status bar; ``refused(sentence)`` what was asked for cannot be done.
+    on disk; ``recipe_restored(Recipe)`` an edit was undone or redone; ``history_changed`` what can be undone;
+    ``fork_needed(sentence)`` what is wished for needs a new run, or "" if nothing does; ``said(text)`` for the status
+    bar; ``refused(sentence)`` what was asked for cannot be done.
     """
 
     recipe_chosen = Signal(object)
@@ -41,6 +56,9 @@ class Session(QObject):
     run_restored = Signal()
     run_left = Signal()
     runs_changed = Signal()
+    recipe_restored = Signal(object)
+    history_changed = Signal()
+    fork_needed = Signal(str)
     said = Signal(str)
     refused = Signal(str)
 
@@ -48,6 +66,10 @@ class Session(QObject):
         super().__init__(parent)
         self.recipe = built_in()["fashion-mnist"]
         self.baseline = self.recipe  # changes are marked against it
+        self.wish = self.recipe  # what the form says; in a training only its live settings are the recipe's, too
+        self.history = RecipeHistory(self.recipe)
+        self._foreseen: ForkForeseen | None = None
+        self._forking = False  # as soon as the engine is idle
         self.run: Run | None = None
         self.dataset: Dataset | None = None
         self.has_checkpoint = False
@@ -77,21 +99,124 @@ class Session(QObject):
     def take_up(self, recipe: Recipe) -> None:
         """Make a recipe, maybe that of the run on screen, the one that changes are marked against."""
         self._forget_data(recipe)
-        self.recipe = self.baseline = recipe
+        self.recipe = self.baseline = self.wish = recipe
+        self.history = RecipeHistory(recipe)
         self.recipe_chosen.emit(recipe)
         self.data_clock.start()
+        self._tell_wish()
 
     @Slot(object)
     def on_recipe_edited(self, recipe: Recipe) -> None:
         """The form has another value."""
-        self._forget_data(recipe)
-        before, self.recipe = self.recipe, recipe
+        self.history.push(recipe)
+        self._take(recipe)
+
+    def _take(self, recipe: Recipe) -> None:
+        """Live settings take effect at once; in a training the others are a wish, which needs a fork."""
+        self.wish = recipe
+        before = self.recipe
+        if not self._controller.training:
+            self._forget_data(recipe)
+            self.recipe = recipe
+            if before.data != recipe.data or before.network != recipe.network:
+                self.data_clock.start()
+        elif changes := _live_changes(before, recipe):
+            try:
+                self.recipe = before.with_settings(changes)
+            except RecipeError:  # fits together with the rest of the wish only
+                self._tell_wish()
+                return
+            self._controller.change(changes)
+        self.recipe_changed.emit(self.recipe)
+        self._tell_wish()
+
+    @Slot()
+    def on_undo(self) -> None:
+        self._restore(self.history.undo())
+
+    @Slot()
+    def on_redo(self) -> None:
+        self._restore(self.history.redo())
+
+    def _restore(self, recipe: Recipe) -> None:
+        if recipe != self.wish:
+            self.recipe_restored.emit(recipe)
+            self._take(recipe)
+
+    # -- forks
+
+    def structural_wishes(self) -> list[str]:
+        """Settings in which the form differs from the run on screen and that no running network can change."""
+        if self.run is None or not (self._controller.training or self.has_checkpoint):
+            return []
+        base = self.recipe if self._controller.training else self.run_recipe
+        free = live_settings(base) | live_settings(self.wish) | AT_RESUME
+        return [setting for setting in base.differences(self.wish) if setting not in free]
+
+    def _tell_wish(self) -> None:
+        """Say what needs a fork, and ask the engine what that would carry over."""
+        self.history_changed.emit()
+        wishes = self.structural_wishes()
+        if not wishes:
+            self._foreseen = None
+            self.fork_needed.emit("")
+            return
+        if self._foreseen is not None and self._foreseen.recipe != self.wish:
+            self._foreseen = None
+        same = not any(setting.startswith(("network.", "data.")) for setting in wishes)
+        if self._foreseen is None and self._controller.training and not same:
+            self._controller.ask(ForkQuestion(self.wish))
+        text = self.tr("Needs a fork: {0}.").format(", ".join(wishes))
+        if same:
+            rest = self.tr("A new run takes along all weights, their EMA and the optimizer's moments.")
+        elif self._foreseen is None:
+            rest = self.tr("A new run takes along the weights whose names and shapes agree, their EMA and moments.")
+        else:
+            rest = self.tr(
+                "A new run takes along {0} of {1} weight tensors (same name and shape), their EMA and moments."
+            )
+            rest = rest.format(self._foreseen.weights, self._foreseen.of)
+        self.fork_needed.emit(f"{text} {rest} {self.tr('Its steps count from 0.')}")
+
+    @Slot(object)
+    def on_foreseen(self, foreseen: ForkForeseen) -> None:
+        """The engine knows what a fork would carry over."""
+        if foreseen.recipe == self.wish:
+            self._foreseen = foreseen
+            self._tell_wish()
+
+    @Slot()
+    def on_fork(self) -> None:
+        """Make a new run from this point; a training is stopped and saved first."""
         if self._controller.training:
-            changes = before.differences(recipe)
-            self._controller.change({setting: new for setting, (_, new) in changes.items() if new is not None})
-        elif before.data != recipe.data or before.network != recipe.network:
-            self.data_clock.start()
-        self.recipe_changed.emit(recipe)
+            self._forking = True
+            self.said.emit(self.tr("Saving; then the fork begins…"))
+            self._controller.stop()
+        else:
+            self._fork()
+
+    @Slot()
+    def _fork(self) -> None:
+        if self.run is None:
+            return
+        try:
+            parent = self.run.fork_point()
+        except RunError as error:
+            self.refused.emit(str(error))
+            return
+        self.start(self.recipe, parent=parent)
+
+    @Slot()
+    def on_wish_dropped(self) -> None:
+        """Take back what would need a fork; live settings stay as they are."""
+        base = self.recipe if self._controller.training else self.run_recipe
+        changes = {} if self._controller.training else _live_changes(base, self.wish)
+        try:
+            recipe = base.with_settings(changes)
+        except RecipeError:
+            recipe = base
+        self.history.push(recipe, alone=True)
+        self._restore(recipe)
 
     def _forget_data(self, recipe: Recipe) -> None:
         """Data in memory that are not those of the recipe to come are not compared with anything any more."""
@@ -121,14 +246,14 @@ class Session(QObject):
 
     # -- run
 
-    def start(self, recipe: Recipe, folder: Path | None = None) -> None:
-        """Begin a new run."""
+    def start(self, recipe: Recipe, folder: Path | None = None, parent: Parent | None = None) -> None:
+        """Begin a new run, with what its ``parent`` had learnt if it is a fork."""
         if not self._is_free():
             return
         if recipe != self.recipe:
             self.choose(recipe)
         try:
-            run = Run.create(recipe, folder)
+            run = Run.create(recipe, folder, parent)
         except RunError as error:
             self.refused.emit(str(error))
             return
@@ -136,6 +261,7 @@ class Session(QObject):
         self.has_checkpoint, self._begun = False, self.run
         self._controller.train(self.run)
         self.run_begun.emit()
+        self._tell_wish()
         self._remember_run()
 
     @Slot()
@@ -146,15 +272,18 @@ class Session(QObject):
         asked = trained.differences(self.recipe)
         live = live_settings(self.recipe)
         if asked.keys() - live - {"training.steps"}:
+            history = self.history
             self.take_up(trained)  # the form shows another recipe; a run goes on with its own
+            self.history = history  # so that what was wished for comes back with an undo
+            self.history.push(trained, alone=True)
             asked = {}
         step, wanted = self.run.checkpoints()[-1].step, self.recipe.training.steps
         # A finished run goes on for half as long again, unless more steps were asked for.
         until = wanted if wanted > step else step + max(step // 2, 1)
         self._controller.train(self.run, until, self._controller.channels)
-        changes = {setting: new for setting, (_, new) in asked.items() if setting in live and new is not None}
-        if changes:
+        if asked and (changes := _live_changes(trained, self.recipe)):
             self._controller.change(changes)
+        self._tell_wish()
         self.runs_changed.emit()
 
     @Slot()
@@ -200,6 +329,13 @@ class Session(QObject):
             self._begun = self._before = None
         if self.run is not None:
             self.has_checkpoint = bool(self.run.checkpoints())
+        if self.wish != self.recipe:
+            self._take(self.wish)  # no run holds it back any more
+        else:
+            self._tell_wish()
+        if self._forking:
+            self._forking = False
+            QTimer.singleShot(0, self, self._fork)  # when all have heard that the engine is idle
         self.runs_changed.emit()
 
     # -- opening

@@ -349,11 +349,12 @@ def test_setting_a_recipe_is_not_an_edit(form: RecipeForm, changes: list[Recipe]
     assert row(form, "training.batch").editor.text() == "16"  # type: ignore[union-attr]
 
 
-def test_while_running_only_live_settings_can_change(form: RecipeForm) -> None:
+def test_while_running_other_settings_say_that_they_need_a_fork(form: RecipeForm) -> None:
     form.set_running(True)
     for r in form.findChildren(FieldRow):
-        assert r.editor.isEnabled() == r.field.setting.live, r.path
-    assert "Stop the run" in row(form, "data.source").toolTip()
+        assert r.editor.isEnabled() == (r.path != "training.steps"), r.path
+        assert ("a fork of it can" in r.toolTip()) == (not r.field.setting.live and r.editor.isEnabled()), r.path
+    assert "Stop the run" in row(form, "training.steps").toolTip()
     type_into(form, "training.learning_rate", "0.01")
     assert form.recipe().training.learning_rate == 0.01
     form.set_running(False)
