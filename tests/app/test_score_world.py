@@ -24,7 +24,6 @@ from ddpm_studio.data import Dataset, open_dataset
 from ddpm_studio.data.points import Mixture, mixture_of
 from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape, lattice
 from ddpm_studio.recipes import built_in
-from ddpm_studio.recipes.sections import DDIM
 from ddpm_studio.training.control import SampleRequest
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")  # a gap of the offscreen platform
@@ -370,15 +369,6 @@ def test_a_cloud_is_sampled_with_many_points(qtbot: Any, name: str, count: int) 
     session.run = object()  # type: ignore[assignment]
     session.sample("raw")
     assert asked == [count]
-
-
-def test_a_preview_on_demand_follows_the_rule_of_the_training(qtbot: Any) -> None:
-    session = Session(None, None)  # type: ignore[arg-type]
-    session.recipe = built_in()["fashion-mnist"].with_settings({"preview.steps": 7, "preview.method": "ddim"})
-    assert session._preview_sampler() == DDIM(steps=7)
-    own = built_in()["score-two-gaussians"].with_settings({"preview.steps": 9, "preview.method": "recipe"})
-    session.recipe = own
-    assert session._preview_sampler() == own.sampler.model_copy(update={"steps": min(9, own.sampler.steps)})
 
 
 def test_data_of_another_recipe_are_forgotten(qtbot: Any) -> None:

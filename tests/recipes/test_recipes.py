@@ -31,6 +31,7 @@ from ddpm_studio.recipes import (
     section_class,
 )
 from ddpm_studio.recipes import library as library_module
+from ddpm_studio.recipes.sections import DDIM
 
 lean = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 CLASSES: list[type[Section]] = [Recipe] + [
@@ -510,3 +511,12 @@ def test_neither_torch_nor_qt_is_imported(code: str) -> None:
     check = f"import sys\n{code}\nprint(sorted({{'torch', 'PySide6', 'pyqtgraph'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_a_preview_follows_its_own_rule() -> None:
+    quick = built_in()["fashion-mnist"].with_settings({"preview.steps": 7, "preview.method": "ddim"})
+    assert quick.preview_sampler() == DDIM(steps=7)
+    short = quick.with_settings({"schedule.steps": 5, "sampler.steps": 5})
+    assert short.preview_sampler() == DDIM(steps=5), "no more steps than there are levels"
+    walk = built_in()["score-two-gaussians"].with_settings({"preview.steps": 9})
+    assert walk.preview_sampler() == walk.sampler.model_copy(update={"steps": 9, "moves": 10})
