@@ -93,6 +93,15 @@ ACTIONS = (
         "",
         "images",
     ),
+    ActionSpec(
+        "data.draw",
+        "Run",
+        _("Draw your own data…"),
+        _("Paint points in the plane and learn them"),
+        "",
+        "Ctrl+D",
+        "pen",
+    ),
     ActionSpec("app.quit", "Run", _("Quit"), _("Close the window; a running training is saved"), "on_quit", "Ctrl+Q"),
     ActionSpec(
         "edit.undo", "Edit", _("Undo"), _("Take the last edit of the recipe back"), "on_undo", "Ctrl+Z", "undo-2"

@@ -16,6 +16,7 @@ from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.closing import Closing
 from ddpm_studio.app.comparing import Comparing
 from ddpm_studio.app.controller import RunController, State
+from ddpm_studio.app.draw_data import DrawData
 from ddpm_studio.app.edition_badge import EditionBadge
 from ddpm_studio.app.errors import show_error
 from ddpm_studio.app.files import FileActions
@@ -120,6 +121,7 @@ class MainWindow(QMainWindow):
         self.stage = Stage(self.view, self.form, self.controller, self.session)
         self.comparing = Comparing(self, self.view, self.controller, self.session)
         self.walking = Walking(self.view, self.controller, self.session)
+        self.draw_data = DrawData(self.view, self.session, self.walking)
         self.offers = Offers(self.banner, self.files, self)
         self.reports = Reports(
             self.controller,
@@ -159,6 +161,8 @@ class MainWindow(QMainWindow):
         session.refused.connect(self._on_refused)
         self.stage.said.connect(reports.say)
         self.comparing.said.connect(reports.say)
+        self.actions_by_id["data.draw"].triggered.connect(self.draw_data.on_draw)
+        self.actions_by_id["help.walk"].triggered.connect(self.draw_data.leave)
         self.actions_by_id["help.walk"].triggered.connect(self.walking.on_walk)
         self.top_bar.recipe_chosen.connect(session.on_recipe_named)
         session.recipe_chosen.connect(self.offers.on_recipe)

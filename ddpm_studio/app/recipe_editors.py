@@ -21,6 +21,7 @@ from ddpm_studio.recipes import Field
 LIST_WIDTH = 120  # px
 TYPING_PAUSE = 150  # ms after which a valid value is taken
 DOUBT_PAUSE = 600  # ms more before a half-typed value is called wrong
+DRAW = "data.draw"  # the action, and the choice in the list of data
 _NOTHING = object()  # equals no value
 
 # -- values as text ---------------------------------------------------------------------------------------
@@ -214,15 +215,22 @@ class SourceEditor(ChoiceEditor):
             choices = [(name, title, "") for name, title in self._sets.items()]
             if value not in self._sets:
                 choices.append((value, Path(value).name or value, value))
-            self.set_choices([*choices, ("", self.tr("Choose a folder…"), self.tr("A folder of your own pictures"))])
+            choices.append(("", self.tr("Choose a folder…"), self.tr("A folder of your own pictures")))
+            choices.append((DRAW, self.tr("Draw your own data…"), self.tr("Paint points in the plane and learn them")))
+            self.set_choices(choices)
         super().set_value(value)
 
     @Slot(int)
     def _on_activated(self, index: int) -> None:
-        if self.itemData(index):
+        if self.itemData(index) not in ("", DRAW):
             self._on_picked(self.itemData(index))
             return
         super().set_value(self._value)
+        if self.itemData(index) == DRAW:
+            for action in self.window().actions():
+                if action.objectName() == DRAW:
+                    action.trigger()
+            return
         self.dialog = QFileDialog(self.window(), self.tr("Choose a folder of pictures"))
         self.dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.dialog.setFileMode(QFileDialog.FileMode.Directory)

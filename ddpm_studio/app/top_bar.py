@@ -13,6 +13,8 @@ from ddpm_studio.app.theme import GRID, MARGIN, color, tabular, theme
 from ddpm_studio.app.widgets import PushButton, ToolButton, icon_button
 from ddpm_studio.recipes import Recipe
 
+FILES = ("recipe.open", "recipe.save_as", "data.open_folder", "data.draw")  # at the end of the menu of recipes
+
 
 class ThinProgress(QWidget):
     """A slim bar, 0 … 1; empty when unknown."""
@@ -53,7 +55,7 @@ class TopBar(QWidget):
         self._actions = actions
         self.recipe_button = PushButton("", tooltip=self.tr("Choose what to learn"))
         self.recipe_button.setObjectName("recipe_menu")
-        recipes = RecipeMenu([actions[name] for name in ("recipe.open", "recipe.save_as", "data.open_folder")], self)
+        recipes = RecipeMenu([actions[name] for name in FILES], self)
         recipes.recipe_chosen.connect(self.recipe_chosen)
         self.recipe_button.setMenu(recipes)
         self.start = self._button("run.start", primary=True)
@@ -114,6 +116,7 @@ class TopBar(QWidget):
             "run.save_as": free and can_sample,
             "recipe.open": free,
             "data.open_folder": free,
+            "data.draw": free,
         }
         for name, on in enabled.items():
             self._actions[name].setEnabled(on)
