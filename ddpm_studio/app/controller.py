@@ -104,12 +104,13 @@ class RunController(QObject):
     def open_run(self, run: Run) -> None:
         self._begin(OpenRunJob(run, Control(), Channels()), State.LOADING)
 
-    def open_data(self, recipe: Recipe, *, instead: bool = False) -> None:
+    def open_data(self, recipe: Recipe, *, instead: bool = False, parent: Run | None = None) -> None:
         """Load a recipe's data to look at them; waits its turn, and gives way to anything else.
 
-        ``instead``: a run that is still being opened is not wanted any more.
+        ``instead``: a run that is still being opened is not wanted any more. ``parent``: the recipe may become a
+        fork of it, so ``ForkForeseen`` is reported too.
         """
-        job = OpenDataJob(recipe, Control(), self.channels)
+        job = OpenDataJob(recipe, Control(), self.channels, parent)
         if self._job is None:
             self._begin(job, State.LOADING)
         elif self.state is State.LOADING and (instead or isinstance(self._newest, OpenDataJob)):

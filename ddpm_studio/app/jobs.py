@@ -25,6 +25,7 @@ from ddpm_studio.store import METRICS, EventRow, ProbeRow, Run
 from ddpm_studio.export.take import Wanted, export_run, export_tapes
 from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import (
+    ForkForeseen,
     Probed,
     ProbeItems,
     ProbeSight,
@@ -210,11 +211,12 @@ class OpenRunJob:
 
 @dataclass(frozen=True)
 class OpenDataJob:
-    """Load a data set to look at it."""
+    """Load a data set to look at it; and see how much of a ``parent`` a fork to this recipe would carry over."""
 
     recipe: Recipe
     control: Control
     channels: Channels
+    parent: Run | None = None
 
     def events(self) -> Iterator[Any]:
         source = self.recipe.data.source
@@ -233,6 +235,13 @@ class OpenDataJob:
         from ddpm_studio.training.build import count_parameters
 
         yield DataOpened(self.recipe.data.source, dataset, count_parameters(self.recipe, dataset))
+        if self.parent is None or not (checkpoints := self.parent.checkpoints()):
+            return
+        from ddpm_studio.training.carry import agreeing, network_shapes
+
+        mine, theirs = network_shapes(self.recipe, dataset), checkpoints[-1].shapes()
+        agreed = agreeing({f"network.{name}": shape for name, shape in mine.items()}, theirs)
+        yield ForkForeseen(self.recipe, len(agreed), len(mine))
 
 
 @dataclass(frozen=True)

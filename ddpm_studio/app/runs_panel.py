@@ -40,6 +40,7 @@ from ddpm_studio.app.widgets import DENSE_HEIGHT, EmptyHint, ThinScrollBar
 
 RUN_ROLE = Qt.ItemDataRole.UserRole
 MISSING_ROLE = Qt.ItemDataRole.UserRole + 1
+SIBLING_ROLE = Qt.ItemDataRole.UserRole + 2
 Index = QModelIndex | QPersistentModelIndex
 INDENT, DEEPEST = 14, 4  # px for each fork; deeper ones stand no further to the right
 MOST_CURVES = 4  # side by side
@@ -123,6 +124,9 @@ class RunsModel(QAbstractListModel):
             return row.name
         if role == RUN_ROLE:
             return row
+        if role == SIBLING_ROLE:  # whether another fork of the same parent stands below
+            below = next((r for r in self._rows[index.row() + 1 :] if r.depth <= row.depth), None)
+            return below is not None and below.depth == row.depth > 0
         if role == MISSING_ROLE:
             return self._missing[index.row()]
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -183,6 +187,8 @@ class _RunDelegate(QStyledItemDelegate):
             x, y = rect.left() + 12.5 + indent - INDENT, rect.center().y()
             painter.setPen(color("faint"))
             painter.drawPolyline([QPointF(x, rect.top()), QPointF(x, y), QPointF(x + INDENT - 8, y)])
+            if index.data(SIBLING_ROLE):
+                painter.drawLine(QPointF(x, y), QPointF(x, rect.bottom() + 1))
         rect.adjust(indent, 0, 0, 0)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(color("faint") if missing else run_color(index.row()))

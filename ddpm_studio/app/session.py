@@ -236,7 +236,8 @@ class Session(QObject):
     @Slot()
     def _on_data_wanted(self) -> None:
         if not self._controller.training:
-            self._controller.open_data(self.recipe, instead=self.run is None)
+            parent = self.run if self.structural_wishes() else None
+            self._controller.open_data(self.recipe, instead=self.run is None, parent=parent)
 
     @Slot(object, bool)
     def on_files_chosen(self, path: Path, asked: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,6 +48,21 @@ class Checkpoint:
         except (OSError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecipeError) as error:
             raise CheckpointError(
                 f"{self.about_file} is damaged ({error}); delete it to go on from an earlier one"
+            ) from None
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of all tensors, without torch: the file begins with 8 bytes of length and JSON.
+
+        Raises:
+            CheckpointError: if the file is damaged.
+        """
+        try:
+            with self.tensors_file.open("rb") as file:
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            return {name: tuple(about["shape"]) for name, about in header.items() if name != "__metadata__"}
+        except (OSError, ValueError, KeyError, OverflowError, MemoryError) as error:
+            raise CheckpointError(
+                f"{self.tensors_file} is damaged ({error}); delete it to go on from an earlier one"
             ) from None
 
     def tensors(self) -> dict[str, Tensor]:

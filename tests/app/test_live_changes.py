@@ -218,6 +218,11 @@ def test_a_stopped_run_can_be_forked_and_resume_keeps_the_wish(qtbot: QtBot, win
     type_into(window, "schedule.steps", "300")
     line = window.form.fork_line
     assert "Needs a fork: schedule.steps. A new run takes along all weights" in line.sentence.text()
+    type_into(window, "network.depth", "3")
+    qtbot.waitUntil(lambda: "weight tensors" in line.sentence.text(), timeout=10_000)
+    assert "Needs a fork: schedule.steps, network.depth." in line.sentence.text()
+    window.actions_by_id["edit.undo"].trigger()
+    qtbot.waitUntil(lambda: window.controller.state is State.IDLE and not window.session.data_clock.isActive())
     window.session.on_resume()
     is_training(qtbot, window)
     assert window.run == parent

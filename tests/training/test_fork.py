@@ -11,7 +11,8 @@ import torch
 from ddpm_studio.cli import main
 from ddpm_studio.engine import fork, open_session, run_training
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.store import Run, RunError, list_runs
+from ddpm_studio.store import CheckpointError, Run, RunError, list_runs
+from ddpm_studio.training.carry import shapes_of
 from ddpm_studio.training.control import ChangeRequest, Control, ForkQuestion
 from ddpm_studio.training.events import Carried, Event, ForkForeseen, SettingChanged, Started, StepDone
 from ddpm_studio.training.trainer import train
@@ -111,6 +112,11 @@ def test_what_would_be_carried_over_is_told_during_training(parent: Run) -> None
     told = [e for e in train(session, control, until=31) if isinstance(e, ForkForeseen)]
     assert [e.recipe for e in told] == [wanted]
     assert 0 < told[0].weights < told[0].of
+    checkpoint = parent.checkpoints()[-1]
+    assert checkpoint.shapes() == shapes_of(checkpoint.tensors())  # from its head alone
+    checkpoint.tensors_file.write_bytes(b"\xff" * 40)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        checkpoint.shapes()
 
 
 def test_live_settings_reach_optimizer_ema_and_loss(recipe_of: RecipeOf, new_run: NewRun) -> None:
