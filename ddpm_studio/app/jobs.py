@@ -19,10 +19,11 @@ from ddpm_studio.data.catalog import mnist_folder
 from ddpm_studio.data.cifar import ARCHIVE_BYTES
 from ddpm_studio.data.mnist import keep_mnist
 from ddpm_studio.data.vision import MNIST_BYTES
+from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.export.take import Wanted, export_run, export_tapes
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import METRICS, EventRow, ProbeRow, Run
-from ddpm_studio.export.take import Wanted, export_run, export_tapes
 from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import (
     ForkForeseen,
@@ -32,6 +33,7 @@ from ddpm_studio.training.events import (
     RolledBack,
     Started,
     StepDone,
+    TapeFinished,
     TapeGrew,
     TapeStarted,
 )
@@ -47,6 +49,7 @@ class Channels:
     probe: MetricLog = field(default_factory=lambda: MetricLog("step", "train", "held_out", "floor", capacity=1 << 10))
     levels: list[ProbeRow] = field(default_factory=list)
     sights: Sights = field(default_factory=Sights)
+    reel: Reel = field(default_factory=Reel)  # the previews, by training step
     tape: LatestValue[TapeStarted] = field(default_factory=LatestValue)
     download: LatestValue[tuple[int, int]] = field(default_factory=LatestValue)  # bytes done, of all
     flags: list[tuple[int, str]] = field(default_factory=list)  # changes of settings, as the window tells them
@@ -63,6 +66,9 @@ class Channels:
             case TapeStarted():
                 if event.purpose != "compare":  # those tapes came with ComparisonStarted
                     self.tape.put(event)
+            case TapeFinished() if event.purpose == "preview" and event.tape.complete:
+                self.reel.add(event.tape)
+                return False
             case TapeGrew():
                 pass  # the window reads the growing tape on its own clock
             case Started():
@@ -77,6 +83,7 @@ class Channels:
 
     def forget_after(self, step: int) -> None:
         """Drop what lies behind ``step``: the run goes on from there."""
+        self.reel.forget_after(step)
         self.batch.truncate_after(step)
         self.probe.truncate_after(step)
         self.levels[:] = [row for row in self.levels if row.step <= step]
@@ -174,7 +181,8 @@ class TrainJob:
             yield DataMissing(recipe.data.source, str(error), asked=True)
             return
         yield DataOpened(recipe.data.source, dataset)
-        yield from run_training(self.run, self.control, dataset=dataset, until=self.until)
+        cap = self.channels.reel.cap
+        yield from run_training(self.run, self.control, dataset=dataset, until=self.until, frames_cap=cap)
 
 
 @dataclass(frozen=True)
