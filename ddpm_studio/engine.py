@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_studio.data import Dataset, open_dataset
+from ddpm_studio.diffusion.reel import CAP
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import (
     CheckpointError,
@@ -123,11 +124,13 @@ def run_training(
     device: str | None = None,
     until: int | None = None,
     seconds: float | None = None,
+    frames_cap: int = CAP,
 ) -> Iterator[Event]:
     """Train a run from where it stands and record everything. The caller gets the events.
 
     ``until`` beyond the recipe's last step makes that the last step, so that a falling learning rate falls
-    later. Closing this generator (or an error) leaves the last checkpoint and the whole record on disk.
+    later. ``frames_cap``: bytes of previews that the record keeps. Closing this generator (or an error) leaves the last
+    checkpoint and the whole record on disk.
     """
     yield Waiting("Loading data and building the network")
     session = open_session(run, device=device, dataset=dataset or dataset_of(run.current_recipe(), download=True))
@@ -136,7 +139,7 @@ def run_training(
     if until is not None and until > session.recipe.training.steps:
         longer = SettingChanged(session.step, "training.steps", session.recipe.training.steps, until)
         session.recipe = session.recipe.with_settings({"training.steps": until})
-    with run.locked(), run.record(write=True) as record:
+    with run.locked(), run.record(write=True, frames_cap=frames_cap) as record:
         record.forget_after(session.step)  # what came after the last save is trained again
         if carried is not None:
             _keep(run, record, session, carried)

@@ -135,6 +135,31 @@ ACTIONS = (
         "playback.loop", "Playback", _("Loop"), _("Play again from the noise"), "", "L", "repeat", checkable=True
     ),
     ActionSpec(
+        "clock.play_training",
+        "Playback",
+        _("Play training"),
+        _("Play through the training steps, at this t"),
+        "",
+        "T",
+        "play",
+    ),
+    ActionSpec(
+        "clock.first", "Playback", _("First step"), _("To the first training step (Ctrl+↑)"), "", "", "skip-back"
+    ),
+    ActionSpec(
+        "clock.earlier", "Playback", _("Earlier"), _("One recorded training step back (↑)"), "", "", "chevron-up"
+    ),
+    ActionSpec("clock.later", "Playback", _("Later"), _("One recorded training step on (↓)"), "", "", "chevron-down"),
+    ActionSpec(
+        "clock.last",
+        "Playback",
+        _("Newest step"),
+        _("To the newest training step, and follow (Ctrl+↓)"),
+        "",
+        "",
+        "skip-forward",
+    ),
+    ActionSpec(
         "playback.save_as",
         "Playback",
         _("Save pictures as…"),

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Qt, QThread, Signal, Slot
 
 from ddpm_studio.app.jobs import Channels, Job, OpenDataJob, OpenRunJob, SampleJob, TakeDataJob, TrainJob
 from ddpm_studio.app.worker import EngineWorker
+from ddpm_studio.diffusion.reel import CAP
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import Run
 from ddpm_studio.training.control import (
@@ -61,6 +62,7 @@ class RunController(QObject):
         self.state = State.IDLE
         self.is_ready = False
         self.channels = Channels()
+        self._frames_cap = CAP
         self._job: Job | None = None
         self._next: Job | None = None
         # Neither thread nor worker has a parent: a parent in another thread would delete them under way.
@@ -178,9 +180,14 @@ class RunController(QObject):
         self._thread.quit()
         return self._thread.wait(timeout_ms)
 
+    def set_frames_cap(self, cap: int) -> None:
+        """Bytes of previews that are kept: in memory from now on, on disk from the next training on."""
+        self._frames_cap = self.channels.reel.cap = cap
+
     # -- the engine's answers
 
     def _begin(self, job: Job, state: State) -> None:
+        job.channels.reel.cap = self._frames_cap
         if self._job is None:
             self._job = job
             self._go.emit(job)

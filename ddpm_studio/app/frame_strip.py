@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRect, QRectF, Qt, Signal, Slot
-from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
+from PySide6.QtCore import QRect, QRectF, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QSlider, QWidget
 
 from ddpm_studio.app.canvas import LEAST_RANGE, Particles, Sheet, grid_tiles
@@ -16,6 +16,7 @@ TILE = 56  # px, thumbnails
 MOST_TILES = 12
 RING = 2  # px, outline of a thumbnail
 HANDLE = 7.0  # px, radius
+REST = 120  # ms that a tape stays before its thumbnails are drawn: none while a person scrubs through tapes
 
 
 class FrameStrip(QWidget):
@@ -35,6 +36,10 @@ class FrameStrip(QWidget):
         self._range = LEAST_RANGE
         self._drawn: dict[int, tuple[Frame, QPixmap]] = {}  # by slot
         self._current = -1
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST)
+        self._rest.timeout.connect(self.redraw)
         theme().changed.connect(self.redraw)
 
     def set_show(self, show: str) -> None:
@@ -63,6 +68,15 @@ class FrameStrip(QWidget):
         self._drawn.clear()
         self.update()
 
+    def change_tape(self) -> None:
+        """Another tape: its thumbnails replace a whole strip when it has come to rest, or else at once."""
+        tape = self._player.tape
+        if tape is not None and tape.complete and len(self._drawn) == len(self.places()):
+            self._rest.start()
+        else:
+            self._rest.stop()
+            self.redraw()
+
     @Slot()
     def refresh(self) -> None:
         """Repaint only the slots that have changed."""
@@ -71,7 +85,8 @@ class FrameStrip(QWidget):
         for k, (index, place) in enumerate(places):
             arrived = tape is not None and index < self._player.count
             dirty = arrived != (k in self._drawn) or (k in (current, self._current) and current != self._current)
-            if dirty or (tape is not None and arrived and self._drawn[k][0] is not tape.frames[index]):
+            stale = tape is not None and arrived and not dirty and self._drawn[k][0] is not tape.frames[index]
+            if dirty or (stale and not self._rest.isActive()):
                 self.update(place)
         self._current = current
 
@@ -84,7 +99,7 @@ class FrameStrip(QWidget):
             inner = place.adjusted(RING, RING, -RING, -RING)
             if tape is not None and index < player.count:
                 frame = tape.frames[index]
-                if k not in self._drawn or self._drawn[k][0] is not frame:
+                if k not in self._drawn or (self._drawn[k][0] is not frame and not self._rest.isActive()):
                     self._drawn[k] = (frame, self._thumbnail(frame))
                 painter.drawPixmap(inner.topLeft(), self._drawn[k][1])
             else:
@@ -164,6 +179,12 @@ class LevelSlider(QSlider):
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         self.setSliderDown(False)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
+            event.ignore()  # those move the clock of training time
+        else:
+            super().keyPressEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

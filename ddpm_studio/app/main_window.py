@@ -34,6 +34,7 @@ from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.stage import Stage
 from ddpm_studio.app.status import StatusBar
 from ddpm_studio.app.top_bar import TopBar
+from ddpm_studio.app.two_clocks import cap_of
 from ddpm_studio.app.walking import Walking
 from ddpm_studio.data import BUILT_IN, Dataset
 from ddpm_studio.recipes import Recipe, RecipeError
@@ -76,6 +77,7 @@ class MainWindow(QMainWindow):
         self._wire()
         self.appearance.choose_theme(self.settings.text("theme", "system"))
         self.form.set_level_of_detail(self.settings.text("level", "watch"))
+        self._on_cap(cap_of(self.settings.text("frames_cap", "")))
         self.view.set_trails(self.settings.text("trails", "on") == "on")
         self.session.choose(self.session.recipe)
 
@@ -97,6 +99,9 @@ class MainWindow(QMainWindow):
         self.view = ReverseView()
         self.view.timeline.bind_actions(
             {name: action for name, action in self.actions_by_id.items() if name.startswith("playback.")}
+        )
+        self.view.clocks.bind_actions(
+            {name: action for name, action in self.actions_by_id.items() if name.startswith("clock.")}
         )
         self.setCentralWidget(stacked(self.banner, self.view))
 
@@ -179,6 +184,7 @@ class MainWindow(QMainWindow):
         self.form.level_changed.connect(self._on_level_of_detail)
         self.view.weights_chosen.connect(self._on_weights)
         self.view.trails_chosen.connect(self._on_trails)
+        self.view.clocks.cap_chosen.connect(self._on_cap)
         self.view.save_requested.connect(self.files.on_save_tape)
         self.menu.run_chosen.connect(session.open_run)
         self.runs_panel.run_opened.connect(session.open_run)
@@ -335,6 +341,13 @@ class MainWindow(QMainWindow):
     @Slot(str)
     def _on_level_of_detail(self, level: str) -> None:
         self.settings.set_text("level", level)
+
+    @Slot(int)
+    def _on_cap(self, megabytes: int) -> None:
+        """Room for recorded frames: at once in memory, with the next training in the run's file."""
+        self.settings.set_text("frames_cap", str(megabytes))
+        self.controller.set_frames_cap(megabytes << 20)
+        self.view.clocks.set_cap(megabytes)
 
     # -- what the engine says
 

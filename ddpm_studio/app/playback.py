@@ -11,6 +11,7 @@ from ddpm_studio.diffusion.tape import Frame, Tape
 RATE = 12.0  # frames a second at 1x: a tape of 12 to 50 frames lasts 1 to 4 s
 HOLD = 9.0  # frames that x_0 stays in sight before a loop starts again
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0)
+PLAYS = ("t", "training", "both")  # what Play moves: diffusion time, training time, or both
 
 
 class Player(QObject):
@@ -40,6 +41,9 @@ class Player(QObject):
         self._by_share = False
         self._speed = 1.0
         self._loop = False
+        self._plays = "t"
+        self.training_runs = False  # the clock of training time plays, and has a way to go
+        self.elapsed = 0.0  # seconds between the last two polls
 
     def _timer_seconds(self) -> float:
         return self._timer.nsecsElapsed() / 1e9
@@ -81,7 +85,17 @@ class Player(QObject):
     @property
     def following(self) -> bool:
         """Whether the newest frame is shown as it arrives."""
-        return self._following and not self._playing
+        return self._following and not self._moving
+
+    @property
+    def plays(self) -> str:
+        """What Play moves, one of ``PLAYS``."""
+        return self._plays
+
+    @property
+    def _moving(self) -> bool:
+        """Whether diffusion time plays."""
+        return self._playing and self._plays != "training"
 
     @property
     def speed(self) -> float:
@@ -114,18 +128,19 @@ class Player(QObject):
     def poll(self) -> None:
         """Notice frames that have arrived and move on while playing; call at 30 Hz."""
         now = self._seconds()
-        elapsed, self._polled_at = now - self._polled_at, now
+        self.elapsed, self._polled_at = now - self._polled_at, now
         if self._incoming is not None:
             place = self._place_in(self._incoming)
             if place is not None:
                 incoming, self._incoming = self._incoming, None
-                self._adopt(incoming, float(place))
+                part = self._place % 1 if self._moving and place == self.position else 0.0  # no step back in time
+                self._adopt(incoming, place + part)
         if self._tape is None:
             return
         before = (self._count, self.position)
         self._count = len(self._tape.frames)
-        if self._playing:
-            self._advance(elapsed)
+        if self._moving:
+            self._advance(self.elapsed)
         elif self._following:
             self._place = float(max(0, self._count - 1))
         if (self._count, self.position) != before:
@@ -171,9 +186,20 @@ class Player(QObject):
             self._place %= last + HOLD
         else:
             self._place = float(last)
-            self.pause()
+            if not self.training_runs:
+                self.pause()
 
     # -- what the user does
+
+    def show(self, tape: Tape, position: int) -> None:
+        """Park at a frame of a complete tape, both at once."""
+        self.pause()
+        self._incoming = None
+        self._following = position >= len(tape.frames) - 1
+        if tape is self._tape:
+            self._go(position)
+        else:
+            self._adopt(tape, float(min(max(position, 0), len(tape.frames) - 1)))
 
     @Slot()
     def play(self) -> None:
@@ -182,7 +208,8 @@ class Player(QObject):
             return
         self._playing = True
         self._polled_at = self._seconds()
-        self._go(0 if self.position >= self._count - 1 else self.position)
+        if self._moving:
+            self._go(0 if self.position >= self._count - 1 else self.position)
         self.state_changed.emit()
 
     @Slot()
@@ -232,6 +259,13 @@ class Player(QObject):
         speed = min(max(speed, SPEEDS[0]), SPEEDS[-1])
         if speed != self._speed:
             self._speed = speed
+            self.state_changed.emit()
+
+    def set_plays(self, plays: str) -> None:
+        """What Play moves, one of ``PLAYS``."""
+        if plays != self._plays:
+            self.pause()
+            self._plays = plays
             self.state_changed.emit()
 
     @Slot(bool)

@@ -12,12 +12,16 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, 
 
 from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
 from ddpm_studio.app.compare_view import CompareView
+from ddpm_studio.app.four_up import FourUp
 from ddpm_studio.app.histogram_view import HistogramView
+from ddpm_studio.app.levels import level_text, levels
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.recipe_editors import SwitchEditor
 from ddpm_studio.app.tape_text import sampler_text
+from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.timeline import Timeline
+from ddpm_studio.app.two_clocks import ClockColumn, TrainingClock
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, Segmented
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Tape
@@ -55,17 +59,27 @@ class ReverseView(QWidget):
         self.points = PointCanvas()
         self.histogram = HistogramView()
         self.comparison = CompareView(self.player)
+        self.four_up = FourUp(self.player, self.pictures, self.points)
         self.timeline = Timeline(self.player)
+        self.clock = TrainingClock(self.player, self)
+        self.clocks = ClockColumn(self.clock, self.player)
+        self._kind_shown: tuple[object, ...] = ()  # of the tape
         self._shown: object = None
         self._averaged = True
         self._lay_out()
         self.show_choice.chosen.connect(self._on_show)
+        self.four_up.toggled.connect(self._on_four_up)
+        self.four_button.toggled.connect(self.four_up.set_on)
         self.view_choice.chosen.connect(self._on_view)
         self.trails_switch.edited.connect(self._on_trails)
         self.weights_choice.chosen.connect(self.weights_chosen)
         self.timeline.save_requested.connect(self.save_requested)
         self.player.frame_changed.connect(self._on_frame)
         self.player.tape_changed.connect(self._on_tape)
+        self.clock.row_wanted.connect(self._on_row)
+        self.clock.changed.connect(self._on_clock)
+        self.pictures.picture_chosen.connect(self._on_chosen)
+        levels().changed.connect(self._show_line)
 
     def _lay_out(self) -> None:
         self.title = QLabel(self.tr("Reverse process"))
@@ -88,9 +102,12 @@ class ReverseView(QWidget):
         }
         self.weights_choice.set_tooltips(tips)
         self.caption = _elided("caption", Qt.AlignmentFlag.AlignRight)
+        self.four_button = TextButton(self.tr("Four-up"), self.tr("One step of one picture or point in detail (Enter)"))
+        self.four_button.setObjectName("four_button")
+        self.four_button.setCheckable(True)
         header = QHBoxLayout()
         header.setSpacing(MARGIN)
-        for widget in (self.title, self.show_choice, self.weights_choice):
+        for widget in (self.title, self.show_choice, self.four_button, self.weights_choice):
             header.addWidget(widget)
         header.addWidget(self.caption, 1)
         self.view_choice = Segmented(
@@ -131,9 +148,11 @@ class ReverseView(QWidget):
         self.stage.addWidget(self.points)
         self.stage.addWidget(self.histogram)
         self.stage.addWidget(self.comparison)
+        self.stage.addWidget(self.four_up)
         self.stage.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.clock_slot = QHBoxLayout()  # for the vertical clock of training time
         self.clock_slot.setContentsMargins(0, 0, 0, 0)
+        self.clock_slot.addWidget(self.clocks)
         middle = QHBoxLayout()
         middle.setSpacing(MARGIN)
         middle.addLayout(self.clock_slot)
@@ -168,6 +187,7 @@ class ReverseView(QWidget):
         if tapes:
             self.player.to_image()
         self.comparison.set_tapes(tapes, calls)
+        self._on_clock()
         self._on_tape()
         self._on_frame()
 
@@ -189,6 +209,7 @@ class ReverseView(QWidget):
 
     @Slot()
     def poll(self) -> None:
+        self.clock.poll()
         self.player.poll()
         self.comparison.poll()
 
@@ -204,6 +225,7 @@ class ReverseView(QWidget):
         self.histogram.set_data(points, mixture)
         self.histogram.set_blind(blind)
         self.timeline.strip.set_range(self.points.view_range)
+        self.clocks.map.set_range(self.points.view_range)
 
     def set_caption(self, text: str) -> None:
         """Muted text at the right of the header, e.g. "same 36 noises, seed 0"."""
@@ -236,11 +258,13 @@ class ReverseView(QWidget):
         return self.show_choice.value()
 
     @property
-    def canvas(self) -> FrameCanvas | HistogramView | CompareView:
+    def canvas(self) -> FrameCanvas | HistogramView | CompareView | FourUp:
         """What shows the tape: by its kind, points in the chosen view; several in a grid."""
         tape = self.player.tape
         if self.comparison.cells:
             return self.comparison
+        if self.four_up.on and tape is not None:
+            return self.four_up
         if tape is None or tape.kind != "points":
             return self.pictures
         return self.histogram if self.view_choice.value() == "histogram" else self.points
@@ -249,7 +273,11 @@ class ReverseView(QWidget):
 
     @Slot()
     def _on_tape(self) -> None:
-        self.pictures.set_chosen(-1)
+        tape = self.player.tape
+        kind = () if tape is None else (tape.kind, tape.count, tape.seed)
+        if kind != self._kind_shown:  # else picture i is of the same noise as before
+            self._kind_shown = kind
+            self.pictures.set_chosen(-1)
         self.points_row.setVisible(self.canvas in (self.points, self.histogram))
         self.stage.setCurrentWidget(self.canvas)
 
@@ -266,15 +294,44 @@ class ReverseView(QWidget):
         if frame is not None:
             self.level_changed.emit(frame.t, frame)
 
+    @Slot(bool)
+    def _on_four_up(self, on: bool) -> None:
+        self.four_button.setChecked(on)
+        self._on_tape()
+        self._on_frame()
+
+    @Slot(object, int)
+    def _on_row(self, tape: Tape, position: int) -> None:
+        """A training step was chosen, and maybe a place in its process."""
+        self.set_note("")
+        self.compare([])
+        if position >= 0:
+            self.player.show(tape, position)
+        else:
+            self.player.set_tape(tape)
+
+    @Slot()
+    def _on_clock(self) -> None:
+        two = bool(self.clock.rows) and not self.comparison.cells
+        self.clocks.setVisible(two)
+        self.timeline.set_two_clocks(two)
+
+    @Slot(int)
+    def _on_chosen(self, item: int) -> None:
+        self.clocks.map.set_show(self.show_what, item)
+
+    @Slot()
     def _show_line(self) -> None:
         tape = self.player.tape
         self.line.set_text(self._describe(tape) if tape and self.player.frame else "")
 
     def _describe(self, tape: Tape) -> str:
-        """E.g. "step 1,284 · DDIM · EMA weights"."""
+        """Where both clocks stand, e.g. "step 1,284 · t = 340 · DDIM · EMA weights"."""
         parts = []
         if tape.training_step is not None:
             parts.append(self.tr("step {step}").format(step=f"{tape.training_step:,}"))
+        if self.player.frame is not None:
+            parts.append(level_text(self.player.frame.t))
         if tape.sampler:
             parts.append(sampler_text(tape))
         averaged = self._averaged and tape.weights == "ema"
@@ -284,6 +341,7 @@ class ReverseView(QWidget):
     @Slot(str)
     def _on_show(self, show: str) -> None:
         self.timeline.strip.set_show(show)
+        self.clocks.map.set_show(show, self.pictures.chosen)
         self.canvas.set_frame(self.player.frame, show)
         self.show_chosen.emit(show)
 
@@ -305,12 +363,13 @@ class ReverseView(QWidget):
         self.canvas.set_frame(self.player.frame, self.show_what)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if not self.timeline.handle_key(event):
+        if not (self.four_up.handle_key(event) or self.clocks.handle_key(event) or self.timeline.handle_key(event)):
             super().keyPressEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.caption.setVisible(self.width() >= NARROW)
+        self.clocks.set_roomy(self.width() >= NARROW)
 
 
 def _elided(name: str, align: Qt.AlignmentFlag) -> ElidedLabel:

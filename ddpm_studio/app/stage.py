@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+from contextlib import suppress
+from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer, Signal, Slot
+from PySide6.QtCore import QObject, QThreadPool, QTimer, Signal, Slot
 
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.recipe_form import RecipeForm
@@ -15,9 +18,11 @@ from ddpm_studio.app.reverse_view import ReverseView, Scene
 from ddpm_studio.app.session import Session
 from ddpm_studio.data.points import mixture_of
 from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
+from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.paths import resource
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.recipes.sections import ScoreMLP
+from ddpm_studio.store import RecordError, Run
 from ddpm_studio.training.events import TapeStarted
 
 if TYPE_CHECKING:
@@ -28,6 +33,19 @@ log = logging.getLogger(__name__)
 
 FIRST_TAPE = ("tapes", "first.npz")
 SAMPLE_SECONDS = 8.0  # samples stay on the stage at least so long
+
+
+def read_rows(run: Run, reel: Reel, unwanted: Event) -> None:
+    """Read a run's previews into ``reel``; in a thread of the pool."""
+    try:
+        with run.record() as record:
+            for tape in record.rows():
+                if unwanted.is_set():
+                    return
+                with suppress(ValueError):  # of an unknown step
+                    reel.add(tape, older=True)
+    except RecordError as error:
+        log.warning("%s", error)
 
 
 class Stage(QObject):
@@ -52,6 +70,7 @@ class Stage(QObject):
         self._held: TapeStarted | None = None  # a preview that waits until samples have been seen
         self._hold_until = 0.0  # of time.monotonic()
         self._before: Scene | None = None  # on the stage when the start in hand was asked for
+        self._reader = Event()  # set: rows of the run that was opened last are not wanted any more
         view.level_changed.connect(self._on_level)
         form.symbol_pointed.connect(self._on_symbol)
         self._frame_clock, self._plot_clock = QTimer(self), QTimer(self)
@@ -67,6 +86,7 @@ class Stage(QObject):
     def stop_clocks(self) -> None:
         self._frame_clock.stop()
         self._plot_clock.stop()
+        self._reader.set()
 
     # -- panels that come late
 
@@ -149,6 +169,7 @@ class Stage(QObject):
     def leave_run(self) -> None:
         """The run on screen is let go: nothing of it stays."""
         self._empty()
+        self._reader.set()
         self._before = None
         self._form.set_level(None)
         self.show_channels()
@@ -170,6 +191,15 @@ class Stage(QObject):
             self.view.set_weights(tape.weights)
         self.view.set_tape(tape)
         self.view.player.to_image()
+        self._read_rows()
+
+    def _read_rows(self) -> None:
+        """Bring the recorded rows of the run that was opened into its reel, besides everything else."""
+        self._reader.set()
+        run, reel = self._session.run, self._controller.channels.reel
+        if run is not None:
+            self._reader = Event()
+            QThreadPool.globalInstance().start(partial(read_rows, run, reel, self._reader))
 
     def _show_data_points(self, tape: Tape) -> None:
         """What the particles of ``tape`` are compared with."""
@@ -194,7 +224,10 @@ class Stage(QObject):
 
     @Slot()
     def _on_frame_clock(self) -> None:
+        self.view.clock.set_reel(self._controller.channels.reel)
         started = self._controller.channels.tape.take() or self._held
+        if started is not None and started.purpose == "preview" and self.view.clock.holds(started.tape):
+            started = None  # a person looks at another training step; this one becomes a row when it is complete
         # What was asked for stays on the stage for a while before previews go on.
         seen = time.monotonic() >= self._hold_until and not self.view.comparison.cells
         held = started is not None and started.purpose == "preview" and not seen

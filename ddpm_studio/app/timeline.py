@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWid
 
 from ddpm_studio.app.frame_strip import RING, FrameStrip, LevelSlider
 from ddpm_studio.app.levels import level_text, levels
-from ddpm_studio.app.playback import SPEEDS, Player
+from ddpm_studio.app.playback import PLAYS, SPEEDS, Player
 from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.widgets import Card, MathLabel, Value, icon_button
@@ -50,6 +50,9 @@ class Timeline(Card):
         self.speed = TextButton("1×", self.tr("Speed of play (+ and -)"), reserve="0.25×")
         self.speed.setObjectName("speed")
         self.speed.setMenu(self._speed_menu())
+        self.plays = TextButton("", self.tr("What Play moves"), reserve=self.tr("Play step"))
+        self.plays.setObjectName("plays")
+        self.plays.setMenu(self._plays_menu())
         self.save = TextButton(self.tr("Save as…"), self.tr("Save as a picture, GIF or video"))
         self.save.setObjectName("save_tape")
         self.save.clicked.connect(self.save_requested)
@@ -132,6 +135,30 @@ class Timeline(Card):
         self._speeds.triggered.connect(self._on_speed)
         return menu
 
+    def _plays_menu(self) -> QMenu:
+        """What Play moves; a choice where a training has been recorded."""
+        menu = QMenu(self)
+        self._plays = QActionGroup(menu)
+        texts = {
+            "t": self.tr("Play diffusion time: noise becomes data"),
+            "training": self.tr("Play training time: the model learns, at this t"),
+            "both": self.tr("Play both"),
+        }
+        for value in PLAYS:
+            entry = self._plays.addAction(texts[value])
+            entry.setCheckable(True)
+            entry.setData(value)
+            menu.addAction(entry)
+        self._plays.triggered.connect(self._on_plays)
+        return menu
+
+    def set_two_clocks(self, on: bool) -> None:
+        """Whether there is a training time to play, too."""
+        if on == self.plays.isHidden():
+            self.plays.setVisible(on)
+            if not on:
+                self._player.set_plays("t")
+
     def _lay_out(self) -> None:
         row = QHBoxLayout()
         row.setSpacing(0)
@@ -139,6 +166,8 @@ class Timeline(Card):
         for button in self._buttons.values():
             row.addWidget(button)
         row.addWidget(self.speed)
+        row.addWidget(self.plays)
+        self.plays.hide()
         row.addStretch(1)
         row.addWidget(self._ends[0])
         row.addSpacing(GRID)
@@ -170,7 +199,7 @@ class Timeline(Card):
 
     @Slot()
     def _on_tape(self) -> None:
-        self.strip.redraw()
+        self.strip.change_tape()
         tape = self._player.tape
         end = self.tr("data x_0") if tape is not None and tape.kind == "points" else self.tr("picture x_0")
         if end != self._ends[1].text():
@@ -205,6 +234,10 @@ class Timeline(Card):
         self._buttons["playback.play"].update()
         self._actions["playback.loop"].setChecked(player.loop)
         self.speed.setText(f"{player.speed:g}×")
+        short = {"t": self.tr("Play t"), "training": self.tr("Play step"), "both": self.tr("Play both")}
+        self.plays.setText(short[player.plays])
+        for entry in self._plays.actions():
+            entry.setChecked(entry.data() == player.plays)
         for entry in self._speeds.actions():
             entry.setChecked(entry.data() == player.speed)
 
@@ -218,6 +251,10 @@ class Timeline(Card):
     @Slot(QAction)
     def _on_speed(self, entry: QAction) -> None:
         self._player.set_speed(entry.data())
+
+    @Slot(QAction)
+    def _on_plays(self, entry: QAction) -> None:
+        self._player.set_plays(entry.data())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if not self.handle_key(event):

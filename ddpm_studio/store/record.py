@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ddpm_studio.diffusion.reel import CAP, coarse_to_fine, kind_of_row, narrowed, to_drop
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.training.events import Probed, ProbeItems, ProbeSight
 
@@ -80,7 +81,7 @@ class Record:
 
     FLUSH_SECONDS = 0.5
 
-    def __init__(self, path: Path, *, write: bool = False, frames_cap: int = 256 << 20) -> None:
+    def __init__(self, path: Path, *, write: bool = False, frames_cap: int = CAP) -> None:
         self.path, self.writable, self.frames_cap = path, write, frames_cap
         self._pending: list[tuple[float, ...]] = []
         self._flushed = time.monotonic()
@@ -164,23 +165,34 @@ class Record:
             )
 
     def add_tape(self, tape: Tape, purpose: str) -> None:
-        """Keep a tape; above the cap every second preview goes, never the first or the last."""
+        """Keep a tape. Previews are the rows of a reel: one replaces that of its step, and its rules hold them short.
+
+        See ``diffusion.reel``: above ``frames_cap`` bytes rows go, never the first or the last of a kind.
+        """
+        if purpose == "preview":
+            tape = narrowed(tape, self.frames_cap)
+        about = tape.about()
         with self._transaction() as db:
+            if purpose == "preview":
+                query = "select id, about from tapes where purpose = 'preview' and step = ?"
+                found = db.execute(query, (tape.training_step or 0,)).fetchall()
+                _delete(db, [i for i, own in found if _kind(own) == kind_of_row(about)])
             cursor = db.execute(
                 "insert into tapes (step, purpose, bytes, about) values (?, ?, ?, ?)",
-                (tape.training_step or 0, purpose, tape.nbytes, json.dumps(tape.about())),
+                (tape.training_step or 0, purpose, tape.nbytes, json.dumps(about)),
             )
             for name, array in tape.arrays().items():
                 db.execute(
                     "insert into arrays values (?, ?, ?, ?, ?)",
                     (cursor.lastrowid, name, array.dtype.str, json.dumps(array.shape), array.tobytes()),
                 )
-            previews = db.execute("select coalesce(sum(bytes), 0) from tapes where purpose = 'preview'").fetchone()[0]
-            if previews > self.frames_cap:
-                rows = db.execute("select id from tapes where purpose = 'preview' order by step").fetchall()
-                thinned = rows[1:-1:2]
-                db.executemany("delete from arrays where tape = ?", thinned)
-                db.executemany("delete from tapes where id = ?", thinned)
+            previews = "from tapes where purpose = 'preview'"
+            while db.execute(f"select coalesce(sum(bytes), 0) {previews}").fetchone()[0] > self.frames_cap:
+                rows = db.execute(f"select id, about {previews} order by step, id").fetchall()
+                drop = to_drop([_kind(own) for _, own in rows])
+                if not drop:
+                    break
+                _delete(db, [rows[place][0] for place in drop])
 
     def forget_after(self, step: int) -> None:
         """Drop what lies behind ``step``: the run goes on from there (a resumed or rolled-back state)."""
@@ -273,6 +285,16 @@ class Record:
             for i, s in self._all("select id, step from tapes where purpose = ? order by step, id", purpose)
         ]
 
+    def rows(self) -> Iterator[Tape]:
+        """The previews, read one by one: the last and the first, then those between, coarse to fine.
+
+        So that somebody who waits for them can soon look at all of a training. One that is dropped or damaged
+        meanwhile is left out.
+        """
+        for place in coarse_to_fine(len(steps := self.tape_steps())):
+            with suppress(RecordError):
+                yield self.tape(steps[place][0])
+
     def tape(self, tape_id: int) -> Tape:
         """One tape, whole.
 
@@ -313,3 +335,17 @@ class Record:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise RecordError(f"{self.path} cannot be read: {error}") from None
+
+
+def _kind(about: str) -> tuple[Any, ...]:
+    """What the row of a tape is compared by; a damaged one is of a kind of its own."""
+    try:
+        return kind_of_row(json.loads(about))
+    except (ValueError, AttributeError):
+        return (about,)
+
+
+def _delete(db: sqlite3.Connection, tapes: list[int]) -> None:
+    """Drop these tapes, by id, with their arrays."""
+    db.executemany("delete from arrays where tape = ?", [(i,) for i in tapes])
+    db.executemany("delete from tapes where id = ?", [(i,) for i in tapes])

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from ddpm_studio.diffusion.reel import CAP
 from ddpm_studio.paths import runs_folder
 from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
 from ddpm_studio.recipes.editions import badge
@@ -173,8 +174,8 @@ class Run:
         finally:
             file.unlink(missing_ok=True)
 
-    def record(self, *, write: bool = False) -> Record:
-        return Record(self.record_file, write=write)
+    def record(self, *, write: bool = False, frames_cap: int = CAP) -> Record:
+        return Record(self.record_file, write=write, frames_cap=frames_cap)
 
     def checkpoints(self) -> list[Checkpoint]:
         """Complete checkpoints, oldest first."""

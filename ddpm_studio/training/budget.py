@@ -13,17 +13,17 @@ class Budget:
     def __init__(self, share: float, burst: float, gap: float = 0.4) -> None:
         self.share, self.burst, self.gap = share, burst, gap
         self.spent = 0.0
-        self._cost = 0.0  # of the last job: the best guess for the next
+        self.cost = 0.0  # of the last job, 0 before it: the best guess for the next
         self._next = 0.0
 
     def due(self, trained: float) -> bool:
         """Whether a job may run now, after ``trained`` seconds of training."""
         if self.share <= 0 or trained < self._next:
             return False
-        return self.spent + self._cost <= self.burst + self.share * trained
+        return self.spent + self.cost <= self.burst + self.share * trained
 
     def pay(self, cost: float, trained: float) -> None:
         """A job took ``cost`` seconds."""
         self.spent += cost
-        self._cost = cost
+        self.cost = cost
         self._next = trained + max(self.gap, 0.1 * trained)

@@ -52,6 +52,7 @@ BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
 ROLL_BACKS = 4  # from one good state, before giving up
 GOOD_SECONDS = 20.0  # of training without trouble make a state good
 PROBE_SHARE = 0.015
+PARTING = 0.5  # seconds that the last preview after Stop may take
 
 
 class DivergedError(RuntimeError):
@@ -172,6 +173,8 @@ def train(
     stopped = session.step < last_step
     if not stopped:
         yield from watch.last_look()
+    elif control.keep:
+        yield from watch.parting_look()
     if control.keep:
         yield CheckpointDue(session.step, "stopped" if stopped else "finished")
     yield Finished(session.step, session.images_seen, stopped, clock() - begun)
@@ -246,6 +249,7 @@ class _Watch:
     def __init__(self, session: Session, control: Control) -> None:
         self.session, self.control = session, control
         self.weights = "ema"
+        self.shown = -1  # step of the last preview
         self.probe = Probe(session)
         self.probes = Budget(PROBE_SHARE, burst=0.3)
         self.previews = Budget(session.recipe.preview.budget / 100, burst=1.0)
@@ -266,12 +270,19 @@ class _Watch:
         if self.session.recipe.preview.budget > 0:
             yield from self.preview(0.0)
 
-    def preview(self, trained: float) -> Iterator[Event]:
+    def parting_look(self) -> Iterator[Event]:
+        """After Stop: a row of what was trained, if that takes no longer than a person likes to wait."""
+        cost = self.previews.cost
+        if self.session.recipe.preview.budget > 0 and 0 < cost < PARTING and self.shown != self.session.step:
+            yield from self.preview(0.0, Control())  # the one in hand says stop
+
+    def preview(self, trained: float, control: Control | None = None) -> Iterator[Event]:
         recipe = self.session.recipe
         start = time.perf_counter()
+        self.shown = self.session.step
         yield from sample(
             self.session,
-            self.control,
+            control or self.control,
             recipe.preview_sampler(),
             recipe.preview.count,
             recipe.seed,

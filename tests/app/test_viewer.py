@@ -188,7 +188,7 @@ def test_it_tells_what_is_shown(qtbot, view):
         view.set_tape(make_tape())
     assert caught.args[0] == 0
     assert caught.args[1] is view.player.frame
-    assert view.line.text() == "step 1,284 · DDIM, 4 steps · EMA weights"
+    assert view.line.text() == "step 1,284 · t = 0 · DDIM, 4 steps · EMA weights"
     with qtbot.waitSignal(view.level_changed, timeout=500) as caught:
         view.player.set_position(1)
     assert caught.args[0] == 750
@@ -208,7 +208,7 @@ def test_the_sampler_is_called_as_in_the_form(view):
     tape = make_tape()
     tape.sampler = "dpmpp-2m"
     view.set_tape(tape)
-    assert view.line.text() == "step 1,284 · DPM-Solver++, 4 steps · EMA weights"
+    assert view.line.text() == "step 1,284 · t = 0 · DPM-Solver++, 4 steps · EMA weights"
 
 
 @pytest.mark.parametrize(("kind", "end"), [("points", "data x_0"), ("pictures", "picture x_0")])

@@ -283,7 +283,7 @@ def test_watching_stays_within_its_budget(share: float, burst: float, costs: lis
     for n in range(2000):
         if budget.due(trained):
             cost = costs[0] if steady else costs[n % len(costs)]
-            surprise = max(cost - budget._cost, 0.0)
+            surprise = max(cost - budget.cost, 0.0)
             budget.pay(cost, trained)
             dearest, jobs = max(dearest, surprise), jobs + 1
             assert budget.spent <= burst + share * trained + dearest + 1e-9
