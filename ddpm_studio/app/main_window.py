@@ -318,7 +318,7 @@ class MainWindow(QMainWindow):
 
     @Slot(str)
     def _on_fork_needed(self, sentence: str) -> None:
-        self.form.fork_line.tell(sentence)
+        self.form.tell_fork(sentence)
         self.actions_by_id["edit.fork"].setEnabled(bool(sentence))
 
     @Slot(dict)

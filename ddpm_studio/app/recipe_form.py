@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from PySide6.QtCore import QEvent, Signal, Slot
+from PySide6.QtCore import QEvent, QTimer, Signal, Slot
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from ddpm_studio.app.equation_card import EquationCard
@@ -130,6 +130,17 @@ class RecipeForm(QWidget):
         """While a run is active, settings that cannot change between two steps say that they need a fork."""
         self._running = running
         self._show(self._problems)
+
+    def tell_fork(self, sentence: str) -> None:
+        """Say what needs a fork, or "" if nothing does; what is being edited stays in sight."""
+        self.fork_line.tell(sentence)
+        QTimer.singleShot(0, self, self._keep_in_sight)  # once the line has its place
+
+    @Slot()
+    def _keep_in_sight(self) -> None:
+        editor = self.focusWidget()
+        if isinstance(editor, QWidget) and self._scroll.isAncestorOf(editor) and not self.fork_line.isHidden():
+            self._scroll.ensureWidgetVisible(editor, 0, MARGIN)
 
     # -- what stands around it
 

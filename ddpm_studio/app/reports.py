@@ -83,7 +83,8 @@ class Reports(QObject):
     def list_runs(self) -> None:
         training = self._controller.run if self._controller.training else None
         found = list_runs()
-        by_birth = {s.born: s.run.path for s in found}  # folders may have been renamed
+        parents = {s.born: s.run.path for s in found}  # by their birth: folders may have been renamed
+        parents |= {s.parent.born: s.parent.path for s in found if s.parent and s.parent.path.is_dir()}
         rows = [
             RunRow(
                 s.run.path,
@@ -93,7 +94,7 @@ class Reports(QObject):
                 s.loss,
                 active=training is not None and s.run.path == training.path,
                 note=s.edition,
-                parent=by_birth.get(s.parent.born) if s.parent else None,
+                parent=parents.get(s.parent.born) if s.parent else None,
                 forked_at=s.parent.step if s.parent else None,
                 before=s.parent.before if s.parent else 0,
             )

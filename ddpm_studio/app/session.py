@@ -16,7 +16,7 @@ from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, for_data, live_settings, read
 from ddpm_studio.recipes.sections import PointMLP, ScoreMLP
-from ddpm_studio.store import Parent, Run, RunError
+from ddpm_studio.store import CheckpointError, Parent, Run, RunError
 from ddpm_studio.training.control import ForkQuestion, SampleRequest
 from ddpm_studio.training.events import ForkForeseen
 
@@ -145,11 +145,20 @@ class Session(QObject):
 
     # -- forks
 
+    def _trained(self) -> Recipe | None:
+        """What the run on screen learns, if it can be forked; None also if its folder has been taken away."""
+        if self.run is None or not (self._controller.training or self.has_checkpoint):
+            return None
+        try:
+            return self.recipe if self._controller.training else self.run_recipe
+        except (RunError, CheckpointError):
+            return None
+
     def structural_wishes(self) -> list[str]:
         """Settings in which the form differs from the run on screen and that no running network can change."""
-        if self.run is None or not (self._controller.training or self.has_checkpoint):
+        base = self._trained()
+        if base is None:
             return []
-        base = self.recipe if self._controller.training else self.run_recipe
         free = live_settings(base) | live_settings(self.wish) | AT_RESUME
         return [setting for setting in base.differences(self.wish) if setting not in free]
 
@@ -209,7 +218,9 @@ class Session(QObject):
     @Slot()
     def on_wish_dropped(self) -> None:
         """Take back what would need a fork; live settings stay as they are."""
-        base = self.recipe if self._controller.training else self.run_recipe
+        base = self._trained()
+        if base is None:
+            return
         changes = {} if self._controller.training else _live_changes(base, self.wish)
         try:
             recipe = base.with_settings(changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -181,6 +182,9 @@ def test_a_structural_wish_waits_for_a_fork(qtbot: QtBot, window: MainWindow) ->
     type_into(window, "network.depth", "2")
     assert line.isVisible()
     assert "Needs a fork: network.depth." in line.sentence.text()
+    edited = window.form.focusWidget()
+    assert edited is not None
+    qtbot.waitUntil(lambda: not edited.visibleRegion().isEmpty())  # the line does not hide what is edited
     assert window.recipe == SMALL  # the run goes on with its own
     qtbot.waitUntil(lambda: "weight tensors" in line.sentence.text(), timeout=10_000)
     type_into(window, "training.learning_rate", "0.002")  # live settings still take effect
@@ -238,6 +242,17 @@ def test_a_stopped_run_can_be_forked_and_resume_keeps_the_wish(qtbot: QtBot, win
     assert window.run != parent
     stopped(qtbot, window)
     assert window.run.recipe().schedule.steps == 300
+
+
+def test_a_run_that_is_taken_away_needs_no_fork(qtbot: QtBot, window: MainWindow) -> None:
+    run = trained(qtbot, window)
+    stopped(qtbot, window)
+    shutil.rmtree(run.path)
+    type_into(window, "network.depth", "2")
+    assert not window.form.fork_line.isVisible()
+    assert window.recipe.network.depth == 2  # type: ignore[union-attr]
+    window.session.on_wish_dropped()  # does nothing
+    assert window.recipe.network.depth == 2  # type: ignore[union-attr]
 
 
 # -- runs side by side
