@@ -216,7 +216,7 @@ class SourceEditor(ChoiceEditor):
             if value not in self._sets:
                 choices.append((value, Path(value).name or value, value))
             choices.append(("", self.tr("Choose a folder…"), self.tr("A folder of your own pictures")))
-            choices.append((DRAW, self.tr("Draw your own data…"), self.tr("Paint points in the plane and learn them")))
+            choices.append((DRAW, self.tr("Draw your own…"), self.tr("Paint points in the plane and learn them")))
             self.set_choices(choices)
         super().set_value(value)
 

@@ -14,7 +14,7 @@ from ddpm_studio.diffusion.tape import Frame, Tape
 
 MOST = 200  # particles with a trail: more cover each other
 FINEST = 1.0  # px between the dots of a trail
-MOST_DOTS = 150_000  # of all trails: beyond, the dots stand wider apart
+MOST_DOTS = 80_000  # of all trails: beyond, the dots stand wider apart
 LEAST_WEIGHT = 0.2  # of the oldest piece, where the newest has 1
 FADE = 3.0  # times e fades a piece by, over the whole process
 

@@ -14,7 +14,7 @@ class Data(Section):
         str,
         Setting(
             "Data",
-            "What to learn: a built-in set, a folder of pictures, or MNIST-style IDX files.",
+            "What to learn: a built-in set, a folder of pictures, MNIST-style IDX files, or a file of points.",
             level="watch",
         ),
     ] = "fashion-mnist"
