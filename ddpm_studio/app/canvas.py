@@ -201,12 +201,13 @@ class PictureCanvas(FrameCanvas):
         painter.setPen(color("text"))
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
 
-    def _at(self, where: QPointF) -> int:
+    def at(self, where: QPointF) -> int:
+        """The picture at a place of this widget; -1: none."""
         spot = (where * self.devicePixelRatioF()).toPoint()
         return next((i for i, tile in enumerate(self.tiles()) if tile.contains(spot)), -1)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        self._hover(self._at(event.position()))
+        self._hover(self.at(event.position()))
 
     def leaveEvent(self, event: QEvent) -> None:
         self._hover(-1)
@@ -218,7 +219,7 @@ class PictureCanvas(FrameCanvas):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton and self._items is not None:
-            i = self._at(event.position())
+            i = self.at(event.position())
             self.set_chosen(-1 if i == self.chosen else i)
         else:
             super().mousePressEvent(event)

@@ -18,11 +18,10 @@ from ddpm_studio.app.levels import level_text, levels
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.recipe_editors import SwitchEditor
 from ddpm_studio.app.tape_text import sampler_text
-from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.timeline import Timeline
 from ddpm_studio.app.two_clocks import ClockColumn, TrainingClock
-from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, Segmented
+from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, Segmented, ToolButton
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Tape
 
@@ -102,7 +101,7 @@ class ReverseView(QWidget):
         }
         self.weights_choice.set_tooltips(tips)
         self.caption = _elided("caption", Qt.AlignmentFlag.AlignRight)
-        self.four_button = TextButton(self.tr("Four-up"), self.tr("One step of one picture or point in detail (Enter)"))
+        self.four_button = ToolButton("maximize", self.tr("Four-up: one step of one picture in detail (Enter)"))
         self.four_button.setObjectName("four_button")
         self.four_button.setCheckable(True)
         header = QHBoxLayout()

@@ -14,28 +14,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_MASK = (1 << 64) - 1
+from ddpm_studio.diffusion.counted_noise import GOLDEN, MASK, MULTIPLIERS, mix
+
+__all__ = ["gaussian", "mix", "seed_tensor"]
 
 
 def _signed(value: int) -> int:
     """A 64-bit word as the int64 that torch stores."""
-    value &= _MASK
+    value &= MASK
     return value - (1 << 64) if value >> 63 else value
 
 
-_C1, _C2 = _signed(0xFF51AFD7ED558CCD), _signed(0xC4CEB9FE1A85EC53)
-_GOLDEN = 0x9E3779B97F4A7C15
-
-
-def mix(*words: int) -> int:
-    """Mix integers into one 63-bit seed (fixed, unlike Python's ``hash``); order matters."""
-    state = 0
-    for word in words:
-        state = (state + _GOLDEN + (word & _MASK)) & _MASK
-        for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-            state = ((state ^ (state >> 33)) * multiplier) & _MASK
-        state ^= state >> 33
-    return state >> 1
+_C1, _C2 = (_signed(multiplier) for multiplier in MULTIPLIERS)
 
 
 def _shift33(x: Tensor) -> Tensor:
@@ -64,10 +54,10 @@ def gaussian(
     """
     size = math.prod(shape)
     keys = seeds if isinstance(seeds, Tensor) else seed_tensor(seeds, device)
-    keys = _finalize(_finalize(keys + _signed(_GOLDEN)) + _signed(_GOLDEN + move))
-    keys = (keys >> 1) & (_MASK >> 1)  # mix(seed, move) of all seeds at once
+    keys = _finalize(_finalize(keys + _signed(GOLDEN)) + _signed(GOLDEN + move))
+    keys = (keys >> 1) & (MASK >> 1)  # mix(seed, move) of all seeds at once
     half = (size + 1) // 2
-    counter = torch.arange(half, dtype=torch.int64, device=device) * _signed(_GOLDEN)
+    counter = torch.arange(half, dtype=torch.int64, device=device) * _signed(GOLDEN)
     bits = _finalize(keys[:, None] + counter)
     # Each 64-bit word gives two uniforms in (0, 1), and the pair two independent normals.
     first = (((bits >> 32) & 0xFFFFFFFF).double() + 0.5) * 2.0**-32

@@ -49,7 +49,8 @@ def lattice(side: int, reach: float) -> NDArray[np.float64]:
 class Frame:
     """One state: x at level t, and the estimates x0 and eps that led there (None for the start x_T).
 
-    ``field``: the score in the plane, at the level where the estimates were made; None for pictures.
+    ``field``: the score in the plane, at the level where the estimates were made; None for pictures. ``eps_rms``:
+    float32 (N,), the root mean square of each estimate eps, whose pictures are clipped; None for points.
     """
 
     index: int
@@ -58,6 +59,7 @@ class Frame:
     x0: Items | None = None
     eps: Items | None = None
     field: ScoreField | None = None
+    eps_rms: Items | None = None
 
     def view(self, show: str) -> Items:
         """``show``: "x", "x0" or "eps"; the start has no estimates and shows x for each."""
@@ -67,7 +69,7 @@ class Frame:
     @property
     def nbytes(self) -> int:
         score = self.field.score if self.field else None
-        return sum(a.nbytes for a in (self.x, self.x0, self.eps, score) if a is not None)
+        return sum(a.nbytes for a in (self.x, self.x0, self.eps, score, self.eps_rms) if a is not None)
 
 
 @dataclass
@@ -81,6 +83,8 @@ class Tape:
         training_step: of the weights; None if unknown.
         weights: "ema" or "raw".
         calls: of the network so far. seconds: of computing so far.
+        schedule, settings: the noise schedule's and the sampler's, by name. grid: the level of every state of the
+            process. All empty on a tape that was recorded before they were kept.
         label: what the sampler is called, where several are compared; ``comparison`` is the same for all of these.
     """
 
@@ -95,6 +99,9 @@ class Tape:
     frames: list[Frame] = field(default_factory=list)
     label: str = ""
     comparison: str = ""
+    schedule: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    grid: list[int] = field(default_factory=list)
     calls: int = 0
     seconds: float = 0.0
 
@@ -124,7 +131,7 @@ class Tape:
             np.savez_compressed(file, **arrays)
 
     def arrays(self) -> dict[str, Items]:
-        """The frames as stacked arrays: index, t, x, and x0 and eps of all frames that have them.
+        """The frames as stacked arrays: index, t, x, and x0, eps and eps_rms of all frames that have them.
 
         Score fields, if there are any, as score, field_levels (n, 3: alpha, sigma, reach) and field_of, the positions
         of their frames.
@@ -138,6 +145,9 @@ class Tape:
         if later:
             arrays["x0"] = np.stack([f.view("x0") for f in later])
             arrays["eps"] = np.stack([f.view("eps") for f in later])
+            rms = [f.eps_rms for f in later if f.eps_rms is not None]
+            if len(rms) == len(later):
+                arrays["eps_rms"] = np.stack(rms)
         fields = {i: f.field for i, f in enumerate(self.frames) if f.field is not None}
         if fields:
             arrays["score"] = np.stack([each.score for each in fields.values()])
@@ -154,6 +164,9 @@ class Tape:
         alike = x.shape[1:] == x0.shape[1:] == eps.shape[1:]
         if not (len(index) == len(levels) == len(x) and len(x0) == len(eps) <= len(x) and alike):
             raise ValueError("its arrays do not belong together")
+        rms = arrays.get("eps_rms")
+        if rms is not None and rms.shape != x0.shape[:2]:
+            raise ValueError("its eps_rms do not belong to its frames")
         fields = _fields(arrays, len(x))
         frames = [
             Frame(
@@ -163,6 +176,7 @@ class Tape:
                 x0[i - lead] if i >= lead else None,
                 eps[i - lead] if i >= lead else None,
                 fields.get(i),
+                rms[i - lead] if rms is not None and i >= lead else None,
             )
             for i in range(len(x))
         ]

@@ -151,6 +151,8 @@ def _new_tape(session: Session, settings: Any, seed: int, weights: str, label: s
         seed=seed,
         label=label,
         comparison=comparison,
+        schedule=session.recipe.schedule.model_dump(),
+        settings=settings.model_dump(),
     )
 
 
@@ -186,7 +188,7 @@ def record(
     fewer = set(kept_indices(len(grid) - 1))
     kept = set(range(len(grid))) if every_state else fewer
     fields = fewer if tape.kind == "points" and not classes else set()
-    tape.total = len(kept)
+    tape.total, tape.grid = len(kept), [int(t) for t in grid]
     label = torch.arange(count, device=device) % classes if classes else None
     yield TapeStarted(tape, purpose)
     seeds = item_seeds(tape.seed, count)
@@ -217,6 +219,7 @@ def to_frame(
     step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone, field: ScoreField | None = None
 ) -> Frame:
     """A state as it is shown. Each array is new, so frames can be kept while the process goes on."""
+    rms: NDArray[np.float32] | None = None
     if kind == "points":
         x, x0, eps = (None if v is None else v.float().cpu().numpy().copy() for v in (step.x, step.x0, step.eps))
     else:
@@ -225,8 +228,9 @@ def to_frame(
         x = to_uint8(step.x / max(1.0, (alpha**2 + sigma**2) ** 0.5), tone)
         x0 = None if step.x0 is None else to_uint8(step.x0, tone)
         eps = None if step.eps is None else to_uint8(step.eps, NOISE_TONE)
+        rms = None if step.eps is None else step.eps.float().flatten(1).square().mean(1).sqrt().cpu().numpy()
     assert x is not None
-    return Frame(step.index, step.t, x, x0, eps, field)
+    return Frame(step.index, step.t, x, x0, eps, field, rms)
 
 
 def to_uint8(x: Tensor, tone: Tone) -> NDArray[np.uint8]:

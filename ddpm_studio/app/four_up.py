@@ -1,0 +1,260 @@
+"""One move of one picture or point, large: x_t, ε̂, x̂_0, and the next state with the noise that was added."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PySide6.QtCore import QEvent, QObject, QRectF, Qt, Signal, Slot
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from ddpm_studio.app.canvas import PictureCanvas, PointCanvas
+from ddpm_studio.app.item_tiles import Tile, draw_tile, line_height, reach_of
+from ddpm_studio.app.labels import Caption, MathLabel
+from ddpm_studio.app.levels import level_text, levels
+from ddpm_studio.app.painting import draw_box
+from ddpm_studio.app.playback import Player
+from ddpm_studio.app.theme import GRID, MARGIN, color, tabular, theme
+from ddpm_studio.app.widgets import DENSE_HEIGHT, ToolButton
+from ddpm_studio.diffusion.move_numbers import MoveNumbers, RecordedMove, noise_added, recorded_move
+from ddpm_studio.diffusion.tape import Frame, Tape
+
+NOISE_RANGE = 2.5  # of a picture of noise, black to white, as on a tape
+
+
+class FourUp(QWidget):
+    """Goes by the player's clock. The item is the one marked in the canvas, at first the first one."""
+
+    toggled = Signal(bool)  # whether it shall be on the stage
+
+    def __init__(
+        self, player: Player, pictures: PictureCanvas, points: PointCanvas, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("four_up")
+        self.setAccessibleName(self.tr("One step in detail"))
+        self._player, self._pictures, self._points = player, pictures, points
+        self._shown: tuple[object, ...] = ()
+        self.on = False
+        self.item = 0
+        self.tiles: list[Tile] = []
+        self.caption = Caption()
+        self._back = ToolButton("chevron-left", self.tr("The picture or point before"), size=DENSE_HEIGHT)
+        self._forward = ToolButton("chevron-right", self.tr("The next picture or point"), size=DENSE_HEIGHT)
+        self._back.clicked.connect(self._on_back)
+        self._forward.clicked.connect(self._on_forward)
+        head = QHBoxLayout()
+        head.addWidget(self._back)
+        head.addWidget(self.caption)
+        head.addWidget(self._forward)
+        head.addStretch()
+        self.lines = [MathLabel() for _ in range(3)]
+        column = QVBoxLayout(self)
+        column.setContentsMargins(MARGIN, GRID, MARGIN, GRID)
+        column.setSpacing(GRID // 2)
+        column.addLayout(head)
+        column.addStretch(1)
+        for label in self.lines:
+            label.setForegroundRole(self.foregroundRole())
+            label.setFont(tabular(label.font()))
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            column.addWidget(label)
+        for canvas in (pictures, points):
+            canvas.installEventFilter(self)
+        pictures.picture_chosen.connect(self._on_chosen)
+        points.point_chosen.connect(self._on_chosen)
+        levels().changed.connect(self._show)
+        theme().changed.connect(self.update)
+
+    # -- on and off
+
+    @Slot(bool)
+    def set_on(self, on: bool) -> None:
+        if on != self.on:
+            self.on = on
+            self.toggled.emit(on)
+
+    def handle_key(self, event: QKeyEvent) -> bool:
+        """Enter opens it and closes it, Esc closes it."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self._player.tape is not None:
+            self.set_on(not self.on)
+        elif event.key() == Qt.Key.Key_Escape and self.on:
+            self.set_on(False)
+        else:
+            return False
+        return True
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() != QEvent.Type.MouseButtonDblClick or self._player.tape is None:
+            return super().eventFilter(watched, event)
+        if watched is self._pictures and isinstance(event, QMouseEvent):
+            self.set_item(self._pictures.at(event.position()))
+        self.set_on(True)
+        return True
+
+    # -- what it shows
+
+    def set_frame(self, frame: Frame | None, show: str = "x") -> None:
+        """The clock stands at another frame; both are read from the player."""
+        self._show()
+
+    def set_item(self, item: int) -> None:
+        """Show picture or point ``item``, and mark it in the canvas; below 0: the one that was shown last."""
+        tape = self._player.tape
+        if tape is not None and 0 <= item < tape.count:
+            self.item = item
+            self._canvas(tape).set_chosen(item)
+            self._show()
+
+    def _canvas(self, tape: Tape) -> PictureCanvas | PointCanvas:
+        return self._points if tape.kind == "points" else self._pictures
+
+    @Slot(int)
+    def _on_chosen(self, item: int) -> None:
+        if item >= 0:
+            self.item = item
+            self._show()
+
+    @Slot()
+    def _on_back(self) -> None:
+        self._turn(-1)
+
+    @Slot()
+    def _on_forward(self) -> None:
+        self._turn(1)
+
+    def _turn(self, by: int) -> None:
+        tape = self._player.tape
+        if tape is not None and tape.count:
+            self.set_item((min(self.item, tape.count - 1) + by) % tape.count)
+
+    @Slot()
+    def _show(self) -> None:
+        tape = self._player.tape
+        if not self.on or tape is None or not tape.count:
+            return
+        item = min(self.item, tape.count - 1)
+        move = recorded_move(tape, self._player.position)
+        key = (id(tape), item, move.number if move else -1, levels().count)
+        if key == self._shown:
+            return
+        self._shown = key
+        said = self.tr("point {i} of {n}") if tape.kind == "points" else self.tr("picture {i} of {n}")
+        self.caption.setText(said.format(i=f"{item + 1:,}", n=f"{tape.count:,}"))
+        lines = [self.tr("The first step is on its way"), "", ""]
+        if move is None:
+            self.tiles = []
+        else:
+            self.tiles = self._tiles_of(tape, move, item)
+            lines = self._lines_of(tape, move, item)
+        for label, text in zip(self.lines, lines, strict=True):
+            label.setText(text)
+        self.setAccessibleDescription(" · ".join(line for line in lines if line))
+        self.update()
+
+    def _tiles_of(self, tape: Tape, move: RecordedMove, item: int) -> list[Tile]:
+        assert move.after.x0 is not None
+        assert move.after.eps is not None
+        points = tape.kind == "points"
+        after = "x_{t−1}" if move.t is not None and move.u == move.t - 1 else "x_s"
+        at = f"s = {level_text(move.u).partition(' = ')[2]}" if after == "x_s" else level_text(move.u)
+        x = None if move.x is None else move.x.x[item]
+        left_out = self.tr("This recording left this state out to save room")
+        tiles = [
+            Tile("x_t", x, left_out if x is None else "" if points else level_text(move.t)),
+            Tile("ε̂", move.after.eps[item], "" if points else self._size(move, item)),
+            Tile("x̂_0", move.after.x0[item]),
+            Tile(after, move.after.x[item], "" if points else at),
+        ]
+        z = noise_added(tape, move, item)
+        if z is not None:
+            grey = np.round(np.clip((z + NOISE_RANGE) * (255 / (2 * NOISE_RANGE)), 0, 255)).astype(np.uint8)
+            assert move.numbers is not None
+            added = self.tr("added times σ_t = {0}").format(_number(move.numbers.std))
+            tiles.append(Tile("z", z if points else grey, "" if points else added))
+        return tiles
+
+    def _size(self, move: RecordedMove, item: int) -> str:
+        """ "|ε̂| = 0.98"; empty if it was not recorded."""
+        assert move.after.eps is not None
+        if move.after.eps_rms is not None:
+            return f"|ε̂| = {_number(float(move.after.eps_rms[item]))}"
+        if move.after.eps.ndim == 2:  # of a point nothing is clipped
+            return f"|ε̂| = {_number(math.sqrt(float(np.square(move.after.eps[item]).mean())))}"
+        return ""
+
+    def _lines_of(self, tape: Tape, move: RecordedMove, item: int) -> list[str]:
+        size = self._size(move, item)
+        if size:
+            size += self.tr(" (root mean square)")
+        numbers = move.numbers
+        if numbers is None:
+            return [self.tr("This recording does not say how its steps were made"), "", size]
+        after = next(tile.symbol for tile in self.tiles[3:])
+        parts = [self._mean_of(numbers, after), "", ""]
+        if numbers.with_eps is not None and numbers.with_x0 is not None:
+            parts[1] = f"= {_sum(numbers.with_x0, 'x̂_0', numbers.std)}"
+        noise = f"σ_t = {_number(numbers.std)}" if numbers.std else self.tr("no noise is added")
+        if numbers.with_eps is None and numbers.with_x0 is None:
+            noise = self.tr("no noise is added")
+        parts[2] = " · ".join(text for text in (f"{level_text(move.t)} → {level_text(move.u)}", noise, size) if text)
+        return parts
+
+    def _mean_of(self, numbers: MoveNumbers, after: str) -> str:
+        if numbers.with_eps is not None:
+            return f"{after} = {_sum(numbers.with_eps, 'ε̂', numbers.std)}"
+        if numbers.with_x0 is not None:  # x_t is all noise
+            return f"{after} = {_sum(numbers.with_x0, 'x̂_0', numbers.std)}"
+        return self.tr("This step looks at more than one estimate: {0} is no sum of x_t and ε̂ alone").format(after)
+
+    # -- painting
+
+    def _places(self) -> list[QRectF]:
+        """Where the tiles go: in as many rows as make them largest."""
+        top = self.caption.geometry().bottom() + GRID
+        bottom = self.lines[0].geometry().top() - GRID
+        room = QRectF(MARGIN, top, self.width() - 2 * MARGIN, max(1, bottom - top))
+        n, line = len(self.tiles), line_height(self.font())
+
+        def side(columns: int) -> float:
+            rows = -(-n // columns)
+            wide = (room.width() - (columns - 1) * MARGIN) / columns
+            return min(wide, (room.height() - (rows - 1) * GRID) / rows - 2 * line)
+
+        columns = max(range(1, n + 1), key=lambda c: (side(c), -(-n % c), c))  # full rows, if that costs nothing
+        size, rows = side(columns), -(-n // columns)
+        high = size + 2 * line
+        over = (room.height() - rows * high - (rows - 1) * GRID) / 2
+        places = []
+        for i in range(n):
+            row, column = divmod(i, columns)
+            inside = min(columns, n - row * columns)
+            left = room.center().x() - (inside * size + (inside - 1) * MARGIN) / 2
+            spot = left + column * (size + MARGIN), room.top() + over + row * (high + GRID)
+            places.append(QRectF(*spot, size, high))
+        return places
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        draw_box(painter, QRectF(self.rect()), color("stage"), color("stage"))
+        if not self.tiles:
+            return
+        painter.setFont(self.font())
+        reach = reach_of(self.tiles)
+        for tile, place in zip(self.tiles, self._places(), strict=True):
+            draw_tile(painter, place, tile, reach)
+
+
+def _number(value: float) -> str:
+    """Four decimals where they say something; a true minus."""
+    text = f"{value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.2e}"
+    return text.replace("-", "−")
+
+
+def _sum(factors: tuple[float, float], second: str, std: float) -> str:
+    """E.g. "1.0230 x_t − 0.2140 ε̂ + 0.0310 z"."""
+    a, b = factors
+    sign = "−" if b < 0 else "+"
+    noise = f" + {_number(std)} z" if std else ""
+    return f"{_number(a)} x_t {sign} {_number(abs(b))} {second}{noise}"
