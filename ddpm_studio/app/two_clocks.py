@@ -222,8 +222,8 @@ class TrainingBar(QSlider):
             painter.drawLine(round(middle + 5), round(self._y(row)), round(middle + 8), round(self._y(row)))
         if not self.placed:
             return
-        painter.setPen(QPen(color("text" if self.hasFocus() else "panel"), 2))
-        painter.setBrush(color("accent" if self.live else "changed"))
+        painter.setPen(QPen(color("text" if self.hasFocus() else "panel" if self.live else "accent"), 2))
+        painter.setBrush(color("accent" if self.live else "panel"))  # hollow: it stays where it is
         painter.drawEllipse(QPointF(middle, at), HANDLE - 1, HANDLE - 1)
 
 
@@ -236,7 +236,8 @@ class ClockColumn(QWidget):
         super().__init__(parent)
         self.setObjectName("clock_column")
         self._clock, self._player = clock, player
-        self._roomy = True
+        self._roomy, self._map_wanted = True, True
+        self._said = False  # a person has said whether the map is to be seen
         self.step = Value()
         self.step.setObjectName("training_step")
         self.step.setAccessibleName(self.tr("Training step shown"))
@@ -247,6 +248,11 @@ class ClockColumn(QWidget):
         self.title = Caption(self.tr("step"))
         self._actions = self._own_actions()
         self._buttons = {name: icon_button(action) for name, action in self._actions.items()}
+        self.map_button = icon_button("images", self.tr("Show or hide the map of all that was recorded"))
+        self.map_button.setObjectName("map_button")
+        self.map_button.setAccessibleName(self.map_button.toolTip())
+        self.map_button.setCheckable(True)
+        self.map_button.clicked.connect(self._on_map)
         self.meter = TextButton("", self.tr("Room for recorded frames, in memory and in a run's file"))
         self.meter.setObjectName("frames_meter")
         self._caps = QActionGroup(self)
@@ -267,6 +273,7 @@ class ClockColumn(QWidget):
         player.frame_changed.connect(self._on_frame)
         player.tape_changed.connect(self._show_step)
         player.state_changed.connect(self._on_state)
+        self._show_map()
         self.hide()
 
     def _own_actions(self) -> dict[str, QAction]:
@@ -319,10 +326,11 @@ class ClockColumn(QWidget):
         middle.addWidget(self.bar)
         middle.addWidget(self.map)
         middle.addStretch(1)
-        foot = QHBoxLayout()
+        self._foot = foot = QHBoxLayout()
         foot.setSpacing(0)
         for button in self._buttons.values():
             foot.addWidget(button)
+        foot.addWidget(self.map_button)
         foot.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -334,10 +342,23 @@ class ClockColumn(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
 
     def set_roomy(self, roomy: bool) -> None:
-        """Whether there is room for the map, or for the bar alone."""
-        self._roomy = roomy
+        """Whether there is room for the map; where there is little, it is there if a person wants it."""
+        if roomy != self._roomy:
+            self._roomy = roomy
+            self._show_map()
+
+    @Slot(bool)
+    def _on_map(self, on: bool) -> None:
+        self._map_wanted, self._said = on, True
+        self._show_map()
+
+    def _show_map(self) -> None:
+        on = self._map_wanted if self._said else self._roomy
+        self.map_button.setChecked(on)
         for part in (self.map, self.meter, self.title, self._buttons["clock.first"], self._buttons["clock.last"]):
-            part.setVisible(roomy)
+            part.setVisible(on)
+        way = QHBoxLayout.Direction
+        self._foot.setDirection(way.LeftToRight if on else way.TopToBottom)
 
     def handle_key(self, event: QKeyEvent) -> bool:
         """Do what the key means here; False if it means nothing."""

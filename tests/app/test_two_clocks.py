@@ -288,6 +288,12 @@ def test_the_map_gives_way_where_there_is_no_room(view):
     QTest.qWait(10)
     assert not view.clocks.map.isVisible()
     assert view.clocks.bar.isVisible()
+    view.clocks.map_button.click()
+    assert view.clocks.map.isVisible(), "who wants it gets it"
+    view.clocks.map_button.click()
+    view.resize(900, 600)
+    QTest.qWait(10)
+    assert not view.clocks.map.isVisible(), "and who does not, does not"
 
 
 def test_the_meter_tells_what_is_kept(view):
