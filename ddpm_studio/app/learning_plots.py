@@ -42,7 +42,8 @@ class LearningPlots(QWidget):
         self._batch: MetricLog | None = None
         self._probe: MetricLog | None = None
         self._flag = ""
-        self._said: tuple[object, ...] = ()
+        self._said = ""
+        self._pointed = ""  # what is under the pointer in the loss plot
         self.loss = LossPlot()
         self.levels = LevelMap()
         self.sight = ProbeView()
@@ -156,7 +157,7 @@ class LearningPlots(QWidget):
     def set_logs(self, batch: MetricLog | None, probe: MetricLog | None) -> None:
         """``batch``: step, loss and perhaps lr, grad_norm, images_per_second; ``probe``: step, train, held_out."""
         self._batch, self._probe = batch, probe
-        self._flag, self._said = "", ()
+        self._flag = self._said = self._pointed = ""
         self.loss.set_logs(batch, probe)
         self.loss.clear_flags()
         self.levels.clear()
@@ -168,7 +169,7 @@ class LearningPlots(QWidget):
     def add_flag(self, step: float, text: str) -> None:
         """Mark a change of a setting; ``text`` like "rate ×3 at 900"."""
         self.loss.add_flag(step, text)
-        self._flag, self._said = text, ()
+        self._flag, self._said = text, ""
         self._tell()
 
     def set_sights(self, sights: Sights) -> None:
@@ -242,7 +243,7 @@ class LearningPlots(QWidget):
         train = self._probe.last("train") if self._probe is not None else None
         held_out = self._probe.last("held_out") if self._probe is not None else None
         floor = self._probe.last("floor") if self._probe is not None and "floor" in self._probe.columns else None
-        said = (train, held_out, floor, self._flag, self._batch is None)
+        said = str((train, held_out, floor, self._flag, self._batch is None))  # a nan is never equal to itself
         if said == self._said:
             return
         self._said = said
@@ -254,7 +255,7 @@ class LearningPlots(QWidget):
         entries.append(("batch", self.tr("batch"), False))
         self.legend.set_entries(entries)
         self.loss.setAccessibleDescription(self.summary())
-        self._on_loss_readout("")
+        self._on_loss_readout(self._pointed)
 
     # -- what the person does
 
@@ -285,6 +286,7 @@ class LearningPlots(QWidget):
 
     @Slot(str)
     def _on_loss_readout(self, text: str) -> None:
+        self._pointed = text
         self.readout.set_text(text or self._flag)
 
     @Slot(str)

@@ -261,12 +261,11 @@ class LossPlot(StepPlot):
         """What the flags say that stand within a few pixels of ``step``."""
         left, right = self.getViewBox().viewRange()[0]
         near = FLAG_REACH * (right - left) / max(self.getViewBox().width(), 1.0)
-        said = [
-            self.tr("step {0}: {1}").format(f"{at:,.0f}", text)
-            for (at, _), text in zip(self._flags, self._flag_texts, strict=True)
-            if text and abs(at - step) <= near
-        ]
-        return " · ".join(said)
+        said: dict[float, list[str]] = {}
+        for (at, _), text in zip(self._flags, self._flag_texts, strict=True):
+            if text and abs(at - step) <= near:
+                said.setdefault(at, []).append(text)
+        return " · ".join(self.tr("step {0}: {1}").format(f"{at:,.0f}", "; ".join(all_)) for at, all_ in said.items())
 
     @Slot()
     def _on_range(self) -> None:

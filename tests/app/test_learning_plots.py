@@ -212,6 +212,27 @@ def test_a_zoomed_plot_stays_until_double_clicked(qtbot, panel):
     assert view.viewRange()[0] == [0, 1199]
 
 
+def test_a_flag_under_the_pointer_says_what_was_changed_while_the_curve_grows(panel):
+    batch, probe = MetricLog("step", "loss"), MetricLog("step", "train", "held_out", "floor")
+    panel.set_logs(batch, probe)
+    for step in range(0, 1000, 10):
+        batch.append(step, 1.0)
+        probe.append(step, 1.0, 1.0, float("nan"))
+    panel.loss.reset.emit()  # all of it in sight
+    for text in ("learning rate: 0.1 → 0.2", "batch: 8 → 16"):
+        panel.add_flag(500, text)
+    panel.loss.hovered.emit(502.0)
+    said = "step 500: learning rate: 0.1 → 0.2; batch: 8 → 16"
+    assert panel.readout.text() == said
+    probe.append(1000, 0.5, 0.5, float("nan"))
+    panel.refresh()
+    assert panel.readout.text() == said
+    panel.loss.hovered.emit(800.0)
+    assert panel.readout.text().startswith("step 800 · probe")
+    panel.loss.hovered.emit(float("nan"))
+    assert panel.readout.text() == "batch: 8 → 16"
+
+
 def test_flags_follow_the_logs(panel):
     panel.set_logs(*make_logs(100))
     panel.add_flag(10, "a")
