@@ -156,6 +156,38 @@ def test_previews_are_thinned_but_never_the_first_or_the_last(tmp_path: Path) ->
         assert orphans == [(0,)]
 
 
+def test_a_step_has_one_preview_of_a_kind_and_kinds_are_thinned_apart(tmp_path: Path) -> None:
+    def raw_or_not(step: int, weights: str) -> Tape:
+        tape = a_tape(step)
+        tape.weights = weights  # type: ignore[assignment]
+        return tape
+
+    size = a_tape(0).nbytes
+    with Record(tmp_path / "r.sqlite", write=True, frames_cap=10 * size) as record:
+        for step in (5, 5):  # a resumed run shows again where it stands
+            record.add_tape(raw_or_not(step, "ema"), "preview")
+        record.add_tape(raw_or_not(5, "raw"), "preview")
+        assert [s for _, s in record.tape_steps()] == [5, 5]
+        for step in range(6, 40):
+            record.add_tape(raw_or_not(step, "ema"), "preview")
+        kinds = [(tape.weights, tape.training_step) for tape in record.rows()]
+        assert kinds[0] == ("ema", 39), "the newest comes first"
+        assert {("raw", 5), ("ema", 5), ("ema", 39)} <= set(kinds)
+        assert sum(tape.nbytes for tape in record.rows()) <= 10 * size
+
+
+def test_a_wide_preview_loses_inner_columns_never_its_ends(tmp_path: Path) -> None:
+    tape = a_tape(1, 40)
+    with Record(tmp_path / "r.sqlite", write=True, frames_cap=tape.nbytes) as record:
+        record.add_tape(tape, "preview")
+        record.add_tape(tape, "sample")
+        (row,) = record.rows()
+        assert (row.frames[0].t, row.frames[-1].t) == (39, 0)
+        assert row.complete
+        assert row.nbytes <= tape.nbytes / 8
+        assert len(record.tape(record.tape_steps("sample")[0][0]).frames) == 40
+
+
 def test_forget_after(tmp_path: Path) -> None:
     with Record(tmp_path / "r.sqlite", write=True) as record:
         for step in range(1, 11):

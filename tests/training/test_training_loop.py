@@ -421,6 +421,29 @@ def test_a_stopped_sample_is_not_complete(recipe_of: RecipeOf) -> None:
             control.stop()
 
 
+def stopped_after(recipe: Recipe, steps: int) -> list[Any]:
+    """The events of a training that a person stops after so many steps, once a preview has been seen."""
+    control, events = Control(), []
+    for event in train(session_of(recipe), control):
+        events.append(event)
+        if isinstance(event, StepDone) and event.step == steps:
+            control.stop()
+    return events
+
+
+@pytest.mark.parametrize(("parting", "last"), [(60.0, 5), (0.0, 0)])
+def test_what_stop_left_is_seen_if_that_is_quick(
+    recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch, parting: float, last: int
+) -> None:
+    monkeypatch.setattr(trainer, "PARTING", parting)
+    monkeypatch.setattr(Budget, "due", lambda budget, trained: trained == 0)  # one preview, before the first step
+    rows = [e.tape for e in of(TapeFinished, stopped_after(recipe_of(**{"preview.budget": 5.0}), 5))]
+    assert rows[-1].training_step == last
+    assert all(row.complete for row in rows)
+    assert len({(row.seed, row.count, row.total, *(f.t for f in row.frames)) for row in rows}) == 1, "rows compare"
+    np.testing.assert_array_equal(rows[0].frames[0].x, rows[-1].frames[0].x)
+
+
 # -- the probe
 
 
