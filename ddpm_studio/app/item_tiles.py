@@ -11,7 +11,7 @@ from PySide6.QtCore import QLineF, QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QFont, QFontMetricsF, QPainter, QPen, QPolygonF
 
 from ddpm_studio.app.canvas import LEAST_RANGE, Sheet
-from ddpm_studio.app.painting import draw_box, draw_math
+from ddpm_studio.app.painting import draw_box, draw_math, math_width
 from ddpm_studio.app.theme import color, tabular
 
 HEAD = 3.0  # px, half the width of an arrow's head
@@ -68,7 +68,10 @@ def draw_tile(painter: QPainter, room: QRectF, tile: Tile, reach: float, *, note
         below = below or f"({x:.2f}, {y:.2f})".replace("-", "−")
     else:
         _draw_picture(painter, square, tile.item)
-    painter.setFont(tabular(font, 0.9))
+    small = tabular(font, 0.9)
+    if (wanted := math_width(below, small)) > room.width():
+        small.setPointSizeF(small.pointSizeF() * room.width() / wanted)
+    painter.setFont(small)
     painter.setPen(color("muted"))
     draw_math(painter, QRectF(room.left(), square.bottom(), room.width(), line), below)
     painter.setFont(font)

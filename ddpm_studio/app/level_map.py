@@ -242,7 +242,7 @@ class ColorScale(QWidget):
         super().__init__(parent)
         self._map = level_map
         self.setFont(level_map.font())
-        self.setFixedSize(128, self.fontMetrics().height() + 2)
+        self.setFixedSize(96, self.fontMetrics().height() + 2)
         self.setToolTip(self.tr("Colours of the loss, on a logarithmic scale"))
         strip = np.full((1, 256, 4), 255, np.uint8)
         strip[..., :3] = level_map._colors
@@ -253,11 +253,11 @@ class ColorScale(QWidget):
         bounds = self._map.bounds()
         if bounds is None:
             return
-        painter, bar = QPainter(self), QRectF(46, self.height() / 2 - 3, 36, 6)
+        painter, bar = QPainter(self), QRectF(42, self.height() / 2 - 3, 20, 6)
         image = QImage(self._strip.data, 256, 1, 1024, QImage.Format.Format_RGBX8888)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawImage(bar, image)
         painter.setPen(color("muted"))
-        align = Qt.AlignmentFlag
-        for left, side, loss in ((0, align.AlignRight, bounds[0]), (86, align.AlignLeft, bounds[1])):
-            painter.drawText(QRectF(left, 0, 42, self.height()), side | align.AlignVCenter, f"{loss:.2g}")
+        align, high = Qt.AlignmentFlag, self.height()
+        for left, side, loss in ((0, align.AlignRight, bounds[0]), (65, align.AlignLeft, bounds[1])):
+            painter.drawText(QRectF(left, 0, 31 if left else 39, high), side | align.AlignVCenter, f"{loss:.2g}")
