@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from PySide6.QtCore import QEvent, QTimer, Signal, Slot
+from PySide6.QtCore import QEvent, Qt, Signal, Slot
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from ddpm_studio.app.equation_card import EquationCard
@@ -91,6 +91,7 @@ class RecipeForm(QWidget):
         head.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN + 4)
         head.addWidget(self._detail)
         self.fork_line = ForkLine()
+        self.fork_line.resized.connect(self._keep_in_sight, Qt.ConnectionType.QueuedConnection)  # all have their size
         foot = QVBoxLayout()
         foot.setContentsMargins(MARGIN, GRID, MARGIN, MARGIN)
         foot.addWidget(self.card)
@@ -134,12 +135,11 @@ class RecipeForm(QWidget):
     def tell_fork(self, sentence: str) -> None:
         """Say what needs a fork, or "" if nothing does; what is being edited stays in sight."""
         self.fork_line.tell(sentence)
-        QTimer.singleShot(0, self, self._keep_in_sight)  # once the line has its place
 
     @Slot()
     def _keep_in_sight(self) -> None:
         editor = self.focusWidget()
-        if isinstance(editor, QWidget) and self._scroll.isAncestorOf(editor) and not self.fork_line.isHidden():
+        if isinstance(editor, QWidget) and self._scroll.isAncestorOf(editor):
             self._scroll.ensureWidgetVisible(editor, 0, MARGIN)
 
     # -- what stands around it

@@ -176,6 +176,7 @@ def test_each_undo_in_a_run_is_an_event_and_a_flag(
 
 
 def test_a_structural_wish_waits_for_a_fork(qtbot: QtBot, window: MainWindow) -> None:
+    window.resize(1024, 700)
     parent = trained(qtbot, window)
     line = window.form.fork_line
     assert not line.isVisible()
@@ -184,9 +185,10 @@ def test_a_structural_wish_waits_for_a_fork(qtbot: QtBot, window: MainWindow) ->
     assert "Needs a fork: network.depth." in line.sentence.text()
     edited = window.form.focusWidget()
     assert edited is not None
-    qtbot.waitUntil(lambda: not edited.visibleRegion().isEmpty())  # the line does not hide what is edited
+    qtbot.waitUntil(lambda: edited.visibleRegion().boundingRect() == edited.rect())  # the line does not hide it
     assert window.recipe == SMALL  # the run goes on with its own
     qtbot.waitUntil(lambda: "weight tensors" in line.sentence.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: edited.visibleRegion().boundingRect() == edited.rect())
     type_into(window, "training.learning_rate", "0.002")  # live settings still take effect
     qtbot.waitUntil(lambda: bool(window.controller.channels.flags))
     assert window.recipe == SMALL.with_settings({"training.learning_rate": 0.002})
