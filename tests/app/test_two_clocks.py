@@ -11,6 +11,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
 
 from ddpm_studio.app.cell_map import CELL, shown_rows
+from ddpm_studio.app.jobs import Channels
 from ddpm_studio.app.playback import HOLD, RATE, Player
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.stage import read_rows
@@ -19,6 +20,7 @@ from ddpm_studio.diffusion.reel import CAP, Reel
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.recipes import find
 from ddpm_studio.store import Run
+from ddpm_studio.training.events import Started, TapeFinished
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")  # a gap of the offscreen platform
 
@@ -331,3 +333,16 @@ def test_the_rows_of_a_run_are_read_beside_everything_else(tmp_path):
     other = Reel()
     read_rows(run, other, unwanted)
     assert other.rows == ()
+
+
+def test_previews_become_rows_and_a_resumed_run_goes_on_with_them():
+    channels = Channels()
+    growing = a_row(40, frames=3)
+    for tape, purpose in ((a_row(0), "preview"), (a_row(10), "preview"), (a_row(20), "sample"), (growing, "preview")):
+        assert not channels.deliver(TapeFinished(tape, purpose, 0.1)), "the window is told, too"
+    assert channels.reel.steps == (0, 10), "a sample, or one that was stopped, is no row"
+    channels.reel.add(a_row(50))
+    channels.deliver(Started(100, 10, 640, "CPU", 1000))
+    assert channels.reel.steps == (0, 10), "what came after the last save is trained again"
+    channels.deliver(TapeFinished(a_row(30), "preview", 0.1))
+    assert channels.reel.steps == (0, 10, 30)
