@@ -11,7 +11,7 @@ def main() -> int:
 
     freeze_support()
     arguments = sys.argv[1:]
-    commands = ("recipes", "train", "sample", "info", "evaluate", "export", "bench")
+    commands = ("recipes", "train", "sample", "grid", "info", "evaluate", "export", "bench")
     if arguments and (arguments[0] in commands or arguments[0] in ("--version", "--help", "-h")):
         from ddpm_studio.cli import main as command_line
 

@@ -25,7 +25,8 @@ from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, coerce, find, for_data, kinds_of
-from ddpm_studio.recipes.comparing import TITLES
+from ddpm_studio.recipes.axes import NAMES, Cell, cells, parse_axis, shared
+from ddpm_studio.recipes.comparing import TITLES, network_calls
 from ddpm_studio.recipes.editions import badge as edition_badge
 from ddpm_studio.recipes.editions import difference_texts, label_of, printed_differences
 from ddpm_studio.recipes.settings import NONE
@@ -389,6 +390,91 @@ def _show_sampling(events: Iterator[Event]) -> list[Tape]:
                 case TapeFinished():
                     tapes.append(event.tape)
     return tapes
+
+
+# -- grid --------------------------------------------------------------------------------------------------
+
+AXIS = "KEY=V1,V2,…"
+
+
+@app.command()
+def grid(
+    run: RunArgument,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar=AXIS, help="KEY: sampler, steps, eta, seed, weights (ema, raw) or checkpoint."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar=AXIS, help="Of checkpoint: training steps, or first, middle, last, all."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="FILE.png")] = Path("grid.png"),
+    count: Annotated[
+        int | None, typer.Option("-n", min=1, max=65536, help="How many in each cell; by default 4, or 512 points.")
+    ] = None,
+    sampler: Annotated[str | None, typer.Option(help="For all cells; by default the run's own.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, for all cells.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the noise of all cells.")] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Sample RUN in a labelled grid, all cells from the same noise: --rows sampler=ddpm,ddim --columns steps=5,50."""
+    from ddpm_studio.export.table import Heading, table_image
+    from ddpm_studio.export.writers import write_image
+
+    if rows is None and columns is None:
+        raise typer.BadParameter("what is to differ? Add --rows or --columns, e.g. --columns steps=5,10,50")
+    if out.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{out.name} must end in .png")
+    opened = Run.open(run)
+    learnt = [c.step for c in opened.checkpoints()]
+    if not learnt:
+        raise RunError(f"{opened.path} has no checkpoint yet, so there is nothing to sample from: train it first")
+    down, across = (None if axis is None else parse_axis(axis, learnt) for axis in (rows, columns))
+    on = {axis.key for axis in (down, across) if axis}
+    for key, value in {"sampler": sampler, "steps": steps, "seed": seed}.items():
+        if value is not None and key in on:
+            raise typer.BadParameter(f"--{key} is for all cells, and {key} stands for rows or columns: leave one out")
+    if sampler is not None and sampler not in kinds_of("sampler"):
+        raise typer.BadParameter(f"{sampler} is none of {', '.join(kinds_of('sampler'))}")
+    wishes = {"sampler.kind": sampler, "sampler.steps": steps, "compute.device": device}
+    recipe = _changed(opened.current_recipe(), {key: value for key, value in wishes.items() if value is not None})
+    table = cells(recipe, down, across, seed=recipe.seed if seed is None else seed, checkpoint=learnt[-1])
+    flat = [cell for row in table for cell in row]
+    from ddpm_studio.engine import run_grid
+
+    control = Control()
+    with _interruptible(control, "Stopping…"):
+        items = _show_grid(run_grid(opened, control, flat, count=count, device=device), flat)
+    if len(items) < len(flat):
+        console.print("Stopped; nothing was written.")
+        raise typer.Exit(INTERRUPTED)
+    left, top = (Heading() if axis is None else Heading(NAMES[axis.key], axis.labels) for axis in (down, across))
+    about = [recipe.title, *shared(flat[0], (down, across))]
+    write_image(table_image(left, top, [[items[cell.label] for cell in row] for row in table], about), out)
+    console.print(f"Wrote {out}", markup=False, soft_wrap=True)
+
+
+def _show_grid(events: Iterator[Event], wanted: list[Cell]) -> dict[str, Any]:
+    """What every finished cell ended with, by its label."""
+    calls = {cell.label: network_calls(cell.settings) for cell in wanted}
+    items: dict[str, Any] = {}
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=sum(calls.values()))
+        done = 0
+        for event in events:
+            match event:
+                case Waiting():
+                    bar.update(task, description=event.text)
+                case TapeStarted():
+                    bar.update(task, description=event.tape.label)
+                case TapeGrew():
+                    bar.update(task, completed=done + event.tape.calls)
+                case TapeFinished() if event.tape.complete:
+                    done += calls[event.tape.label]
+                    bar.update(task, completed=done)
+                    items[event.tape.label] = event.tape.frames[-1].x
+    return items
 
 
 # -- info --------------------------------------------------------------------------------------------------

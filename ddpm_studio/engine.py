@@ -6,14 +6,16 @@ two ways. Whoever calls gets every event after it has been recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ddpm_studio.data import Dataset, open_dataset
 from ddpm_studio.diffusion.reel import CAP
 from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes.axes import Cell
 from ddpm_studio.store import (
     CheckpointError,
     ProbeRow,
@@ -40,6 +42,7 @@ from ddpm_studio.training.events import (
     StepDone,
     StepSkipped,
     TapeFinished,
+    TapeStarted,
     ThreadsChanged,
     Waiting,
 )
@@ -190,6 +193,36 @@ def run_sampling(
             with run.record(write=True) as record:
                 _keep(run, record, session, event)
         yield event
+
+
+def run_grid(
+    run: Run, control: Control, cells: Sequence[Cell], *, count: int | None = None, device: str | None = None
+) -> Iterator[Event]:
+    """Sample every cell of a labelled grid, checkpoint by checkpoint, so that each is loaded once. Nothing is kept.
+
+    A cell's tape has its label. Item i of every cell with the same seed starts from the same noise. Without ``count``
+    a cell has 4 pictures or 512 points. When ``control`` says stop, it ends with the tape in hand, incomplete.
+
+    Raises:
+        RunError: if the run lacks a checkpoint that a cell asks for. CheckpointError: if it is damaged.
+    """
+    dataset: Dataset | None = None
+
+    def trained(cell: Cell) -> int:
+        return cell.checkpoint
+
+    for step, those in groupby(sorted(cells, key=trained), trained):
+        yield Waiting(f"Loading training step {step:,}")
+        session = open_session(run, step=step, device=device, dataset=dataset)
+        dataset = session.dataset
+        many = count or (512 if dataset.kind == "points" else 4)
+        for cell in those:
+            for event in sample(session, control, cell.settings, many, cell.seed, cell.weights, "sample"):
+                if isinstance(event, TapeStarted):
+                    event.tape.label = cell.label
+                yield event
+            if control.stopping:
+                return
 
 
 def _keep(run: Run, record: Record, session: Session, event: Event) -> None:

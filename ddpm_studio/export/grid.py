@@ -53,7 +53,7 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
 def grid_image(items: NDArray[Any]) -> Image.Image:
     """uint8 (N, H, W, C) → a grid, about square, with black gaps; a pixel for a pixel."""
     count, height, width, channels = items.shape
-    columns = math.ceil(math.sqrt(count * height / width))
+    columns = min(count, math.ceil(math.sqrt(count * height / width)))  # a tall picture alone is one column
     rows = -(-count // columns)
     grid = np.zeros((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), np.uint8)
     for i, item in enumerate(items):

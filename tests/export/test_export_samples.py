@@ -103,7 +103,7 @@ def test_where_nothing_can_be_written_is_one_sentence(tmp_path: Path, ending: st
 def test_a_grid_holds_every_picture(count: int) -> None:
     tape = a_tape("colour", count, 3)
     picture = np.asarray(frame_image(tape, tape.frames[-1]))
-    columns = math.ceil(math.sqrt(count * 12 / 9))
+    columns = min(count, math.ceil(math.sqrt(count * 12 / 9)))
     rows = -(-count // columns)
     scale = max(1, round(512 / max(columns * (9 + GAP) + GAP, rows * (12 + GAP) + GAP)))
     for i, item in enumerate(tape.frames[-1].x):
