@@ -160,6 +160,7 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
     player = window.view.player
     qtbot.waitUntil(lambda: window.top_bar.step.text().startswith("Step "))
     qtbot.waitUntil(lambda: player.tape is not None and player.tape.complete and player.tape.training_step is not None)
+    qtbot.waitUntil(lambda: player.count == player.total)  # the player has noticed it, too
     assert player.tape.kind == "points"
 
     # the timeline by keyboard and mouse; no new preview comes between a look and a click
