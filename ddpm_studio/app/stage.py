@@ -196,9 +196,10 @@ class Stage(QObject):
     def _read_rows(self) -> None:
         """Bring the recorded rows of the run that was opened into its reel, besides everything else."""
         self._reader.set()
-        run, reel = self._session.run, self._controller.channels.reel
+        run = self._session.run
         if run is not None:
             self._reader = Event()
+            reel = self._controller.channels.reel
             QThreadPool.globalInstance().start(partial(read_rows, run, reel, self._reader))
 
     def _show_data_points(self, tape: Tape) -> None:

@@ -94,10 +94,10 @@ def test_plain_langevin_shares_by_where_the_points_began(mixture: Mixture) -> No
     assert errors(found.counts, began) < 3.5
     if not np.allclose(mixture.weights, began, atol=0.01):  # right for 50/50 only, and that by luck
         assert errors(found.counts, mixture.weights) > 4.5
-    # Within a mode the walk is right but for its step: x ← (1 - r) x + √(2α) u, r = α/v, and a last move without u.
+    # Within a mode the walk is right but for its step: x ← (1 - r) x + √(2α) u, r = α/v.
     v = mixture.variance + float(schedule_of(PLAIN).sigma[1]) ** 2
     r = PLAIN.sampler.step_size / v
-    width = math.sqrt(v / (1 - r / 2)) * (1 - r)
+    width = math.sqrt(v / (1 - r / 2))
     assert (np.abs(found.deviation / width - 1) < 4 / np.sqrt(4 * found.counts)).all()
 
 
