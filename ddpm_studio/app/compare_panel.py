@@ -13,6 +13,7 @@ from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton, Value
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.recipes.comparing import MOST, SamplerChoice, network_calls, sampler_choices, set_knob
+from ddpm_studio.recipes.settings import fields_of
 
 TIPS = {
     "langevin-plain": "Small noisy moves along the score of one noise level: it finds the clouds, not their shares",
@@ -89,14 +90,80 @@ class SamplerRow(QObject):
         self._on_value(getattr(self.choice.settings, self.choice.knob.name))
 
 
-class ComparePanel(QDialog):
-    """``asked`` gives ((label, sampler section), …); ``last_wanted``: show what was compared last."""
+class SeedRow(QObject):
+    """The seed of the noise that all start from, and its lock; ``problem`` says why what is typed is none."""
 
-    asked = Signal(object)
+    changed = Signal()
+
+    def __init__(self, recipe: Recipe, seed: int, locked: bool, parent: QObject) -> None:
+        super().__init__(parent)
+        self.recipe, self.seed, self.problem = recipe, seed, ""
+        field = next(field for field in fields_of(Recipe) if field.name == "seed")
+        self.label = Caption(say(field.setting.label))
+        self.editor = LineEditor(field)
+        self.editor.setObjectName("compare.seed")
+        self.editor.setAccessibleName(say(field.setting.label))
+        self.editor.setToolTip(_("The same seed is the same noise, for every sampler and every time"))
+        self.editor.set_value(seed)
+        self.lock = SwitchEditor()
+        self.lock.setObjectName("compare.lock")
+        self.lock.setAccessibleName(_("Lock the seed"))
+        self.lock.setToolTip(_("Locked, the next comparison starts from the same noise; else it gets a new seed"))
+        self.lock.set_value(locked)
+        self.lock_label = Caption(_("lock"))
+        self.editor.offered.connect(self._on_value)
+        self.editor.edited.connect(self._on_value)
+        self.editor.unreadable.connect(self._on_unreadable)
+        self.editor.reverted.connect(self._on_reverted)
+
+    @property
+    def locked(self) -> bool:
+        return self.lock.isChecked()
+
+    @Slot(object)
+    def _on_value(self, value: Any) -> None:
+        try:
+            self.seed = self.recipe.with_settings({"seed": value}).seed
+        except RecipeError as error:
+            self._on_unreadable(next(iter(error.problems.values())))
+            return
+        self.problem = ""
+        self.editor.set_mark("")
+        self.editor.set_value(self.seed)
+        self.changed.emit()
+
+    @Slot(str)
+    def _on_unreadable(self, sentence: str) -> None:
+        self.problem = sentence
+        self.editor.set_mark("bad")
+        self.changed.emit()
+
+    @Slot()
+    def _on_reverted(self) -> None:
+        self._on_value(self.seed)
+
+
+class ComparePanel(QDialog):
+    """``asked`` gives ((label, sampler section), …), the seed, and whether it is locked.
+
+    ``last_wanted``: show what was compared last.
+    """
+
+    asked = Signal(object, int, bool)
     last_wanted = Signal()
 
-    def __init__(self, recipe: Recipe, kind: str, count: int, *, has_last: bool, parent: QWidget | None = None) -> None:
-        """``kind``: "points" or "pictures"; ``count`` of them for each sampler."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        kind: str,
+        count: int,
+        *,
+        seed: int,
+        locked: bool,
+        has_last: bool,
+        parent: QWidget | None = None,
+    ) -> None:
+        """``kind``: "points" or "pictures"; ``count`` of them for each sampler, from the noise of ``seed``."""
         super().__init__(parent)
         self.setObjectName("compare_panel")
         self.setWindowTitle(self.tr("Compare samplers"))
@@ -110,7 +177,14 @@ class ComparePanel(QDialog):
                 grid.addWidget(widget, i, column)
             row.changed.connect(self._on_changed)
         items = self.tr("particles") if kind == "points" else self.tr("pictures")
-        start = Caption(self.tr("All start from the same {0:,} {1}, seed {2}.").format(count, items, recipe.seed))
+        start = Caption(self.tr("All start from the same noise: {0:,} {1}.").format(count, items))
+        self.seed_row = SeedRow(recipe, seed, locked, self)
+        self.seed_row.changed.connect(self._on_changed)
+        noise = QHBoxLayout()
+        noise.setSpacing(GRID)
+        noise.addWidget(start, 1)
+        for widget in (self.seed_row.label, self.seed_row.editor, self.seed_row.lock, self.seed_row.lock_label):
+            noise.addWidget(widget)
         self.note = Caption()
         self.note.setObjectName("compare.note")
         self.note.setWordWrap(True)
@@ -132,10 +206,11 @@ class ComparePanel(QDialog):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(2 * MARGIN, 2 * MARGIN, 2 * MARGIN, 2 * MARGIN)
         whole.setSpacing(MARGIN)
-        whole.addWidget(start)
+        whole.addLayout(noise)
         whole.addLayout(grid)
         whole.addWidget(self.note)
         whole.addLayout(buttons)
+        self.rows[0].tick.setFocus()  # the samplers are what is asked; the seed is there to be seen
         self._on_changed()
 
     def entries(self) -> tuple[tuple[str, Any], ...]:
@@ -153,6 +228,8 @@ class ComparePanel(QDialog):
         wrong = next((f"{row.label.text()}: {row.problem}" for row in ticked if row.problem), "")
         if not wrong and not 2 <= len(ticked) <= MOST:
             wrong = self.tr("Tick two to six samplers")
+        if self.seed_row.problem:
+            wrong = f"{self.seed_row.label.text()}: {self.seed_row.problem}"
         total = sum(network_calls(row.settings) for row in ticked if row.settings is not None)
         self.note.setText(f"{wrong}." if wrong else self.tr("{0:,} network calls in all.").format(total))
         self.note.setForegroundRole(QPalette.ColorRole.BrightText if wrong else QPalette.ColorRole.PlaceholderText)
@@ -162,8 +239,9 @@ class ComparePanel(QDialog):
     def _on_start(self) -> None:
         for row in self.rows:
             row.knob.commit()  # what is being typed, too
+        self.seed_row.editor.commit()
         if self.start.isEnabled():
-            self.asked.emit(self.entries())
+            self.asked.emit(self.entries(), self.seed_row.seed, self.seed_row.locked)
             self.accept()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from ddpm_studio.training.control import Comparison
 from ddpm_studio.training.events import ComparisonFinished, ComparisonStarted
 
 COUNT = {"pictures": 16, "points": 2000}  # for each sampler
+NEW_SEEDS = 10_000  # short enough to be read and typed again
 
 
 class Comparing(QObject):
@@ -34,6 +36,8 @@ class Comparing(QObject):
         self._window, self._view, self._controller, self._session = window, view, controller, session
         self._last: list[Tape] = []
         self._last_of: Run | None = None  # the run that they are of
+        self._seed, self._locked = 0, True
+        self._seed_of: Run | None = None  # the run that these are of
         self._before: Scene | None = None  # on the stage before the comparison
         controller.reported.connect(self._on_event)
         view.comparison.back_wanted.connect(self._on_back)
@@ -47,19 +51,29 @@ class Comparing(QObject):
         recipe = self._session.run_recipe  # not the form's: that of the run which is sampled
         kind = kind_of(recipe)
         has_last = bool(self._last) and self._last_of is self._session.run
-        self.panel = ComparePanel(recipe, kind, COUNT[kind], has_last=has_last, parent=self._window)
+        if self._seed_of is not self._session.run:
+            self._seed, self._locked, self._seed_of = recipe.seed, True, self._session.run
+        self.panel = ComparePanel(
+            recipe,
+            kind,
+            COUNT[kind],
+            seed=self._seed if self._locked else random.randrange(NEW_SEEDS),
+            locked=self._locked,
+            has_last=has_last,
+            parent=self._window,
+        )
         self.panel.asked.connect(self._on_asked)
         self.panel.last_wanted.connect(self._on_last_wanted)
         self.panel.finished.connect(self.panel.deleteLater)
         self.panel.open()
 
-    @Slot(object)
-    def _on_asked(self, entries: tuple[tuple[str, Any], ...]) -> None:
+    @Slot(object, int, bool)
+    def _on_asked(self, entries: tuple[tuple[str, Any], ...], seed: int, locked: bool) -> None:
         run = self._session.run
         if run is not None:
+            self._seed, self._locked, self._seed_of = seed, locked, run
             weights = self._view.weights_choice.value()
-            recipe = self._session.run_recipe
-            comparison = Comparison(entries, COUNT[kind_of(recipe)], recipe.seed, weights)
+            comparison = Comparison(entries, COUNT[kind_of(self._session.run_recipe)], seed, weights)
             self._controller.sample(run, comparison)
 
     @Slot(object)

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 from shiboken6 import isValid
 
+from ddpm_studio.app import comparing
 from ddpm_studio.app.canvas import PictureCanvas, PointCanvas
 from ddpm_studio.app.compare_panel import ComparePanel
 from ddpm_studio.app.compare_view import CompareView
@@ -214,7 +215,7 @@ def test_the_grid_makes_the_canvases_large(view: CompareView, size: tuple[int, i
 @pytest.fixture
 def panel(qtbot: QtBot) -> Iterator[ComparePanel]:
     parent = QWidget()
-    panel = ComparePanel(find("moons"), "points", 2000, has_last=False, parent=parent)
+    panel = ComparePanel(find("moons"), "points", 2000, seed=5, locked=True, has_last=False, parent=parent)
     panel.show()
     yield panel
     panel.close()
@@ -223,7 +224,8 @@ def panel(qtbot: QtBot) -> Iterator[ComparePanel]:
 
 def test_the_dialog_gives_what_is_ticked(qtbot: QtBot, panel: ComparePanel) -> None:
     asked: list[Any] = []
-    panel.asked.connect(asked.append)
+    seeds: list[Any] = []
+    panel.asked.connect(lambda entries, seed, locked: (asked.append(entries), seeds.append((seed, locked))))
     rows = {row.choice.settings.kind: row for row in panel.rows}
     for kind in ("langevin-plain", "ddpm"):
         rows[kind].tick.click()
@@ -234,7 +236,28 @@ def test_the_dialog_gives_what_is_ticked(qtbot: QtBot, panel: ComparePanel) -> N
     assert labels == ["Annealed Langevin", "DDIM", "Probability flow, Heun"]
     assert isinstance(asked[0][0][1], Langevin)
     assert asked[0][0][1].moves == 7
+    assert seeds == [(5, True)]
     assert not panel.isVisible()
+
+
+def test_a_seed_can_be_typed_and_unlocked(panel: ComparePanel) -> None:
+    seeds: list[Any] = []
+    panel.asked.connect(lambda entries, seed, locked: seeds.append((seed, locked)))
+    row = panel.seed_row
+    for typed in ("-1", "12 cats", str(2**31)):
+        row.editor.selectAll()
+        QTest.keyClicks(row.editor, typed)
+        QTest.keyClick(row.editor, Qt.Key.Key_Return)
+        assert not panel.start.isEnabled(), typed
+        assert panel.note.text().startswith("Seed: ")
+    QTest.keyClick(row.editor, Qt.Key.Key_Escape)
+    assert row.editor.text() == "5"
+    assert panel.start.isEnabled()
+    row.editor.selectAll()
+    QTest.keyClicks(row.editor, "1234")
+    row.lock.click()
+    QTest.mouseClick(panel.start, Qt.MouseButton.LeftButton)
+    assert seeds == [(1234, False)]
 
 
 def test_the_dialog_says_what_cannot_be(panel: ComparePanel) -> None:
@@ -291,7 +314,10 @@ def window(qtbot: QtBot, qapp: QApplication) -> Iterator[MainWindow]:
 ENTRIES = (("DDPM", DDPM(steps=4)), ("DDIM", DDIM(steps=3)), ("Heun", Heun(steps=5)))
 
 
-def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, window: MainWindow) -> None:
+def test_during_a_training_and_from_disk_and_again_when_reopened(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing.random, "randrange", lambda end: 77)
     view, grid, action = window.view, window.view.comparison, window.actions_by_id["run.compare"]
     assert not action.isEnabled()
     window.session.start(small(1_000_000))
@@ -302,7 +328,7 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     assert panel is not None
     assert panel.isVisible()
     panel.reject()
-    window.comparing._on_asked(ENTRIES)
+    window.comparing._on_asked(ENTRIES, 0, True)
     qtbot.waitUntil(lambda: len(grid.cells) == 3 and all(tape.complete for tape in grid.tapes), timeout=30_000)
     qtbot.waitUntil(lambda: not grid._running, timeout=30_000)
     assert window.controller.training
@@ -325,10 +351,20 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     assert caption.startswith("same ")
     view.player.set_position(1)
 
-    window.comparing._on_asked(ENTRIES[:2])  # from disk
+    window.comparing._on_asked(ENTRIES[:2], 3, True)  # from disk
     qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running, timeout=30_000)
     assert "Compared in" in window.status.message.text()
     assert view.caption.text() != caption
+    assert {tape.seed for tape in grid.tapes} == {3}
+    assert not np.array_equal(grid.tapes[0].frames[0].x, noises[0])
+    qtbot.waitUntil(lambda: action.isEnabled() and not window.controller.busy, timeout=30_000)
+    for locked, seed in ((True, 3), (False, 77)):
+        window.comparing._locked = locked
+        action.trigger()
+        assert window.comparing.panel is not None
+        assert window.comparing.panel.seed_row.editor.text() == str(seed)
+        assert window.comparing.panel.seed_row.locked == locked
+        window.comparing.panel.reject()
     grid.back.click()
     assert view.player.tape is before
     assert (view.player.position, view.caption.text()) == (1, caption)
@@ -342,6 +378,7 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     panel = window.comparing.panel
     assert panel is not None
     assert panel.rows[0].recipe == run.recipe(), "the run's, whatever the form says"
+    assert (panel.seed_row.seed, panel.seed_row.locked) == (run.recipe().seed, True)
     panel.last.click()
     assert [tape.label for tape in grid.tapes] == ["DDPM", "DDIM"]
     assert all(tape.complete for tape in grid.tapes)
@@ -352,7 +389,7 @@ def test_stopping_a_comparison_is_not_stopping_the_training(qtbot: QtBot, window
     grid = window.view.comparison
     window.session.start(small(1_000_000))
     qtbot.waitUntil(lambda: len(window.controller.channels.batch) > 0, timeout=30_000)
-    window.comparing._on_asked((("Langevin", Langevin(steps=100, moves=10_000)), *ENTRIES))
+    window.comparing._on_asked((("Langevin", Langevin(steps=100, moves=10_000)), *ENTRIES), 0, True)
     qtbot.waitUntil(lambda: bool(grid.cells and grid.tapes[0].frames), timeout=30_000)
     assert grid.stop.isVisible()
     grid.stop.click()
