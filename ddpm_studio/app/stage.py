@@ -10,7 +10,7 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QThreadPool, QTimer, Signal, Slot
+from PySide6.QtCore import QObject, Qt, QThreadPool, QTimer, Signal, Slot
 
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.recipe_form import RecipeForm
@@ -75,11 +75,12 @@ class Stage(QObject):
         form.symbol_pointed.connect(self._on_symbol)
         self._frame_clock, self._plot_clock = QTimer(self), QTimer(self)
         self._frame_clock.timeout.connect(self._on_frame_clock)
+        view.player.state_changed.connect(self._on_play_state)
         self._plot_clock.timeout.connect(self._on_plot_clock)
         self.start_clocks()
 
     def start_clocks(self) -> None:
-        self._frame_clock.start(33)
+        self._on_play_state()
         # Each repaint takes a core from the training for some milliseconds, and its threads wait for each other.
         self._plot_clock.start(500)
 
@@ -222,6 +223,12 @@ class Stage(QObject):
         """Nothing grows any more, even if it failed half-way."""
         self.sampling = None
         self._hold_until = min(self._hold_until, time.monotonic() + SAMPLE_SECONDS)
+
+    @Slot()
+    def _on_play_state(self) -> None:
+        """Sixty times a second while something plays; half as often to notice what arrives."""
+        self._frame_clock.setTimerType(Qt.TimerType.PreciseTimer)
+        self._frame_clock.start(16 if self.view.player.playing else 33)
 
     @Slot()
     def _on_frame_clock(self) -> None:
