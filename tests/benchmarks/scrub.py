@@ -47,9 +47,10 @@ def measure(seconds: float) -> dict[str, float]:
         result: dict[str, float] = {}
         painted: list[float] = []
         asked = begun = 0.0
+        first = (0.0, 0.0)  # step and time when the scrubbing began
         place = 0
 
-        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802  (Qt's name)
             if self.begun and event.type() == QEvent.Type.Paint:
                 self.painted.append(time.perf_counter())
             return False
