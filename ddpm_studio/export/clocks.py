@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from ddpm_studio.diffusion.reel import kind_of_row
-from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.diffusion.tape import Frame, Tape, kept_indices
 from ddpm_studio.export.errors import ExportError
 from ddpm_studio.store import Record
 
@@ -30,7 +29,7 @@ class Clocks:
         if not rows:
             raise ExportError(f"{record.path.parent.name} has recorded no pictures yet: train it for a while first")
         # Previews may have changed on the way (of the raw weights, say): those like the last one are comparable.
-        kinds = {tape: kind_of_row(record.tape(tape).about()) for tape, _ in rows}
+        kinds = record.tape_kinds()
         found = {step: tape for tape, step in rows if kinds[tape] == kinds[rows[-1][0]]}  # a step's last one
         self.steps, self._ids = list(found), list(found.values())
         self._record, self._items = record, items
@@ -76,11 +75,6 @@ def picked(tape: Tape, items: Sequence[int]) -> Tape:
     return replace(tape, frames=frames)
 
 
-def frame_at(tape: Tape, share: float) -> Frame:
-    """The frame at ``share`` 0 … 1 of the process."""
-    return tape.frames[round(share * (len(tape.frames) - 1))]
-
-
 def frame_near(tape: Tape, t: int | None) -> Frame:
     """The frame whose level is nearest to t; the last one without any."""
     return tape.frames[-1] if t is None else min(tape.frames, key=lambda frame: abs(frame.t - t))
@@ -88,6 +82,4 @@ def frame_near(tape: Tape, t: int | None) -> Frame:
 
 def thinned(values: Sequence[T], most: int) -> list[T]:
     """At most ``most`` (at least 2) of the values, evenly spread; the first and the last always."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
+    return [values[i] for i in kept_indices(len(values) - 1, most)]

@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 from numpy.typing import NDArray
 from PIL import Image
 
+from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Frame, Tape
-from ddpm_studio.export.clocks import Clocks, frame_at, frame_near, thinned
+from ddpm_studio.export.clocks import Clocks, frame_near, thinned
 from ddpm_studio.export.grid import captioned, side_by_side
 
 SECONDS = 4.0  # of a film

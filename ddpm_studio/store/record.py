@@ -285,6 +285,12 @@ class Record:
             for i, s in self._all("select id, step from tapes where purpose = ? order by step, id", purpose)
         ]
 
+    def tape_kinds(self, purpose: str = "preview") -> dict[int, tuple[Any, ...]]:
+        """What the tapes are compared by (``kind_of_row``), by id; their frames are not read."""
+        return {
+            int(i): _kind(about) for i, about in self._all("select id, about from tapes where purpose = ?", purpose)
+        }
+
     def rows(self) -> Iterator[Tape]:
         """The previews, read one by one: the last and the first, then those between, coarse to fine.
 
