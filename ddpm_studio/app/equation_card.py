@@ -239,7 +239,7 @@ class EquationCard(Card):
 
     def _curve_colors(self) -> dict[str, str]:
         """The colours in which the schedule's plot draws what symbols belong to."""
-        if self._schedule is not None and bool((self._schedule.alpha == 1).all()):
+        if self._schedule is not None and self._schedule.exploding:
             return {"curve.noise": "accent"}  # the picture stays whole: there is one curve
         return {"curve.signal": "accent", "curve.noise": "changed"}
 

@@ -81,7 +81,7 @@ class SchedulePlot(QWidget):
     @property
     def _ladder(self) -> bool:
         """Whether the picture stays whole and only the noise grows: from there on σ is drawn on a log axis."""
-        return self._schedule is not None and bool((self._schedule.alpha == 1).all())
+        return self._schedule is not None and self._schedule.exploding
 
     def set_level(self, t: int) -> None:
         """Where the line stands."""
@@ -106,7 +106,6 @@ class SchedulePlot(QWidget):
         if schedule is None:
             return
         t = np.arange(schedule.steps + 1)
-        preserving = np.allclose(schedule.alpha**2 + schedule.sigma**2, 1, atol=1e-6)
         which = self._which
         if self._ladder:  # nothing fades: what there is to see is the noise, over decades
             t, first, second = t[1:], schedule.log_snr[1:], np.full(schedule.steps, np.nan)
@@ -118,7 +117,7 @@ class SchedulePlot(QWidget):
             first, second = schedule.alpha, schedule.sigma
             names = (
                 (self.tr("√ᾱ signal"), self.tr("√(1−ᾱ) noise"))
-                if preserving
+                if schedule.preserving
                 else (self.tr("α signal"), self.tr("σ noise"))
             )
             entries = [("accent", names[0], False), ("changed", names[1], False)]

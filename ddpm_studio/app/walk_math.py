@@ -125,17 +125,12 @@ def unet_levels(network: Network, side: int) -> list[Level]:
     return [Level(max(1, -(-first // 2**i)), width) for i, width in enumerate(widths)]
 
 
-def preserves(schedule: NoiseSchedule) -> bool:
-    """Whether ᾱ_t and 1 - ᾱ_t share the variance, as on the tutorial's page, and every step has a β_t."""
-    return bool(np.allclose(schedule.alpha**2 + schedule.sigma**2, 1, atol=1e-6))
-
-
 def walkable(recipe: Recipe) -> bool:
     """Whether it is one of the tutorial's, and still what its page is about: a U-Net, and a β_t for each step."""
     if recipe.tutorial != TUTORIAL or not unet_levels(recipe.network, MOST_SIDE):
         return False
     try:
-        return preserves(NoiseSchedule.named(**recipe.schedule.model_dump()))
+        return NoiseSchedule.named(**recipe.schedule.model_dump()).preserving
     except ValueError:  # the window tells of it
         return False
 

@@ -53,9 +53,8 @@ def start_noise(
     z itself on a table that keeps the variance, whatever is left of the picture there (DDPM, algorithm 2, line 1:
     at the top of tutorial 002 sigma is .976 only); elsewhere sigma_t · z (NCSN, algorithm 1; flows).
     """
-    alpha, sigma = float(schedule.alpha[t]), float(schedule.sigma[t])
-    keeps_variance = abs(alpha**2 + sigma**2 - 1) < 1e-9
-    return gaussian(seeds, 0, shape, device=device) * (1.0 if keeps_variance else sigma)
+    spread = 1.0 if schedule.preserving else float(schedule.sigma[t])
+    return gaussian(seeds, 0, shape, device=device) * spread
 
 
 @torch.no_grad()

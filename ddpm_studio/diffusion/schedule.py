@@ -66,6 +66,16 @@ class NoiseSchedule:
         return len(self.alpha) - 1
 
     @property
+    def preserving(self) -> bool:
+        """Variance preserving: alpha² + sigma² = 1 at every level, so that all of it can be said with ᾱ_t and β_t."""
+        return bool(np.allclose(self.alpha**2 + self.sigma**2, 1, atol=1e-6))
+
+    @property
+    def exploding(self) -> bool:
+        """Variance exploding: alpha = 1 at every level; the picture stays whole and only the noise grows."""
+        return bool((self.alpha == 1).all())
+
+    @property
     def snr(self) -> Float64:
         """(alpha/sigma)², float64 (T+1,); infinite at level 0."""
         with np.errstate(divide="ignore"):

@@ -28,7 +28,6 @@ from ddpm_studio.app.walk_math import (
     likeness,
     move_at,
     noise,
-    preserves,
     small,
     some_faces,
     time_code,
@@ -170,12 +169,6 @@ def test_large_pictures_are_thinned_out():
     assert small(picture).shape[0] <= 32
     assert small(some_faces(1)[0]).shape == (32, 32, 3)
     assert small(np.array([[[0], [255]]], np.uint8)).ravel().tolist() == [-1, 1]
-
-
-def test_only_schedules_with_a_beta_are_walked():
-    assert preserves(NoiseSchedule.cosine())
-    assert not preserves(NoiseSchedule.geometric())
-    assert not preserves(NoiseSchedule.flow())
 
 
 def test_the_recipes_of_the_tutorial_are_walked():

@@ -256,3 +256,14 @@ def test_add_noise(schedule: NoiseSchedule, shape: tuple[int, ...], dtype: type,
         one = schedule.add_noise(x0[i : i + 1], int(level), eps[i : i + 1])
         assert one.dtype == dtype
         np.testing.assert_allclose(one[0], by_hand, rtol=tolerance, atol=tolerance * (1 + schedule.sigma[level]))
+
+
+@pytest.mark.parametrize("steps", [300, 1000])
+@pytest.mark.parametrize("kind", ["linear", "scaled_linear", "quadratic", "sigmoid", "cosine", "geometric", "flow"])
+def test_what_kind_of_schedule_it_is(kind: str, steps: int) -> None:
+    schedule = NoiseSchedule.named(kind, steps=steps)
+    assert schedule.preserving == (kind not in ("geometric", "flow"))
+    assert schedule.exploding == (kind == "geometric")
+    # what it is stays true of numbers that were rounded to float32 on their way
+    rounded = NoiseSchedule(schedule.alpha.astype(np.float32), schedule.sigma.astype(np.float32))
+    assert (rounded.preserving, rounded.exploding) == (schedule.preserving, schedule.exploding)
