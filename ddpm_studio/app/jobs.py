@@ -91,8 +91,7 @@ class Channels:
         self.flags[:] = [flag for flag in self.flags if flag[0] <= step]
 
     def add_probe(self, row: ProbeRow) -> None:
-        floor = np.nan if row.floor_by_level is None else float(row.floor_by_level.mean())
-        self.probe.append(row.step, row.train, row.held_out, floor)
+        self.probe.append(row.step, row.train, row.held_out, row.floor)
         self.levels.append(row)
 
     def fill(

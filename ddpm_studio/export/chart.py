@@ -26,6 +26,7 @@ WIDTH, HEIGHT = 960, 480
 LEFT, RIGHT, TOP, BOTTOM = 72, 16, 64, 56  # px around the axes
 SIZE = 13  # px of letters
 PIECES = 600  # that a long curve is drawn from
+DASH = 3.0  # px
 PALETTE = {
     "ink": "#1b1e23",
     "muted": "#5f6773",
@@ -40,7 +41,7 @@ PALETTE = {
 
 @dataclass(frozen=True)
 class Path:
-    """A line through points, float64 (n, 2) in px; ``filled``: the area within."""
+    """A line through points, float64 (n, 2) in px; ``filled``: the area within; ``dashed``: DASH px of each 2 DASH."""
 
     points: Floats
     colour: str
@@ -69,31 +70,39 @@ Mark = Path | Text
 
 
 def loss_marks(record: Record, recipe: Recipe, title: str) -> list[Mark]:
-    """The loss of the batches, as its range and mean over pieces, and both probes; changes of settings are flags."""
+    """The loss of the batches, as its range and mean over pieces, both probes, and the lowest loss that is possible.
+
+    Changes of settings are flags.
+    """
     metrics, probes = record.metrics(), record.probes()
     step, loss = metrics[:, METRICS.index("step")], metrics[:, METRICS.index("loss")]
     probe_steps = np.array([row.step for row in probes], dtype=np.float64)
     train, held = (np.array([getattr(row, name) for row in probes]) for name in ("train", "held_out"))
+    floor = np.array([row.floor for row in probes], dtype=np.float64)
     axes = Axes.of(record)
     marks: list[Mark] = [Text(LEFT, 24, title, "ink"), *axes.marks()]
-    legend: list[tuple[str, str, float]] = []
+    legend: list[tuple[str, str, float, bool]] = []
     if np.isfinite(loss).any():
         start, low, high, mean = _pieces(loss)
         x = step[start]
         area = np.concatenate([axes.place(x, high), axes.place(x, low)[::-1]])
         marks += [Path(area, "batch", filled=True), Path(axes.place(x, mean), "mean", 1.2)]
-        legend.append(("loss of the batches, range and mean", "mean", 1.2))
-    for values, name, colour in ((train, "probe, trained items", "train"), (held, "probe, held out", "held")):
+        legend.append(("loss of the batches, range and mean", "mean", 1.2, False))
+    for values, name, colour, width, dashed in (
+        (floor, "lowest possible", "ink", 1.6, True),
+        (train, "probe, trained items", "train", 2.4, False),
+        (held, "probe, held out", "held", 2.4, False),
+    ):
         seen = np.isfinite(values)
         if seen.any():
-            marks.append(Path(axes.place(probe_steps[seen], values[seen]), colour, 2.4))
-            legend.append((name, colour, 2.4))
+            marks.append(Path(axes.place(probe_steps[seen], values[seen]), colour, width, dashed=dashed))
+            legend.append((name, colour, width, dashed))
     if not legend:
         marks.append(Text((LEFT + WIDTH - RIGHT) / 2, HEIGHT / 2, "Nothing has been learnt yet", "muted", "middle"))
     begin = float(LEFT)
-    for name, colour, width in legend:
+    for name, colour, width, dashed in legend:
         marks += [
-            Path(np.array([[begin, 44.0], [begin + 20, 44.0]]), colour, width),
+            Path(np.array([[begin, 44.0], [begin + 21, 44.0]]), colour, width, dashed=dashed),
             Text(begin + 26, 48, name, "muted"),
         ]
         begin += 26 + text_width(name, SIZE) + 24
@@ -174,7 +183,8 @@ class Axes:
     def of(cls, record: Record) -> Axes:
         """The axes in which a run's curves lie."""
         metrics, probes = record.metrics(), record.probes()
-        losses = [metrics[:, METRICS.index("loss")], [row.train for row in probes], [row.held_out for row in probes]]
+        names = ("train", "held_out", "floor")
+        losses = [metrics[:, METRICS.index("loss")], *([getattr(row, name) for row in probes] for name in names)]
         values = np.concatenate([np.asarray(part, dtype=np.float64) for part in losses])
         steps = [0.0, *metrics[-1:, METRICS.index("step")], *(float(row.step) for row in probes)]
         return cls(np.array(steps), values[np.isfinite(values)])
@@ -264,7 +274,7 @@ def _svg_path(mark: Path, colours: dict[str, str]) -> str:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{mark.width:g}" fill="{colours[mark.colour]}"/>'
     if mark.filled:
         return f'<polygon points="{points}" fill="{colours[mark.colour]}"/>'
-    dashes = ' stroke-dasharray="3 3"' if mark.dashed else ""
+    dashes = f' stroke-dasharray="{DASH:g} {DASH:g}"' if mark.dashed else ""
     return (
         f'<polyline points="{points}" fill="none" stroke="{colours[mark.colour]}" stroke-width="{mark.width:g}" '
         f'stroke-linejoin="round"{dashes}/>'
@@ -301,15 +311,24 @@ def _draw_path(draw: ImageDraw.ImageDraw, mark: Path, scale: int) -> None:
     width, colour = max(1, round(mark.width * scale)), PALETTE[mark.colour]
     if mark.filled and len(points) > 2:
         draw.polygon(points, fill=colour)
-    elif mark.dashed:
-        (x, top), (_, bottom) = points
-        for begin in range(round(top), round(bottom), 6 * scale):
-            draw.line([(x, begin), (x, min(begin + 3 * scale, bottom))], fill=colour, width=width)
+    elif mark.dashed and len(points) > 1:
+        for dash in _dashes(mark.points * scale, DASH * scale):
+            draw.line(dash, fill=colour, width=width, joint="curve")
     elif len(points) == 1:
         (x, y), r = points[0], width
         draw.ellipse([x - r, y - r, x + r, y + r], fill=colour)
     else:
         draw.line(points, fill=colour, width=width, joint="curve")
+
+
+def _dashes(points: Floats, length: float) -> Iterator[list[tuple[float, float]]]:
+    """Every second piece of ``length`` px of a line."""
+    at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    for begin in np.arange(0.0, at[-1], 2 * length):
+        end = min(begin + length, at[-1])
+        along = np.array([begin, *at[(at > begin) & (at < end)], end])
+        x, y = (np.interp(along, at, points[:, axis]) for axis in (0, 1))
+        yield list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def _draw_text(image: Image.Image, mark: Text, scale: int) -> None:

@@ -43,16 +43,17 @@ def write_loss(run: Run, kind: str, path: Path, title: str) -> None:
 def loss_table(run: Run) -> str:
     """CSV with a row for each training step and probe, units in the header; what was not measured is left empty.
 
-    Probe losses of each noise level have columns of their own. Numbers are exact: they read back as the same floats.
+    Probe losses of each noise level have columns of their own; so has, at the end, the lowest loss that is possible
+    (``floor``), of runs where it is known. Numbers are exact: they read back as the same floats.
     """
     with run.record() as record:
         metrics, probes = record.metrics(), record.probes()
     levels = sorted({float(t) for row in probes for t in row.levels})
+    curves = ("train", "held_out", *(("floor",) if any(row.floor_by_level is not None for row in probes) else ()))
     header = [
         *(f"{name} ({UNITS[name]})" for name in METRICS),
-        "probe_train (mean over values)",
-        "probe_held_out (mean over values)",
-        *(f"probe_{which} at t = {t:g}" for which in ("train", "held_out") for t in levels),
+        *(f"probe_{which} (mean over values)" for which in curves),
+        *(f"probe_{which} at t = {t:g}" for which in curves for t in levels),
     ]
     measured = {int(row[0]): row for row in metrics}
     probed = {row.step: row for row in probes}
@@ -65,11 +66,12 @@ def loss_table(run: Run) -> str:
         cells = [str(step), *values]
         probe = probed.get(step)
         if probe is None:
-            cells += [""] * (2 + 2 * len(levels))
+            cells += [""] * len(curves) * (1 + len(levels))
         else:
-            cells += [_number(probe.train), _number(probe.held_out)]
-            for losses in (probe.train_by_level, probe.held_out_by_level):
-                by_level = dict(zip(map(float, probe.levels), losses, strict=True))
+            cells += [_number(getattr(probe, which)) for which in curves]
+            for which in curves:
+                losses = getattr(probe, f"{which}_by_level")
+                by_level = {} if losses is None else dict(zip(map(float, probe.levels), losses, strict=True))
                 cells += [_number(by_level[t]) if t in by_level else "" for t in levels]
         writer.writerow(cells)
     return out.getvalue()

@@ -159,7 +159,7 @@ def _uri(image: Image.Image) -> str:
 
 
 def _head(run: Run, record: Record, recipe: Recipe) -> str:
-    events, last, probe = record.events(), record.last_metrics(), record.last_probe()
+    events, last, probe = record.events(), record.last_metrics(), next(reversed(record.probes()), None)
     begun = [event for event in events if event.kind == "started"]
     spent = sum(float(e.about.get("seconds", 0.0)) for e in events if e.kind in ("finished", "stopped"))
     facts: list[tuple[str, str]] = [("Run", run.name)]
@@ -181,7 +181,9 @@ def _head(run: Run, record: Record, recipe: Recipe) -> str:
     if parameters is not None:
         facts.append(("Parameters", f"{parameters:,}"))
     if probe is not None:
-        facts.append(("Probe loss", f"{probe.train:.4f} on trained items, {probe.held_out:.4f} on held-out ones"))
+        losses = f"{probe.train:.4f} on trained items, {probe.held_out:.4f} on held-out ones"
+        best = f"; the lowest possible is {probe.floor:.4f}" if math.isfinite(probe.floor) else ""
+        facts.append(("Probe loss", losses + best))
     rows = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     about = f"<p>{escape(recipe.about)}</p>\n" if recipe.about else ""
     return f'<header>\n<h1>{escape(recipe.title)}</h1>\n{about}<dl class="facts">\n{rows}\n</dl>\n</header>'

@@ -53,6 +53,11 @@ class ProbeRow(NamedTuple):
     held_out_by_level: NDArray[np.float64]
     floor_by_level: NDArray[np.float64] | None = None  # the lowest loss that is possible, where it is known
 
+    @property
+    def floor(self) -> float:
+        """The mean of ``floor_by_level``, as ``train`` is that of its levels; NaN where it is not known."""
+        return float("nan") if self.floor_by_level is None else float(self.floor_by_level.mean())
+
     @classmethod
     def of(cls, probed: Probed) -> ProbeRow:
         return cls(*(getattr(probed, name) for name in cls._fields))

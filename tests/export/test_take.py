@@ -164,6 +164,43 @@ def test_loss_table_is_exact(run: Run, tmp_path: Path) -> None:
     ]
 
 
+def test_the_lowest_possible_loss_is_in_the_table(points: Run, tmp_path: Path) -> None:
+    export_run(points, Wanted("loss-csv"), tmp_path / "loss.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "loss.csv").read_text(encoding="utf-8"))))
+    assert len(rows) == 301
+    for row in rows:
+        levels = [row[f"probe_floor at t = {t}"] for t in (10, 500, 990)]
+        if int(row["step (training step)"]) in (0, 100, 300):
+            assert [float(value) for value in levels] == [t / 9e6 for t in (10.0, 500.0, 990.0)]
+            assert float(row["probe_floor (mean over values)"]) == pytest.approx(500 / 9e6)
+        else:
+            assert [*levels, row["probe_floor (mean over values)"]] == [""] * 4
+
+
+def test_the_lowest_possible_loss_is_drawn_dashed(run: Run, points: Run, tmp_path: Path) -> None:
+    space = "{http://www.w3.org/2000/svg}"
+
+    def floors(which: Run) -> tuple[list[ET.Element], list[str]]:
+        export_run(which, Wanted("loss-svg"), tmp_path / "loss.svg")
+        root = ET.parse(tmp_path / "loss.svg").getroot()
+        dashed = [line for line in root.iter(f"{space}polyline") if line.get("stroke-dasharray")]
+        texts = ["".join(text.itertext()) for text in root.iter(f"{space}text")]
+        return [line for line in dashed if line.get("stroke") == PALETTE["ink"]], texts
+
+    assert floors(run)[0] == []
+    assert "lowest possible" not in floors(run)[1]
+    lines, texts = floors(points)
+    assert "lowest possible" in texts
+    assert len(lines) == 2, "the curve, and its mark in the legend"
+    (left, high), *_, (right, low) = [tuple(map(float, p.split(","))) for p in lines[0].get("points", "").split()]
+    assert high == low > 200, "level, and below the other curves"
+    assert (left, right) == (72, 944)
+    export_run(points, Wanted("loss-png"), tmp_path / "loss.png")
+    with Image.open(tmp_path / "loss.png") as picture:
+        along = np.asarray(picture.convert("L"))[round(2 * high), 2 * 80 : 2 * 900] < 100
+    assert 0.3 < along.mean() < 0.7, "dashed"
+
+
 def test_loss_svg(run: Run, tmp_path: Path) -> None:
     export_run(run, Wanted("loss-svg"), tmp_path / "loss.svg")
     root = ET.parse(tmp_path / "loss.svg").getroot()
