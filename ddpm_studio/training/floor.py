@@ -10,7 +10,7 @@ from torch import Tensor
 from ddpm_studio.data.points import Mixture, mixture_of
 from ddpm_studio.diffusion.parameterization import Parameterization
 from ddpm_studio.training.build import Session
-from ddpm_studio.training.objective import loss_per_item
+from ddpm_studio.training.objective import loss_per_item, min_snr_scale
 
 _HALVINGS = 60  # of an interval of some tens: to the last digit of a double
 _ROOT_2PI = math.sqrt(2 * math.pi)
@@ -42,7 +42,11 @@ def lowest_loss(session: Session, mixture: Mixture, x0: Tensor, eps: Tensor, t: 
     # With eps = (x - alpha x0)/sigma the target is linear in x0: a mixture too, with the same shares.
     slope = A - B * alpha / sigma
     mean = slope[:, None] * mean + (B / sigma * x)[:, None]
-    best = _best(session.recipe.objective.loss, share, mean, slope.abs() * spread)
+    # Where Huber turns from squares to lines depends on the unit in which errors are measured.
+    huber = session.recipe.objective.loss == "huber" and session.recipe.objective.weight == "min-snr"
+    unit = min_snr_scale(session.recipe, alpha, sigma).clamp_min(1e-6) if huber else torch.ones_like(sigma)
+    scaled = _best(session.recipe.objective.loss, share, unit[:, None] * mean, unit * slope.abs() * spread)
+    best = scaled / unit
     return loss_per_item(session.recipe, best, A * x0 + B * eps, alpha, sigma)
 
 

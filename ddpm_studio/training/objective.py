@@ -19,18 +19,27 @@ def loss_per_item(recipe: Recipe, out: Tensor, target: Tensor, alpha: Tensor, si
 
     out, target: (N, …); alpha, sigma: (N, 1, …, 1). Over an item's values the mean or the sum is taken.
     "uniform" weighs the network's output by 1; "sigma2" by σ_t² (004, eq. 2.2.4: denoising score matching);
-    "min-snr" weighs the error in x0 by min(SNR, γ) (arXiv 2303.09556), which on the output is times gain².
+    "min-snr" measures errors in the unit that ``min_snr_scale`` gives.
     """
     distance: Any = _DISTANCES[recipe.objective.loss]
+    if recipe.objective.weight == "min-snr":
+        scale = min_snr_scale(recipe, alpha, sigma)
+        out, target = scale * out, scale * target
     loss: Tensor = distance(out, target, reduction="none").flatten(1)
     loss = loss.sum(1) if recipe.objective.reduction == "sum" else loss.mean(1)
-    if recipe.objective.weight == "sigma2":
-        loss = loss * sigma.flatten() ** 2
-    elif recipe.objective.weight == "min-snr":
-        gain = Parameterization(recipe.prediction.predicts).x0_gain(alpha, sigma)
-        snr = (alpha / sigma) ** 2
-        loss = loss * (snr.clamp_max(recipe.objective.gamma) * gain**2).flatten()
-    return loss
+    return loss * sigma.flatten() ** 2 if recipe.objective.weight == "sigma2" else loss
+
+
+def min_snr_scale(recipe: Recipe, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """What an error of the output is multiplied by before its distance is taken, of the shape of alpha.
+
+    The paper (arXiv 2303.09556) weighs the squared error in x0 by min(SNR, γ): it squares √min(SNR, γ)·gain times
+    the error of the output. L1 and Huber take that same multiple as it is, so for each of them too the loss is the
+    same whatever the network predicts. A weight outside them would be right for squares alone.
+    """
+    gain = Parameterization(recipe.prediction.predicts).x0_gain(alpha, sigma)
+    scale: Tensor = ((alpha / sigma) ** 2).clamp_max(recipe.objective.gamma).sqrt() * gain
+    return scale
 
 
 def draw_levels(count: int, steps: int, stratified: bool, device: torch.device, first: int = 1) -> Tensor:

@@ -195,17 +195,20 @@ def test_the_sum_over_an_item_and_the_weight_sigma2(loss: str, recipe_of: Recipe
 
 
 @pytest.mark.parametrize("predicts", ["epsilon", "x0", "v", "score", "velocity"])
-def test_min_snr_weighs_the_error_in_x0(predicts: str, recipe_of: RecipeOf) -> None:
-    """The weighted loss is min(SNR, γ) · |x̂0 - x0|², whatever the network predicts."""
-    recipe = recipe_of(objective__weight="min-snr", objective__gamma=5.0, prediction__predicts=predicts)
+@pytest.mark.parametrize("loss", ["mse", "l1", "huber"])
+def test_min_snr_measures_the_error_in_x0(loss: str, predicts: str, recipe_of: RecipeOf) -> None:
+    """It is the distance of √min(SNR, γ) · (x̂0 - x0) from 0, whatever the network predicts."""
+    recipe = recipe_of(
+        objective__weight="min-snr", objective__gamma=5.0, objective__loss=loss, prediction__predicts=predicts
+    )
     p, schedule = Parameterization(predicts), NoiseSchedule.cosine(1000)
     torch.manual_seed(0)
     x0, eps, error = torch.randn(3, 50, 2, dtype=torch.float64)
     alpha, sigma = schedule.at(torch.linspace(5, 995, 50).long(), x0)
     target = p.encode(x0, eps, alpha, sigma)
     guess, _ = p.decode(alpha * x0 + sigma * eps, target + error, alpha, sigma)
-    snr = ((alpha / sigma) ** 2).flatten()
-    expected = snr.clamp_max(5) * (guess - x0).square().mean(1)
+    off = ((alpha / sigma) ** 2).clamp_max(5).sqrt() * (guess - x0).abs()
+    expected = {"mse": off**2, "l1": off, "huber": torch.where(off < 1, off**2 / 2, off - 0.5)}[loss].mean(1)
     torch.testing.assert_close(
         loss_per_item(recipe, target + error, target, alpha, sigma).double(), expected, rtol=2e-2, atol=1e-5
     )
@@ -283,8 +286,9 @@ def test_watching_stays_within_its_budget(share: float, burst: float, costs: lis
     for n in range(2000):
         if budget.due(trained):
             cost = costs[0] if steady else costs[n % len(costs)]
-            surprise = max(cost - budget.cost, 0.0)
+            before = budget.spent + budget.cost
             budget.pay(cost, trained)
+            surprise = max(budget.spent - before, 0.0)
             dearest, jobs = max(dearest, surprise), jobs + 1
             assert budget.spent <= burst + share * trained + dearest + 1e-9
             assert not budget.due(trained)
@@ -294,8 +298,45 @@ def test_watching_stays_within_its_budget(share: float, burst: float, costs: lis
     assert budget.spent <= burst + share * trained + dearest + 1e-9
 
 
-def test_no_share_no_job() -> None:
-    assert not Budget(0.0, burst=9.0).due(100.0)
+def costs_of_jobs(budget: Budget, seconds: float, cost: Callable[[float], float]) -> list[tuple[float, float]]:
+    """(when, what it took) of each job in so many seconds of training, a step every 20 ms."""
+    jobs = []
+    for step in range(round(seconds / 0.02)):
+        trained = 0.02 * step
+        if budget.due(trained):
+            jobs.append((trained, cost(trained)))
+            budget.pay(jobs[-1][1], trained)
+    return jobs
+
+
+@given(st.floats(0.005, 0.3), st.floats(0, 2), st.floats(0.001, 2), st.floats(0.2, 5))
+def test_the_share_holds_in_the_long_run(share: float, burst: float, cost: float, later: float) -> None:
+    """Also when jobs become dearer or cheaper for good: that is charged in full, but for a few jobs."""
+    budget = Budget(share, burst, gap=0.0)
+    jobs = costs_of_jobs(budget, 200.0, lambda trained: cost if trained < 100 else later * cost)
+    surprises = 4 * max(cost, later * cost)
+    assert sum(took for _, took in jobs) <= burst + share * 200 + surprises
+
+
+@given(st.floats(0.01, 0.2), st.floats(0.005, 0.05), st.integers(1, 4), st.integers(0, 3))
+def test_a_stall_does_not_silence_what_comes_after_it(share: float, cost: float, nth: int, again: int) -> None:
+    """A job that takes 100 times the usual silences no longer than a few jobs should; counting all it took would."""
+    budget, count = Budget(share, burst=0.0, gap=0.0), 0
+
+    def took(trained: float) -> float:
+        nonlocal count
+        count += 1
+        return 100 * cost if count == nth + 1 or (again and count == nth + 4 + again) else cost
+
+    usual = cost / share + 0.02  # between two jobs
+    begins = [when for when, _ in costs_of_jobs(budget, 40 * usual, took)]
+    assert count > nth + 4 + again
+    assert max(b - a - 0.1 * a for a, b in pairwise(begins)) <= 5 * usual
+
+
+@given(st.floats(0, 1e6), st.floats(0, 10))
+def test_no_share_no_job(trained: float, burst: float) -> None:
+    assert not Budget(0.0, burst).due(trained)
 
 
 # -- bad numbers
