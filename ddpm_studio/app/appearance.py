@@ -120,15 +120,16 @@ class Appearance(QObject):
         self.actions["view.code_levels"].setChecked(levels().count == CODE)
 
 
-def stacked(head: QWidget, body: QWidget) -> QWidget:
-    """A widget of two, one above the other; the body takes the room."""
-    both = QWidget()
-    column = QVBoxLayout(both)
+def stacked(*parts: QWidget) -> QWidget:
+    """A widget of several, one above the other; the last takes the room."""
+    all_of_them = QWidget()
+    column = QVBoxLayout(all_of_them)
     column.setContentsMargins(0, 0, 0, 0)
     column.setSpacing(0)
-    column.addWidget(head)
-    column.addWidget(body, 1)
-    return both
+    for part in parts:
+        column.addWidget(part)
+    column.setStretchFactor(parts[-1], 1)
+    return all_of_them
 
 
 def fill(holder: QWidget, panel: QWidget) -> None:

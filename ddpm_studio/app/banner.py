@@ -55,7 +55,7 @@ class Banner(QWidget):
         middle.addWidget(self.sentence, 1)
         middle.addWidget(self._choices, 0, Qt.AlignmentFlag.AlignLeft)
         row = QHBoxLayout(self)
-        row.setContentsMargins(MARGIN, GRID // 2, GRID // 2, GRID // 2)
+        row.setContentsMargins(MARGIN, GRID, GRID // 2, GRID)
         row.setSpacing(GRID)
         row.addWidget(self._sign)
         row.addLayout(middle, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
+from PySide6.QtGui import QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 
 from ddpm_studio.app.actions import make_actions
@@ -103,7 +103,15 @@ class MainWindow(QMainWindow):
         self.view.clocks.bind_actions(
             {name: action for name, action in self.actions_by_id.items() if name.startswith("clock.")}
         )
-        self.setCentralWidget(stacked(self.banner, self.view))
+        clocks = QActionGroup(self)  # their keys move nothing that is out of sight
+        clocks.setExclusionPolicy(QActionGroup.ExclusionPolicy.None_)
+        for name, action in self.actions_by_id.items():
+            if name.startswith(("playback.", "clock.")):
+                clocks.addAction(action)
+        self.view.uncovered.connect(clocks.setEnabled)
+        self.offer = Banner()
+        self.offer.setObjectName("offer")
+        self.setCentralWidget(stacked(self.banner, self.offer, self.view))
 
         self.form = RecipeForm({name: entry.title for name, entry in BUILT_IN.items()})
         self.badge = EditionBadge()
@@ -127,7 +135,7 @@ class MainWindow(QMainWindow):
         self.comparing = Comparing(self, self.view, self.controller, self.session)
         self.walking = Walking(self.view, self.controller, self.session)
         self.draw_data = DrawData(self.view, self.session, self.walking)
-        self.offers = Offers(self.banner, self.files, self)
+        self.offers = Offers(self.offer, self.files, self)
         self.reports = Reports(
             self.controller,
             self.session,
@@ -169,6 +177,9 @@ class MainWindow(QMainWindow):
         self.actions_by_id["data.draw"].triggered.connect(self.draw_data.on_draw)
         self.actions_by_id["help.walk"].triggered.connect(self.draw_data.leave)
         self.actions_by_id["help.walk"].triggered.connect(self.walking.on_walk)
+        for name in ("run.resume", "run.sample_now"):  # what comes of it is to be seen
+            self.actions_by_id[name].triggered.connect(self.draw_data.leave)
+            self.actions_by_id[name].triggered.connect(self.walking.leave)
         self.top_bar.recipe_chosen.connect(session.on_recipe_named)
         session.recipe_chosen.connect(self.offers.on_recipe)
         session.recipe_changed.connect(self.offers.on_recipe)

@@ -46,6 +46,7 @@ class ReverseView(QWidget):
     trails_chosen = Signal(bool)
     level_changed = Signal(int, object)  # t and Frame, when another frame is shown
     save_requested = Signal()
+    uncovered = Signal(bool)  # False: the walk or the drawing lies in its place
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -360,6 +361,10 @@ class ReverseView(QWidget):
         self.trails_switch.setEnabled(view == "particles")
         self.stage.setCurrentWidget(self.canvas)
         self.canvas.set_frame(self.player.frame, self.show_what)
+
+    def setVisible(self, visible: bool) -> None:
+        super().setVisible(visible)
+        self.uncovered.emit(visible)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if not (self.four_up.handle_key(event) or self.clocks.handle_key(event) or self.timeline.handle_key(event)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QFont, QHideEvent, QKeyEvent, QPalette
 from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -46,17 +46,6 @@ WIDEST = 980  # px: longer lines are hard to read
 _KEYS = {Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Home, Qt.Key.Key_End, Qt.Key.Key_Space}
 _ENTER = {Qt.Key.Key_Return, Qt.Key.Key_Enter}
 _ALL = _KEYS | _ENTER | {Qt.Key.Key_Escape}
-
-
-class _OwnKeys(QObject):
-    """Keeps the keys of the page from the playback behind it, whose shortcuts they are."""
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() != QEvent.Type.ShortcutOverride or not isinstance(event, QKeyEvent):
-            return super().eventFilter(watched, event)
-        ours = not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier and event.key() in _ALL
-        event.setAccepted(ours)
-        return ours
 
 
 class _Scroll(PanelScroll):
@@ -100,8 +89,6 @@ class Walk(QWidget):
         self.setBackgroundRole(QPalette.ColorRole.Window)
         self.setAutoFillBackground(True)
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self._own_keys = _OwnKeys(self)
-        self.installEventFilter(self._own_keys)
         self._faces = self._pictures = some_faces(FACES)
         self._dataset: Dataset | None = None
         self._in_hand = False  # whether the recipe walked is the person's

@@ -38,6 +38,7 @@ from ddpm_studio.data.vision import torchvision
 from ddpm_studio.recipes import Recipe, built_in, find
 from ddpm_studio.recipes.tutorials import tutorials
 from ddpm_studio.store import Run, list_runs
+from ddpm_studio.training.events import SaveFailed
 
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
@@ -550,7 +551,7 @@ SMALL_CHAIN = {
 
 
 def offer(window: MainWindow, name: str) -> Any:
-    return window.banner.findChild(PushButton, f"banner.{name}")
+    return window.offer.findChild(PushButton, f"banner.{name}")
 
 
 def test_mnist_without_files_and_network_offers_what_to_do(qtbot, window, monkeypatch, tmp_path):
@@ -560,13 +561,13 @@ def test_mnist_without_files_and_network_offers_what_to_do(qtbot, window, monkey
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
     window.session.choose(find("scratch5-mnist").with_settings(SMALL_CHAIN | {"network.channels": (8, 8, 8)}))
     qtbot.waitUntil(lambda: offer(window, "use.fashion-mnist") is not None, timeout=20_000)
-    assert "Start downloads it" in window.banner.sentence.text()
+    assert "Start downloads it" in window.offer.sentence.text()
     assert offer(window, "again") is None, "nothing was tried yet"
     wait_idle(qtbot, window)
 
     press(window, "run.start")
     qtbot.waitUntil(lambda: offer(window, "again") is not None, timeout=30_000)
-    sentence = window.banner.sentence.text()
+    sentence = window.offer.sentence.text()
     assert sentence.startswith("MNIST could not be downloaded (127.0.0.1:9: ")
     assert message(window) == sentence
     assert not window.failures, "no dialog: the offer says it"
@@ -575,7 +576,7 @@ def test_mnist_without_files_and_network_offers_what_to_do(qtbot, window, monkey
 
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: "")
     QTest.mouseClick(offer(window, "choose"), Qt.MouseButton.LeftButton)
-    assert window.banner.isVisible(), "nothing was chosen"
+    assert window.offer.isVisible(), "nothing was chosen"
     assert not window.controller.training
     QTest.mouseClick(offer(window, "again"), Qt.MouseButton.LeftButton)
     assert window.controller.state is State.STARTING
@@ -586,7 +587,7 @@ def test_mnist_without_files_and_network_offers_what_to_do(qtbot, window, monkey
     assert window.recipe.data.source == "fashion-mnist"
     assert "data fashion-mnist (printed mnist)" in window.badge.pill.text()
     qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.", timeout=60_000)
-    assert not window.banner.isVisible()
+    assert not window.offer.isVisible()
     wait_idle(qtbot, window)
 
 
@@ -596,11 +597,63 @@ def test_an_offer_goes_when_an_old_run_goes_on(qtbot, window):
     wait_idle(qtbot, window)
     window.offers.missing(DataMissing(window.recipe.data.source.replace("two-gaussians", "mnist"), "Not here.", True))
     window.offers.on_idle()
-    assert window.banner.isVisible()
+    assert window.offer.isVisible()
     press(window, "run.resume")
     assert window.controller.training
-    assert not window.banner.isVisible()
+    assert not window.offer.isVisible()
     wait_idle(qtbot, window)
+
+
+def test_a_notice_swallows_no_offer(qtbot, window):
+    window.offers.missing(DataMissing("mnist", "MNIST is not here.", False))
+    window.offers.on_idle()
+    window.reports.on_event(SaveFailed(3, "The disk is full: free some room."))
+    assert window.banner.sentence.text() == "The disk is full: free some room."
+    assert window.banner.isVisible()
+    assert window.offer.isVisible()
+    assert offer(window, "use.fashion-mnist").isVisible()
+    QTest.mouseClick(offer(window, "use.fashion-mnist"), Qt.MouseButton.LeftButton)
+    assert window.recipe.data.source == "fashion-mnist"
+    assert window.banner.isVisible(), "an answer to one is none to the other"
+    wait_idle(qtbot, window)
+
+
+@pytest.mark.parametrize("cover", ["help.walk", "data.draw"])
+def test_keys_move_nothing_that_is_out_of_sight(qtbot, window, cover):
+    view = window.view
+    playback = [window.actions_by_id[name] for name in ("playback.play", "playback.step_back", "clock.play_training")]
+    assert all(action.isEnabled() for action in playback)
+    window.actions_by_id[cover].trigger()
+    assert view.isHidden()
+    window.runs_panel.setFocus()
+    place = view.player.position
+    for key in (Qt.Key.Key_Space, Qt.Key.Key_Left, Qt.Key.Key_Home, Qt.Key.Key_T, Qt.Key.Key_L):
+        for widget in (window, window.runs_panel, window.walking.walk or window.draw_data.panel):
+            QTest.keyClick(widget, key)
+    view.poll()
+    assert not any(action.isEnabled() for action in playback)
+    assert not view.player.playing
+    assert not view.player.loop or window.stage._first_tape is view.player.tape
+    assert view.player.position == place
+    window.walking.leave()
+    window.draw_data.leave()
+    assert all(action.isEnabled() for action in playback)
+    QTest.keyClick(view, Qt.Key.Key_Home)
+    QTest.keyClick(view, Qt.Key.Key_Right)
+    assert view.player.position == 1
+
+
+@pytest.mark.parametrize("asked", ["run.resume", "run.sample_now"])
+def test_what_was_asked_for_is_not_hidden_by_the_walk(qtbot, window, asked):
+    window.start(small(3))
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    wait_idle(qtbot, window)
+    for cover in (window.walking.on_walk, window.draw_data.on_draw):
+        cover()
+        assert window.view.isHidden()
+        press(window, asked)
+        assert not window.view.isHidden()
+        wait_idle(qtbot, window)
 
 
 def test_start_while_something_runs_is_a_sentence(qtbot, window):
@@ -665,7 +718,7 @@ def test_files_that_are_mnist_leave_the_recipe_as_printed(qtbot, window, monkeyp
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path))
     window.session.choose(find("scratch5-mnist"))
     for is_mnist in (True, False):
-        qtbot.waitUntil(lambda: window.banner.isVisible() and offer(window, "choose") is not None, timeout=20_000)
+        qtbot.waitUntil(lambda: window.offer.isVisible() and offer(window, "choose") is not None, timeout=20_000)
         wait_idle(qtbot, window)
         monkeypatch.setattr(mnist, "CONTENT", known if is_mnist else mnist.CONTENT | {"test labels": ("", "")})
         QTest.mouseClick(offer(window, "choose"), Qt.MouseButton.LeftButton)
@@ -677,7 +730,7 @@ def test_files_that_are_mnist_leave_the_recipe_as_printed(qtbot, window, monkeyp
             assert message(window) == f"These files are MNIST: copied into {home / 'datasets' / 'mnist'}."
             shutil.rmtree(home / "datasets")
             window.session.choose(find("scratch5-mnist"))
-            assert not window.banner.isVisible(), "nothing was missing any more"
+            assert not window.offer.isVisible(), "nothing was missing any more"
 
 
 def test_a_download_shows_how_far_it_is_and_can_be_stopped(qtbot, window, monkeypatch, home):
@@ -704,7 +757,7 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped(qtbot, window, monkey
         window.session.choose(find("ddpm-cifar10"))
         qtbot.waitUntil(lambda: offer(window, "use.pixel-faces") is not None, timeout=20_000)
         window.start(window.recipe)
-        assert not window.banner.isVisible(), "it has begun: the offer has no place any more"
+        assert not window.offer.isVisible(), "it has begun: the offer has no place any more"
         bar = window.top_bar
         qtbot.waitUntil(lambda: bar.step.text().endswith(" of 170.1 MB"), timeout=20_000)
         assert message(window).startswith("Downloading CIFAR-10: ")

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QAction, QKeyEvent, QKeySequence, QTextDocument
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QTextDocument
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QLabel
 
 from ddpm_studio.app.appearance import stacked
 from ddpm_studio.app.banner import Banner
@@ -540,22 +540,3 @@ def test_frames_of_a_run_reach_it_as_they_come(walking, tmp_path):
     growing.frames.append(last)
     view.poll()
     assert walking.walk.steps[4].shape._out[0].picture.max() == 22
-
-
-def test_the_keys_are_not_those_of_the_playback(qtbot, walking):
-    """→ is a shortcut of the window; on the page it belongs to the slider."""
-    walking.on_walk()
-    action = QAction(walking.walk.window())
-    action.setShortcut(QKeySequence("Right"))
-    pressed = []
-    action.triggered.connect(pressed.append)
-    walking.walk.window().addAction(action)
-    walking.walk.window().activateWindow()
-    walking.walk.slider.setFocus()
-    QTest.keyClick(walking.walk.slider, Key.Key_Right)
-    assert walking.walk.scene.t == 1
-    assert not pressed
-    override = QKeyEvent(QEvent.Type.ShortcutOverride, Key.Key_P, Qt.KeyboardModifier.ControlModifier)
-    override.ignore()
-    QApplication.sendEvent(walking.walk, override)
-    assert not override.isAccepted()  # the window's other shortcuts go on
