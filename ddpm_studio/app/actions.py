@@ -53,8 +53,8 @@ ACTIONS = (
     ActionSpec(
         "run.compare",
         "Run",
-        _("Compare samplers…"),
-        _("Sample with several samplers from the same noise, side by side"),
+        _("Compare…"),
+        _("Sample side by side: samplers, steps, checkpoints, seeds, weights or runs"),
         "on_compare",
         "Ctrl+Shift+G",
         "layers",

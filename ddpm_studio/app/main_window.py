@@ -87,7 +87,7 @@ class MainWindow(QMainWindow):
         for action in self.actions_by_id.values():
             self.addAction(action)
         self.menu = MainMenu(self.actions_by_id, self.appearance, self.settings, self)
-        self.top_bar = TopBar(self.actions_by_id, self.menu)
+        self.top_bar = TopBar(self.actions_by_id, self.menu, self.session.seed_lock)
         bar = QToolBar(self.tr("Run"), self)
         bar.setObjectName("toolbar")
         bar.setMovable(False)

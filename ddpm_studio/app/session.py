@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.jobs import Channels
+from ddpm_studio.app.seed_lock import SeedLock
 from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.undo import RecipeHistory
 from ddpm_studio.data import Dataset
@@ -64,6 +65,7 @@ class Session(QObject):
 
     def __init__(self, controller: RunController, settings: WindowSettings, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.seed_lock = SeedLock(settings, self)
         self.recipe = built_in()["fashion-mnist"]
         self.baseline = self.recipe  # changes are marked against it
         self.wish = self.recipe  # what the form says; in a training only its live settings are the recipe's, too
@@ -311,10 +313,10 @@ class Session(QObject):
         self._controller.save()
 
     def sample(self, weights: str) -> None:
-        """Sample from the run on screen, with the recipe's sampler and ``weights``, "raw" or "ema"."""
+        """Sample from the run on screen: the recipe's sampler, the lock's seed and ``weights``, "raw" or "ema"."""
         if self.run is None:
             return
-        request = SampleRequest(SAMPLE_COUNT[self.kind], self.recipe.seed, weights, self.recipe.sampler)
+        request = SampleRequest(SAMPLE_COUNT[self.kind], self.seed_lock.take(), weights, self.recipe.sampler)
         self._controller.sample(self.run, request)
 
     def preview(self, weights: str) -> bool:

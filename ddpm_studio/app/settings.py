@@ -1,4 +1,4 @@
-"""What the window remembers: layout, theme, level of detail, recent runs. One INI file in the user's folder."""
+"""What the window remembers: layout, theme, level of detail, seed, recent runs. One INI file in the user's folder."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ class WindowSettings:
 
     def set_text(self, key: str, value: str) -> None:
         self._file.setValue(key, value)
+
+    def seed(self) -> tuple[int, bool]:
+        """The seed of the next samples, and whether it is locked."""
+        text = self.text("seed", "0")
+        seed = int(text) if text.isascii() and text.isdecimal() else 0
+        return seed if seed < 2**31 else 0, self.text("seed_lock", "on") == "on"
+
+    def set_seed(self, seed: int, locked: bool) -> None:
+        self.set_text("seed", str(seed))
+        self.set_text("seed_lock", "on" if locked else "off")
 
     def layout(self) -> tuple[QByteArray, QByteArray] | None:
         """(geometry, state) of the last window, or None."""

@@ -1,4 +1,4 @@
-"""The bar at the top: recipe, Start, Pause, Stop, Sample now; and how the run goes."""
+"""The bar at the top: recipe, Start, Pause, Stop, Sample now and its seed; and how the run goes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QWidget
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.labels import Value
 from ddpm_studio.app.recipe_menu import RecipeMenu
+from ddpm_studio.app.seed_lock import SeedControl, SeedLock
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular, theme
 from ddpm_studio.app.widgets import PushButton, ToolButton, icon_button
 from ddpm_studio.recipes import Recipe
@@ -47,7 +48,9 @@ class TopBar(QWidget):
 
     recipe_chosen = Signal(str)
 
-    def __init__(self, actions: dict[str, QAction], menu: QMenu, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, actions: dict[str, QAction], menu: QMenu, seed_lock: SeedLock, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("top_bar")
         self.setBackgroundRole(QPalette.ColorRole.Window)
@@ -66,6 +69,7 @@ class TopBar(QWidget):
         self.sample = self._button("run.sample_now")
         self.compare = icon_button(actions["run.compare"])
         self.compare.setObjectName("button.run.compare")
+        self.seed = SeedControl(seed_lock)
         self.plan = Value(muted=True)
         self.rate = Value(reserve="88,888 img/s", muted=True)
         self.step = Value(reserve="Step 88,888 of 88,888")
@@ -82,6 +86,7 @@ class TopBar(QWidget):
         row.setSpacing(GRID)
         for widget in (self.recipe_button, self.start, self.resume, self.pause, self.stop, self.sample, self.compare):
             row.addWidget(widget)
+        row.addWidget(self.seed)
         row.addStretch(1)
         for value in (self.plan, self.rate, self.step, self.progress, self.left):
             row.addWidget(value)
@@ -140,6 +145,8 @@ class TopBar(QWidget):
         self.progress.set_share(share)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        # On a small screen the plan, and then the rate, give way; the status bar's tooltip still has them.
+        # On a small screen the plan gives way, then the rate, and the bar, which says what the step says.
         self.plan.setVisible(self.width() >= 1240)
         self.rate.setVisible(self.width() >= 1080)
+        self.progress.setVisible(self.width() >= 1080)
+        self.seed.label.setVisible(self.width() >= 1080)

@@ -23,6 +23,8 @@ from ddpm_studio.app.channels import LatestValue, MetricLog
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.heartbeat import Heartbeat, Watchdog
 from ddpm_studio.app.jobs import Channels, OpenDataJob, OpenRunJob, RunOpened
+from ddpm_studio.app.seed_lock import SeedLock
+from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.recipes import built_in
 from ddpm_studio.store import Run
@@ -255,7 +257,7 @@ def bar(qtbot) -> TopBar:
     window = Window()
     actions = make_actions(window, window)
     menu = QMenu()
-    made = TopBar(actions, menu)
+    made = TopBar(actions, menu, SeedLock(WindowSettings(), window))
     made._keep = (window, menu)
     qtbot.addWidget(made)
     qtbot.addWidget(menu)
