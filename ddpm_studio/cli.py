@@ -24,9 +24,9 @@ from ddpm_studio.data import DataError
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.recipes import Recipe, RecipeError, built_in, coerce, find, for_data, kinds_of
-from ddpm_studio.recipes.axes import NAMES, Cell, cells, parse_axis, shared
-from ddpm_studio.recipes.comparing import TITLES, network_calls
+from ddpm_studio.recipes import Recipe, RecipeError, axes, built_in, coerce, find, for_data, kinds_of
+from ddpm_studio.recipes.axes import NAMES, Cell, parse_axis
+from ddpm_studio.recipes.comparing import sampler_label
 from ddpm_studio.recipes.editions import badge as edition_badge
 from ddpm_studio.recipes.editions import difference_texts, label_of, printed_differences
 from ddpm_studio.recipes.settings import NONE
@@ -35,6 +35,7 @@ from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import (
     Carried,
     CheckpointDue,
+    ComparisonStarted,
     Event,
     Finished,
     Probed,
@@ -340,7 +341,8 @@ def sample(
         raise typer.BadParameter("--eta belongs to DDIM: add --sampler ddim")
     if len(kinds) > 1 and out.suffix.lower() == ".npy":
         raise typer.BadParameter("an array holds one sampler: choose a file that ends in .png, .gif, .mp4 or .webm")
-    entries = []
+    begin = recipe.seed if seed is None else seed
+    cells = []
     for kind in kinds:
         if kind not in kinds_of("sampler"):
             raise typer.BadParameter(f"{kind} is none of {', '.join(kinds_of('sampler'))}")
@@ -350,19 +352,22 @@ def sample(
         if eta is not None and kind == "ddim":
             changes["sampler.eta"] = eta
         settings = _changed(recipe, changes | ({} if device is None else {"compute.device": device})).sampler
-        entries.append((TITLES[kind], settings))
-    begin = recipe.seed if seed is None else seed
-    request: SampleRequest | Comparison = SampleRequest(count, begin, "ema", entries[0][1])
-    if len(entries) > 1:
-        request = Comparison(tuple(entries), count, begin)
-    from ddpm_studio.engine import run_sampling
+        cells.append(Cell(settings, begin, label=sampler_label(kind)))
+    from ddpm_studio.engine import run_comparison, run_sampling
 
     control = Control()
     file = SampleFile(out, trace=trace)
     with _interruptible(control) as interrupted:
-        events = run_sampling(opened, control, request, device=device, keep=False, every_state=file.every_state)
+        if len(cells) == 1:
+            request = SampleRequest(count, begin, "ema", cells[0].settings)
+            events = run_sampling(opened, control, request, device=device, keep=False, every_state=file.every_state)
+        else:
+            comparison = Comparison(tuple(cells), count)
+            events = run_comparison(
+                opened, control, comparison, device=device, keep=False, every_state=file.every_state
+            )
         tapes = _show_sampling(events)
-    if interrupted or len(tapes) < len(entries) or not all(tape.complete for tape in tapes):
+    if interrupted or len(tapes) < len(cells) or not all(tape.complete for tape in tapes):
         console.print("Stopped; nothing was written.")
         raise typer.Exit(INTERRUPTED)
     file.write(*tapes)
@@ -402,11 +407,11 @@ def grid(
     run: RunArgument,
     rows: Annotated[
         str | None,
-        typer.Option(metavar=AXIS, help="KEY: sampler, steps, eta, seed, weights (ema, raw) or checkpoint."),
+        typer.Option(metavar=AXIS, help="KEY: sampler, steps, eta, seed, weights (ema, raw), checkpoint or run."),
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar=AXIS, help="Of checkpoint: training steps, or first, middle, last, all."),
+        typer.Option(metavar=AXIS, help="Of checkpoint: training steps, or first, middle, last, all. Of run: folders."),
     ] = None,
     out: Annotated[Path, typer.Option(help="FILE.png")] = Path("grid.png"),
     count: Annotated[
@@ -430,51 +435,60 @@ def grid(
     if not learnt:
         raise RunError(f"{opened.path} has no checkpoint yet, so there is nothing to sample from: train it first")
     down, across = (None if axis is None else parse_axis(axis, learnt) for axis in (rows, columns))
-    on = {axis.key for axis in (down, across) if axis}
+    on = {axis.key: axis for axis in (down, across) if axis}
     for key, value in {"sampler": sampler, "steps": steps, "seed": seed}.items():
         if value is not None and key in on:
             raise typer.BadParameter(f"--{key} is for all cells, and {key} stands for rows or columns: leave one out")
     if sampler is not None and sampler not in kinds_of("sampler"):
         raise typer.BadParameter(f"{sampler} is none of {', '.join(kinds_of('sampler'))}")
     wishes = {"sampler.kind": sampler, "sampler.steps": steps, "compute.device": device}
-    recipe = _changed(opened.current_recipe(), {key: value for key, value in wishes.items() if value is not None})
-    table = cells(recipe, down, across, seed=recipe.seed if seed is None else seed, checkpoint=learnt[-1])
-    flat = [cell for row in table for cell in row]
-    from ddpm_studio.engine import run_grid
+    wishes = {key: value for key, value in wishes.items() if value is not None}
+    recipe = _changed(opened.current_recipe(), wishes)
+    runs = on["run"].values if "run" in on else ()
+    table = axes.cells(
+        recipe,
+        down,
+        across,
+        seed=recipe.seed if seed is None else seed,
+        checkpoint=None if runs else learnt[-1],
+        recipes={path: _changed(Run.open(path).current_recipe(), wishes) for path in runs},
+    )
+    flat = tuple(cell for row in table for cell in row)
+    from ddpm_studio.engine import run_comparison
 
     control = Control()
+    many = count or (512 if recipe.learns == "points" else 4)
     with _interruptible(control, "Stopping…"):
-        items = _show_grid(run_grid(opened, control, flat, count=count, device=device), flat)
-    if len(items) < len(flat):
+        tapes = _show_grid(run_comparison(opened, control, Comparison(flat, many), device=device, keep=False))
+    if not all(tape.complete for tape in tapes):
         console.print("Stopped; nothing was written.")
         raise typer.Exit(INTERRUPTED)
+    ends = iter([tape.frames[-1].x for tape in tapes])
+    items = [[next(ends) for _ in row] for row in table]
     left, top = (Heading() if axis is None else Heading(NAMES[axis.key], axis.labels) for axis in (down, across))
-    about = [recipe.title, *shared(flat[0], (down, across))]
-    write_image(table_image(left, top, [[items[cell.label] for cell in row] for row in table], about), out)
+    about = [recipe.title, *axes.shared(flat[0], (down, across))]
+    write_image(table_image(left, top, items, about), out)
     console.print(f"Wrote {out}", markup=False, soft_wrap=True)
 
 
-def _show_grid(events: Iterator[Event], wanted: list[Cell]) -> dict[str, Any]:
-    """What every finished cell ended with, by its label."""
-    calls = {cell.label: network_calls(cell.settings) for cell in wanted}
-    items: dict[str, Any] = {}
+def _show_grid(events: Iterator[Event]) -> tuple[Tape, ...]:
+    """The tapes of a comparison, in the order of its cells, when it has ended."""
+    tapes: tuple[Tape, ...] = ()
     columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=sum(calls.values()))
-        done = 0
+        task = bar.add_task("", total=None)
         for event in events:
             match event:
                 case Waiting():
                     bar.update(task, description=event.text)
+                case ComparisonStarted():
+                    tapes = event.tapes
+                    bar.update(task, total=sum(event.calls))
                 case TapeStarted():
                     bar.update(task, description=event.tape.label)
                 case TapeGrew():
-                    bar.update(task, completed=done + event.tape.calls)
-                case TapeFinished() if event.tape.complete:
-                    done += calls[event.tape.label]
-                    bar.update(task, completed=done)
-                    items[event.tape.label] = event.tape.frames[-1].x
-    return items
+                    bar.update(task, completed=sum(tape.calls for tape in tapes))
+    return tapes
 
 
 # -- info --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from ddpm_studio.app.recipe_editors import LineEditor, SwitchEditor, say
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton, Value
 from ddpm_studio.recipes import Recipe, RecipeError
-from ddpm_studio.recipes.comparing import MOST, SamplerChoice, network_calls, sampler_choices, set_knob
+from ddpm_studio.recipes.comparing import MOST, SamplerChoice, calls_at_most, sampler_choices, set_knob
 from ddpm_studio.recipes.settings import fields_of
 
 TIPS = {
@@ -222,7 +222,7 @@ class ComparePanel(QDialog):
         for row in self.rows:
             on = row.tick.isChecked()
             row.label.setEnabled(on)
-            calls = network_calls(row.settings) if row.settings is not None else 0
+            calls = calls_at_most(row.settings) if row.settings is not None else 0
             row.calls.set_text(self.tr("{0:,} calls").format(calls) if calls and on else "")
         ticked = [row for row in self.rows if row.tick.isChecked()]
         wrong = next((f"{row.label.text()}: {row.problem}" for row in ticked if row.problem), "")
@@ -230,8 +230,8 @@ class ComparePanel(QDialog):
             wrong = self.tr("Tick two to six samplers")
         if self.seed_row.problem:
             wrong = f"{self.seed_row.label.text()}: {self.seed_row.problem}"
-        total = sum(network_calls(row.settings) for row in ticked if row.settings is not None)
-        self.note.setText(f"{wrong}." if wrong else self.tr("{0:,} network calls in all.").format(total))
+        total = sum(calls_at_most(row.settings) for row in ticked if row.settings is not None)
+        self.note.setText(f"{wrong}." if wrong else self.tr("{0:,} network calls at most.").format(total))
         self.note.setForegroundRole(QPalette.ColorRole.BrightText if wrong else QPalette.ColorRole.PlaceholderText)
         self.start.setEnabled(not wrong)
 

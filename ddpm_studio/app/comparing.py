@@ -16,10 +16,11 @@ from ddpm_studio.app.reverse_view import ReverseView, Scene
 from ddpm_studio.app.session import Session, kind_of
 from ddpm_studio.data import mixture_of
 from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.recipes.axes import Cell
 from ddpm_studio.recipes.sections import ScoreMLP
 from ddpm_studio.store import Run
 from ddpm_studio.training.control import Comparison
-from ddpm_studio.training.events import ComparisonFinished, ComparisonStarted
+from ddpm_studio.training.events import ComparisonFinished, ComparisonRefused, ComparisonStarted
 
 COUNT = {"pictures": 16, "points": 2000}  # for each sampler
 NEW_SEEDS = 10_000  # short enough to be read and typed again
@@ -73,7 +74,8 @@ class Comparing(QObject):
         if run is not None:
             self._seed, self._locked, self._seed_of = seed, locked, run
             weights = self._view.weights_choice.value()
-            comparison = Comparison(entries, COUNT[kind_of(self._session.run_recipe)], seed, weights)
+            cells = tuple(Cell(settings, seed, weights, label=label, column=label) for label, settings in entries)
+            comparison = Comparison(cells, COUNT[kind_of(self._session.run_recipe)])
             self._controller.sample(run, comparison)
 
     @Slot(object)
@@ -90,6 +92,8 @@ class Comparing(QObject):
                     self.tr("Stopped after {0} of {1} samplers") if event.stopped else self.tr("Compared in {2:.1f} s")
                 )
                 self.said.emit(text.format(len(self._last), len(event.tapes), event.seconds))
+            case ComparisonRefused():
+                self.said.emit(event.reason)
             case RunOpened():
                 self._last, self._last_of = event.compared, event.run
 

@@ -194,9 +194,12 @@ class SampleJob:
     request: SampleRequest | Comparison
 
     def events(self) -> Iterator[Any]:
-        from ddpm_studio.engine import run_sampling
+        from ddpm_studio.engine import run_comparison, run_sampling
 
-        yield from run_sampling(self.run, self.control, self.request)
+        if isinstance(self.request, Comparison):
+            yield from run_comparison(self.run, self.control, self.request)
+        else:
+            yield from run_sampling(self.run, self.control, self.request)
 
 
 @dataclass(frozen=True)

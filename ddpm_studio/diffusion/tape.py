@@ -85,7 +85,8 @@ class Tape:
         calls: of the network so far. seconds: of computing so far.
         schedule, settings: the noise schedule's and the sampler's, by name. grid: the level of every state of the
             process. All empty on a tape that was recorded before they were kept.
-        label: what the sampler is called, where several are compared; ``comparison`` is the same for all of these.
+        label: what a cell of a comparison is called; ``comparison`` is the same for all of its cells.
+        row, column: the labels of its place in the grid; "" without that axis.
     """
 
     kind: Literal["pictures", "points"]
@@ -99,6 +100,8 @@ class Tape:
     frames: list[Frame] = field(default_factory=list)
     label: str = ""
     comparison: str = ""
+    row: str = ""
+    column: str = ""
     schedule: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     grid: list[int] = field(default_factory=list)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ddpm_studio.recipes.comparing import TITLES
-from ddpm_studio.recipes.recipe import Recipe, RecipeError
+from ddpm_studio.recipes.comparing import sampler_label
+from ddpm_studio.recipes.recipe import Recipe, RecipeError, kinds_of
 
 MOST = 24  # values of an axis
 # As the form calls them.
@@ -18,13 +20,17 @@ NAMES = {
     "seed": "Seed",
     "checkpoint": "Training step",
     "weights": "Weights",
+    "run": "Run",
 }
 WEIGHTS = {"ema": "EMA", "raw": "Raw"}
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Different values of one key of ``NAMES``."""
+    """Different values of one key of ``NAMES``.
+
+    A sampler is a kind, or a sampler section with its knobs; a run is its folder.
+    """
 
     key: str
     values: tuple[Any, ...]
@@ -32,21 +38,31 @@ class Axis:
     @property
     def labels(self) -> list[str]:
         """Each value as it stands on the picture; no two are the same."""
-        return [_text(self.key, value) for value in self.values]
+        short = [_text(self.key, value) for value in self.values]
+        often = Counter(short)
+        return [
+            text if often[text] == 1 else _longer(self.key, value, text)
+            for text, value in zip(short, self.values, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: a sampler section, the seed of its noise, "ema" or "raw" weights, and the training step of these.
+    """One cell: a sampler section, the seed of its noise, and the weights that it is sampled with.
 
-    ``label``: what its row and its column say, unlike any other cell's.
+    ``weights``: "ema" or "raw". ``checkpoint``: the training step of them; None: the last there is, or those of this
+    moment while the run is trained. ``label``: what its row and its column say, unlike any other cell's. ``row``,
+    ``column``: the labels of its place, "" without that axis. ``run``: the folder of the run; None: the one in hand.
     """
 
     settings: Any
     seed: int
-    weights: str
-    checkpoint: int
-    label: str
+    weights: str = "ema"
+    checkpoint: int | None = None
+    label: str = ""
+    row: str = ""
+    column: str = ""
+    run: Path | None = None
 
 
 def parse_axis(text: str, checkpoints: Sequence[int]) -> Axis:
@@ -89,7 +105,9 @@ def _steps(word: str, checkpoints: Sequence[int]) -> list[int]:
 
 
 def _value(key: str, word: str) -> Any:
-    known = {"sampler": TITLES, "weights": WEIGHTS}.get(key)
+    if key == "run":
+        return Path(word)
+    known = {"sampler": list(kinds_of("sampler")), "weights": list(WEIGHTS)}.get(key)
     if known is not None:
         if word not in known:
             raise _wrong(f"{key}={word} is none of {', '.join(known)}")
@@ -106,66 +124,115 @@ def _value(key: str, word: str) -> Any:
 def _text(key: str, value: Any) -> str:
     match key:
         case "sampler":
-            return TITLES[value]
+            return sampler_label(_kind(value))
         case "weights":
             return WEIGHTS[value]
         case "checkpoint":
             return f"{value:,}"
         case "eta":
             return repr(value).removesuffix(".0")
+        case "run":
+            return str(value.name or value)
         case _:
             return str(value)
 
 
-def cells(recipe: Recipe, rows: Axis | None, columns: Axis | None, *, seed: int, checkpoint: int) -> list[list[Cell]]:
+def _longer(key: str, value: Any, text: str) -> str:
+    """The label of a value that shares its short one with another."""
+    if key == "run":
+        return str(value)
+    if key == "sampler" and not isinstance(value, str):
+        knobs = {name: knob for name, knob in value.model_dump().items() if name != "kind"}
+        return f"{text} ({', '.join(f'{name} {knob}' for name, knob in knobs.items())})"
+    return text
+
+
+def _kind(sampler: Any) -> str:
+    return sampler if isinstance(sampler, str) else str(sampler.kind)
+
+
+def cells(
+    recipe: Recipe,
+    rows: Axis | None,
+    columns: Axis | None,
+    *,
+    seed: int,
+    weights: str = "ema",
+    checkpoint: int | None = None,
+    recipes: Mapping[Path, Recipe] | None = None,
+) -> list[list[Cell]]:
     """The cells, row by row; without an axis there is one row or one column.
 
-    What no axis says is the recipe's sampler, the EMA weights, and ``seed`` and ``checkpoint``.
+    What no axis says is ``seed``, ``weights``, ``checkpoint``, and the sampler of ``recipe``; on an axis of runs,
+    that of each run's own recipe, which is in ``recipes`` by its folder.
 
     Raises:
         RecipeError: if the axes are of one key, or values do not fit each other or the recipe.
     """
     if rows and columns and rows.key == columns.key:
         raise _wrong(f"{rows.key} stands for the rows and for the columns: choose another for one of them")
+    default = Cell(recipe.sampler, seed, weights, checkpoint)
     return [
-        [
-            _cell(recipe, [*down, *across], seed, checkpoint)
-            for across in ([(columns.key, value)] for value in columns.values)
-        ]
-        if columns
-        else [_cell(recipe, down, seed, checkpoint)]
-        for down in ([[(rows.key, value)] for value in rows.values] if rows else [[]])
+        [_cell(recipe, recipes or {}, default, down, across) for across in _places(columns)] for down in _places(rows)
     ]
 
 
-def _cell(recipe: Recipe, chosen: list[tuple[str, Any]], seed: int, checkpoint: int) -> Cell:
-    values = dict(chosen)
-    asked = ", ".join(f"{key}={value}" for key, value in chosen)
-    names = {"sampler": "sampler.kind", "steps": "sampler.steps", "eta": "sampler.eta"}
-    kind = values.get("sampler", recipe.sampler.kind)
-    if "eta" in values and kind != "ddim":
-        raise _wrong(f"eta belongs to DDIM, and {TITLES[kind]} has none: choose the sampler ddim")
-    try:
-        settings = recipe.with_settings({names[key]: value for key, value in chosen if key in names}).sampler
-    except RecipeError as error:
-        raise _wrong(f"{asked} does not fit: {error}") from None
-    label = ", ".join(f"{NAMES[key]} {_text(key, value)}" for key, value in chosen)
+_Place = tuple[str, Any, str]  # the key of an axis, a value there, and its label
+
+
+def _places(axis: Axis | None) -> list[_Place | None]:
+    return [(axis.key, *each) for each in zip(axis.values, axis.labels, strict=True)] if axis else [None]
+
+
+def _cell(
+    recipe: Recipe, recipes: Mapping[Path, Recipe], default: Cell, down: _Place | None, across: _Place | None
+) -> Cell:
+    chosen = [place for place in (down, across) if place]
+    values = {key: value for key, value, _ in chosen}
+    own = recipes[values["run"]] if "run" in values else recipe
     return Cell(
-        settings, values.get("seed", seed), values.get("weights", "ema"), values.get("checkpoint", checkpoint), label
+        _sampler(own, values),
+        values.get("seed", default.seed),
+        values.get("weights", default.weights),
+        values.get("checkpoint", default.checkpoint),
+        ", ".join(text if key in ("sampler", "run") else f"{NAMES[key]} {text}" for key, _, text in chosen),
+        down[2] if down else "",
+        across[2] if across else "",
+        values.get("run"),
     )
+
+
+def _sampler(recipe: Recipe, values: Mapping[str, Any]) -> Any:
+    """The sampler section of a cell, from what its axes say of it and what the recipe does."""
+    wanted = values.get("sampler", recipe.sampler.kind)
+    if "eta" in values and _kind(wanted) != "ddim":
+        raise _wrong(f"eta belongs to DDIM, and {sampler_label(_kind(wanted))} has none: choose the sampler ddim")
+    changes: dict[str, Any] = {"sampler.kind": wanted}
+    if not isinstance(wanted, str):
+        changes = {f"sampler.{name}": value for name, value in wanted.model_dump(mode="json").items()}
+    changes |= {f"sampler.{key}": values[key] for key in ("steps", "eta") if key in values}
+    try:
+        return recipe.with_settings(changes).sampler
+    except RecipeError as error:
+        asked = ", ".join(f"{key}={_asked(values[key])}" for key in values if key in ("sampler", "steps", "eta", "run"))
+        raise _wrong(f"{asked} does not fit: {error}") from None
+
+
+def _asked(value: Any) -> str:
+    return str(getattr(value, "kind", value))
 
 
 def shared(cell: Cell, axes: Sequence[Axis | None]) -> list[str]:
     """What all cells have in common, for a line below the grid: what is on no axis."""
     on = {axis.key for axis in axes if axis}
     texts = {
-        "checkpoint": f"step {cell.checkpoint:,}",
-        "sampler": TITLES[cell.settings.kind],
+        "checkpoint": "" if cell.checkpoint is None else f"step {cell.checkpoint:,}",
+        "sampler": sampler_label(cell.settings.kind),
         "steps": f"{cell.settings.steps} steps",
         "eta": f"η = {_text('eta', cell.settings.eta)}" if cell.settings.kind == "ddim" else "",
         "seed": f"seed {cell.seed}",
         "weights": f"{WEIGHTS[cell.weights]} weights",
     }
-    # A sampler on an axis has settings of its own.
-    hidden = on | ({"eta"} if "sampler" in on else set())
+    # A sampler on an axis has settings of its own, and so has each run.
+    hidden = on | ({"eta"} if "sampler" in on else {"sampler", "steps", "eta"} if "run" in on else set())
     return [text for key, text in texts.items() if text and key not in hidden]

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ddpm_studio.recipes.recipe import Recipe, kinds_of
+from ddpm_studio.recipes.recipe import Recipe, kind_title, kinds_of
 from ddpm_studio.recipes.sections import Langevin
 from ddpm_studio.recipes.settings import Field, fields_of
 
 MOST = 6  # samplers side by side
 
-TITLES = {
-    "langevin-plain": "Plain Langevin",
-    "langevin": "Annealed Langevin",
-    "ddpm": "DDPM",
-    "ddim": "DDIM",
-    "euler": "Probability flow, Euler",
-    "heun": "Probability flow, Heun",
-    "dpmpp-2m": "DPM-Solver++",
-}
 _USUAL = {
     "points": ("langevin-plain", "langevin", "ddpm", "ddim", "heun"),
     "pictures": ("ddpm", "ddim", "heun", "dpmpp-2m"),
@@ -41,12 +32,14 @@ def sampler_choices(recipe: Recipe, kind: str) -> list[SamplerChoice]:
     walk needs many more, small ones.
     """
     choices = []
-    for name, title in TITLES.items():
-        cls: Any = kinds_of("sampler")[name]
+    kinds = kinds_of("sampler")
+    walks = ("langevin-plain", "langevin")  # first: where they fail, the others are seen to be needed
+    for name in (*walks, *(kind for kind in kinds if kind not in walks)):
+        cls: Any = kinds[name]
         settings = recipe.sampler if recipe.sampler.kind == name else cls(**_knobs(recipe, name))
         wanted = "moves" if name == "langevin" else "steps"
         knob = next(field for field in fields_of(cls) if field.name == wanted)
-        choices.append(SamplerChoice(settings, title, name in _USUAL[kind], knob))
+        choices.append(SamplerChoice(settings, sampler_label(name), name in _USUAL[kind], knob))
     return choices
 
 
@@ -71,7 +64,17 @@ def set_knob(recipe: Recipe, choice: SamplerChoice, value: int) -> Any:
     return Recipe.parse(values).sampler
 
 
-def network_calls(settings: Any) -> int:
-    """How often a sampler section asks the network, at most."""
-    each = settings.moves if isinstance(settings, Langevin) else 2 if settings.kind == "heun" else 1
-    return int(settings.steps * each)
+def sampler_label(kind: str) -> str:
+    """What a kind of sampler is called where it stands alone: "Annealed Langevin"."""
+    title = kind_title(kind)
+    return title[:1].upper() + title[1:]
+
+
+def calls_at_most(settings: Any) -> int:
+    """How often a sampler section asks the network at most.
+
+    It may be less often: two levels that a spacing wishes for can be one in the schedule's table, which is not here.
+    """
+    if isinstance(settings, Langevin):
+        return settings.steps * settings.moves
+    return 2 * settings.steps if settings.kind == "heun" else int(settings.steps)

@@ -20,10 +20,12 @@ from ddpm_studio.recipes.sections import (
     Langevin,
     Network,
     Objective,
+    PointMLP,
     Prediction,
     Preview,
     Sampler,
     Schedule,
+    ScoreMLP,
     Training,
 )
 from ddpm_studio.recipes.settings import Section, Setting, fields_of
@@ -129,6 +131,11 @@ class Recipe(Section):
         for path, value in sorted(changes.items(), key=lambda change: not change[0].endswith(".kind")):
             _assign(values, path, value)
         return type(self).parse(values)
+
+    @property
+    def learns(self) -> Literal["points", "pictures"]:
+        """What its network is for."""
+        return "points" if isinstance(self.network, PointMLP | ScoreMLP) else "pictures"
 
     def preview_sampler(self) -> Sampler:
         """The sampler section of a preview: DDIM, or the recipe's own with fewer steps and moves."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+from ddpm_studio.recipes.axes import Cell
+
 
 @dataclass(frozen=True)
 class SampleRequest:
@@ -23,12 +25,13 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Samplers side by side, one after another from the very same noise: (label, sampler section of a recipe)."""
+    """Sample one cell of a labelled grid after another, ``count`` items each, row by row.
 
-    entries: tuple[tuple[str, Any], ...]
+    Item i starts from the same noise in all cells of one seed.
+    """
+
+    cells: tuple[Cell, ...]
     count: int
-    seed: int
-    weights: str = "ema"
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,10 @@ class TapeFinished:
 
 @dataclass(frozen=True)
 class ComparisonStarted:
-    """Samplers are compared: ``tapes``, empty yet, will grow one after another, in ``calls`` network calls each."""
+    """Cells are compared: ``tapes``, empty yet and in the order of the cells, will grow one after another.
+
+    ``calls``: how often each will ask the network.
+    """
 
     tapes: tuple[Tape, ...]
     calls: tuple[int, ...]
@@ -137,6 +140,13 @@ class ComparisonFinished:
     tapes: tuple[Tape, ...]
     stopped: bool
     seconds: float
+
+
+@dataclass(frozen=True)
+class ComparisonRefused:
+    """A checkpoint or a run that a comparison asks for cannot be used; what is complete stays, a training goes on."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -249,6 +259,7 @@ Event = (
     | TapeFinished
     | ComparisonStarted
     | ComparisonFinished
+    | ComparisonRefused
     | SettingChanged
     | ChangeRefused
     | SaveFailed

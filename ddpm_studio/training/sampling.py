@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,12 +21,15 @@ from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape, kept_indices, lattice
 from ddpm_studio.diffusion.timesteps import timestep_grid
 from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes.axes import Cell
 from ddpm_studio.training.build import VALUE_RANGES, Session
 from ddpm_studio.training.control import Comparison, Control
 from ddpm_studio.training.events import (
     ComparisonFinished,
     ComparisonStarted,
     Event,
+    Paused,
+    Resumed,
     TapeFinished,
     TapeGrew,
     TapeStarted,
@@ -87,7 +90,7 @@ def sample(
 
     ``settings`` is a sampler section of a recipe; ``weights`` is "ema" or "raw".
     """
-    tape = tape or _new_tape(session, settings, seed, weights)
+    tape = tape or _new_tape(Origin.of(session), settings, seed, weights)
     # Clipping x0 inside a multistep rule spoils what it extrapolates from.
     clip = make_sampler(settings).memory == 0
     yield from record(
@@ -105,53 +108,146 @@ def sample(
     )
 
 
+class SourceError(RuntimeError):
+    """What a cell is to be sampled with cannot be had; one sentence."""
+
+
+class Origin(NamedTuple):
+    """What is known of a cell's network before it is loaded; ``step`` is how long it was trained."""
+
+    recipe: Recipe
+    kind: Literal["pictures", "points"]
+    shape: tuple[int, ...]  # of an item: (C, H, W) or (D,)
+    step: int
+
+    @classmethod
+    def of(cls, session: Session) -> Origin:
+        return cls(session.recipe, session.dataset.kind, session.shape, session.step)
+
+
+class Sources:
+    """Where the cells of a comparison get their networks. These know the session in hand alone; the engine's open more.
+
+    Raises:
+        SourceError: from both methods, where there is no such checkpoint or run.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def origin(self, cell: Cell) -> Origin:
+        """Loads no network."""
+        return Origin.of(self.open(cell))
+
+    def open(self, cell: Cell) -> Session:
+        """The session to sample ``cell`` with. It may be another one at the next call: only one is kept."""
+        if cell.run is not None or cell.checkpoint is not None:
+            raise SourceError(f"{cell.label} is on disk, and here is nothing but the network in hand")
+        return self.session
+
+
 def compare(
-    session: Session, control: Control, comparison: Comparison, *, every_state: bool = False
+    sources: Sources, control: Control, comparison: Comparison, *, every_state: bool = False
 ) -> Iterator[Event]:
-    """Sample with one sampler after another, each from the very same noise and on a tape of its own."""
+    """Sample cell after cell, each on a tape of its own. Those of one checkpoint follow each other: it is loaded once.
+
+    Before anything is sampled it is known that every cell can be, and starts from the same noise as the others of its
+    seed. ``control`` stops it between two moves; a pause takes effect between two cells.
+
+    Raises:
+        SourceError: if a cell's checkpoint or run cannot be used. It comes after ``ComparisonFinished`` if the
+            comparison has begun.
+    """
     begun = time.perf_counter()
     control.begin_comparison()
+    cells = comparison.cells
+    origins = [sources.origin(cell) for cell in cells]
+    _require_one_noise(cells, origins)
     name = uuid.uuid4().hex  # no chance of the run: it only holds the tapes together
-    tapes = tuple(
-        _new_tape(session, settings, comparison.seed, comparison.weights, label, name)
-        for label, settings in comparison.entries
-    )
-    calls = tuple(
-        make_sampler(settings).calls * (len(make_grid(settings, session.schedule)) - 1)
-        for _, settings in comparison.entries
-    )
+    tapes = tuple(_cell_tape(cell, origin, name) for cell, origin in zip(cells, origins, strict=True))
+    schedules = [NoiseSchedule.named(**origin.recipe.schedule.model_dump()) for origin in origins]
+    calls = tuple(network_calls(cell.settings, own) for cell, own in zip(cells, schedules, strict=True))
     yield ComparisonStarted(tapes, calls)
-    for tape, (_, settings) in zip(tapes, comparison.entries, strict=True):
+    failed: SourceError | None = None
+    asked_in_a_pause = control.paused  # which it does not wait for
+    for i in _by_checkpoint(cells):
+        asked_in_a_pause = asked_in_a_pause and control.paused
+        if control.paused and not asked_in_a_pause:
+            yield Paused(origins[i].step)
+            while control.paused and not control.comparison_stopped:
+                control.hold()
+            yield Resumed(origins[i].step)
+        if control.comparison_stopped:
+            break
+        try:
+            session = sources.open(cells[i])
+        except SourceError as error:
+            failed = error
+            break
         yield from sample(
             session,
             control,
-            settings,
+            cells[i].settings,
             comparison.count,
-            comparison.seed,
-            comparison.weights,
+            cells[i].seed,
+            cells[i].weights,
             "compare",
             every_state=every_state,
-            tape=tape,
+            tape=tapes[i],
         )
-        if control.comparison_stopped:
-            break
-    stopped = not all(tape.complete for tape in tapes)
-    yield ComparisonFinished(tapes, stopped, time.perf_counter() - begun)
+    yield ComparisonFinished(tapes, not all(tape.complete for tape in tapes), time.perf_counter() - begun)
+    if failed is not None:
+        raise failed
 
 
-def _new_tape(session: Session, settings: Any, seed: int, weights: str, label: str = "", comparison: str = "") -> Tape:
+def _by_checkpoint(cells: Sequence[Cell]) -> list[int]:
+    """The places of the cells, those of one checkpoint together, in the order in which each comes first."""
+    wanted = [(cell.run, cell.checkpoint) for cell in cells]
+    return sorted(range(len(cells)), key=lambda i: wanted.index(wanted[i]))
+
+
+def _require_one_noise(cells: Sequence[Cell], origins: Sequence[Origin]) -> None:
+    """Items of another shape start from other noise, so there would be nothing to compare."""
+    first = origins[0]
+    for cell, origin in zip(cells, origins, strict=True):
+        if (origin.kind, origin.shape) != (first.kind, first.shape):
+            raise SourceError(
+                f"{cell.label} makes {_items(origin)}, and {cells[0].label} makes {_items(first)}, which cannot start "
+                "from the same noise: compare runs of one kind and size"
+            )
+
+
+def _items(origin: Origin) -> str:
+    if origin.kind == "points":
+        return f"points in {origin.shape[0]}-D"
+    channels, height, width = origin.shape
+    return f"pictures of {width} × {height} in {'grey' if channels == 1 else 'colour'}"
+
+
+def network_calls(settings: Any, schedule: NoiseSchedule) -> int:
+    """How often a recipe's sampler section asks the network in one process."""
+    grid, calls = make_grid(settings, schedule), make_sampler(settings).calls
+    spared = calls - 1 if schedule.sigma[grid[-1]] == 0 else 0  # no second call at the clean level
+    return calls * (len(grid) - 1) - spared
+
+
+def _cell_tape(cell: Cell, origin: Origin, comparison: str) -> Tape:
+    tape = _new_tape(origin, cell.settings, cell.seed, cell.weights)
+    tape.label, tape.row, tape.column, tape.comparison = cell.label, cell.row, cell.column, comparison
+    return tape
+
+
+def _new_tape(origin: Origin, settings: Any, seed: int, weights: str) -> Tape:
     return Tape(
-        kind=session.dataset.kind,
-        steps=session.schedule.steps,
+        kind=origin.kind,
+        steps=origin.recipe.schedule.steps,
         total=0,
-        title=session.recipe.title,
-        training_step=session.step,
+        title=origin.recipe.title,
+        training_step=origin.step,
         weights="raw" if weights == "raw" else "ema",
         sampler=settings.kind,
         seed=seed,
-        label=label,
-        comparison=comparison,
-        schedule=session.recipe.schedule.model_dump(),
+        schedule=origin.recipe.schedule.model_dump(),
         settings=settings.model_dump(),
     )
 

@@ -32,6 +32,7 @@ from ddpm_studio.training.ema import warmed_up
 from ddpm_studio.training.events import (
     ChangeRefused,
     CheckpointDue,
+    ComparisonRefused,
     Event,
     Finished,
     ForkForeseen,
@@ -46,7 +47,7 @@ from ddpm_studio.training.events import (
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
-from ddpm_studio.training.sampling import compare, sample
+from ddpm_studio.training.sampling import SourceError, Sources, compare, sample
 
 BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
 ROLL_BACKS = 4  # from one good state, before giving up
@@ -100,10 +101,12 @@ def train(
     *,
     until: int | None = None,
     seconds: float | None = None,
+    sources: Sources | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Event]:
     """Train ``session`` up to step ``until`` (default: the recipe's), or for ``seconds``.
 
+    ``sources`` open what comparisons ask for beside ``session``; without them there is nothing else.
     Yields ``Started`` first and ``Finished`` last; before ``Finished`` it yields a ``CheckpointDue``.
 
     Raises:
@@ -112,7 +115,7 @@ def train(
     begun = clock()
     last_step = session.recipe.training.steps if until is None else until
     yield Started(last_step, session.step, session.images_seen, session.plan.describe(), session.parameters)
-    watch = _Watch(session, control)
+    watch = _Watch(session, control, sources or Sources(session))
     good, bad, skipped, roll_backs = snapshot(session), 0, 0, 0
     saved_at = good_at = begun
     trained, rate, governor = 0.0, _Rate(), ThreadGovernor(session.plan)
@@ -246,8 +249,8 @@ class _Rate:
 class _Watch:
     """What goes on between steps: previews and probes within their budgets, and the answers to requests."""
 
-    def __init__(self, session: Session, control: Control) -> None:
-        self.session, self.control = session, control
+    def __init__(self, session: Session, control: Control, sources: Sources) -> None:
+        self.session, self.control, self.sources = session, control, sources
         self.weights = "ema"
         self.shown = -1  # step of the last preview
         self.probe = Probe(session)
@@ -313,7 +316,7 @@ class _Watch:
                             "sample",
                         )
                     case Comparison():
-                        yield from compare(self.session, self.control, request)
+                        yield from self.compare(request)
                     case SaveRequest():
                         yield CheckpointDue(self.session.step, "asked")
                     case PreviewRequest():
@@ -325,9 +328,19 @@ class _Watch:
                         yield from self.foresee(request.recipe)
             if not self.control.paused or self.control.stopping:
                 break
+            if not paused:  # it came while a request was answered
+                paused = True
+                yield Paused(self.session.step)
             self.control.hold()
         if paused and not self.control.stopping:
             yield Resumed(self.session.step)
+
+    def compare(self, comparison: Comparison) -> Iterator[Event]:
+        """A checkpoint that cannot be had must not end a training."""
+        try:
+            yield from compare(self.sources, self.control, comparison)
+        except SourceError as error:
+            yield ComparisonRefused(str(error))
 
     def foresee(self, recipe: Recipe) -> Iterator[Event]:
         """What a fork would carry over; silent where the wish has other data, which are not here to be asked."""

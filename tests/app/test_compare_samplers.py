@@ -233,7 +233,7 @@ def test_the_dialog_gives_what_is_ticked(qtbot: QtBot, panel: ComparePanel) -> N
     QTest.keyClicks(rows["langevin"].knob, "7")
     QTest.mouseClick(panel.start, Qt.MouseButton.LeftButton)
     labels = [label for label, _ in asked[0]]
-    assert labels == ["Annealed Langevin", "DDIM", "Probability flow, Heun"]
+    assert labels == ["Annealed Langevin", "DDIM", "Heun"]
     assert isinstance(asked[0][0][1], Langevin)
     assert asked[0][0][1].moves == 7
     assert seeds == [(5, True)]
@@ -275,7 +275,7 @@ def test_the_dialog_says_what_cannot_be(panel: ComparePanel) -> None:
     assert panel.note.text().startswith("DDIM: ")
     QTest.keyClick(rows["ddim"].knob, Qt.Key.Key_Escape)
     assert panel.start.isEnabled()
-    assert "network calls in all" in panel.note.text()
+    assert "network calls at most" in panel.note.text()
 
 
 # -- the window

@@ -12,12 +12,12 @@ from PIL import Image
 
 from ddpm_studio import engine
 from ddpm_studio.cli import INTERRUPTED, main
-from ddpm_studio.engine import run_grid, run_sampling, run_training
+from ddpm_studio.engine import run_comparison, run_sampling, run_training
 from ddpm_studio.export import table
 from ddpm_studio.recipes import find
 from ddpm_studio.recipes.axes import Cell, cells, parse_axis
 from ddpm_studio.store import Run
-from ddpm_studio.training.control import Control, SampleRequest
+from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import Event, TapeFinished, TapeGrew
 
 TINY = {
@@ -48,12 +48,16 @@ def ends(events: Iterator[Event]) -> dict[str, Any]:
     return {event.tape.label: event.tape for event in events if isinstance(event, TapeFinished)}
 
 
+def compared(run: Run, grid: list[list[Cell]], count: int) -> Iterator[Event]:
+    return run_comparison(run, Control(), Comparison(tuple(cell for row in grid for cell in row), count), keep=False)
+
+
 def test_cells_are_what_sampling_alone_gives(run: Run) -> None:
     rows, columns = parse_axis("checkpoint=last,first", [2, 4, 6]), parse_axis("steps=2,5", [2, 4, 6])
     grid = cells(run.recipe(), rows, columns, seed=7, checkpoint=6)
     flat = [cell for row in grid for cell in row]
     assert [(cell.checkpoint, cell.settings.steps) for cell in flat] == [(6, 2), (6, 5), (2, 2), (2, 5)]
-    tapes = ends(run_grid(run, Control(), flat, count=5))
+    tapes = ends(run_comparison(run, Control(), Comparison(tuple(flat), 5), keep=False))
     for cell in flat:
         tape = tapes[cell.label]
         alone = SampleRequest(5, 7, "ema", cell.settings)
@@ -65,7 +69,7 @@ def test_cells_are_what_sampling_alone_gives(run: Run) -> None:
 
 def test_seeds_and_weights_differ(run: Run) -> None:
     grid = cells(run.recipe(), parse_axis("weights=ema,raw", []), parse_axis("seed=1,2", []), seed=0, checkpoint=6)
-    tapes = list(ends(run_grid(run, Control(), [cell for row in grid for cell in row])).values())
+    tapes = list(ends(compared(run, grid, 512)).values())
     assert [(tape.weights, tape.seed) for tape in tapes] == [("ema", 1), ("ema", 2), ("raw", 1), ("raw", 2)]
     assert {tape.count for tape in tapes} == {512}
     starts, last = ([tape.frames[i].x.tobytes() for tape in tapes] for i in (0, -1))
@@ -83,7 +87,7 @@ def test_each_checkpoint_is_loaded_once(run: Run, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(engine, "open_session", spy)
     there = [2, 4, 6]
     grid = cells(run.recipe(), parse_axis("seed=1,2", there), parse_axis("checkpoint=all", there), seed=0, checkpoint=6)
-    assert len(ends(run_grid(run, Control(), [cell for row in grid for cell in row], count=2))) == 6
+    assert len(ends(compared(run, grid, 2))) == 6
     assert loaded == there
 
 
@@ -112,7 +116,7 @@ def test_the_picture(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     wanted = ["--rows", "sampler=ddpm,euler", "--columns", "steps=2,3,4", "-n", "40", "--seed", "3"]
     assert main(["grid", str(run.path), "--out", str(out), *wanted]) == 0
     assert capsys.readouterr().out == ""
-    for text in ("Sampler", "DDPM", "Probability flow, Euler", "Sampling steps", "2", "3", "4"):
+    for text in ("Sampler", "DDPM", "Euler", "Sampling steps", "2", "3", "4"):
         assert text in written
     assert written[-1].endswith("step 6, seed 3, EMA weights")
     with Image.open(out) as picture:
@@ -200,10 +204,10 @@ def test_a_run_without_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_stopped_within_a_cell(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = engine.run_grid
+    real = engine.run_comparison
     finished = []
 
-    def stopping(run: Run, control: Control, wanted: list[Cell], **more: Any) -> Iterator[Event]:
+    def stopping(run: Run, control: Control, wanted: Comparison, **more: Any) -> Iterator[Event]:
         for event in real(run, control, wanted, **more):
             if finished and isinstance(event, TapeGrew):
                 control.stop()  # as Ctrl-C does, in the second cell
@@ -211,7 +215,7 @@ def test_stopped_within_a_cell(
                 finished.append(event.tape.complete)
             yield event
 
-    monkeypatch.setattr(engine, "run_grid", stopping)
+    monkeypatch.setattr(engine, "run_comparison", stopping)
     out = tmp_path / "a.png"
     assert main(["grid", str(run.path), "--columns", "steps=3,4,5", "--out", str(out)]) == INTERRUPTED
     assert finished == [True, False]
