@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ddpm_studio.data import cifar
-from ddpm_studio.data.dataset import Array, Cancelled, DataError, Dataset, Progress, split_pictures
+from ddpm_studio.data.dataset import Array, Cancelled, DataError, DataFacts, Dataset, Progress, split_pictures
 from ddpm_studio.data.idx import find_idx, is_idx_file, read_idx_file, read_idx_folder
 from ddpm_studio.data.picture_folder import SUFFIXES, fit, read_picture_folder
 from ddpm_studio.data.points import HELD_OUT_COUNT, TRAIN_COUNT, points_dataset
@@ -46,6 +46,7 @@ class Entry:
     count: int
     about: str
     licence: str
+    classes: tuple[str, ...] = ()
 
     @property
     def size(self) -> str:
@@ -62,7 +63,13 @@ def _points(title: str, about: str, licence: str = "made by formula") -> Entry:
 
 BUILT_IN: dict[str, Entry] = {
     "fashion-mnist": Entry(
-        "Fashion-MNIST", "pictures", (1, 28, 28), 10_000, "Clothes, shoes and bags in ten classes.", "MIT"
+        "Fashion-MNIST",
+        "pictures",
+        (1, 28, 28),
+        10_000,
+        "Clothes, shoes and bags in ten classes.",
+        "MIT",
+        FASHION_CLASSES,
     ),
     "pixel-faces": Entry(
         "Pixel faces", "pictures", (3, 32, 32), 6_000, "Generated faces in pixel art, in colour.", "CC0 1.0"
@@ -82,6 +89,7 @@ BUILT_IN: dict[str, Entry] = {
         61_000,
         "Handwritten digits; downloaded when a training starts.",
         "usually CC BY-SA 3.0",
+        tuple(map(str, range(10))),
     ),
     "cifar-10": Entry(
         "CIFAR-10",
@@ -90,8 +98,20 @@ BUILT_IN: dict[str, Entry] = {
         51_000,
         "Small photographs in ten classes; downloaded when a training starts.",
         "none stated; cite Krizhevsky 2009",
+        cifar.CLASSES,
     ),
 }
+
+
+def known_facts(source: str, *, height: int | None = None, width: int | None = None) -> DataFacts | None:
+    """What a built-in set is at this size, without opening it; None for the user's own, which has to be read."""
+    if source not in BUILT_IN:
+        return None
+    entry = BUILT_IN[source]
+    shape = entry.shape
+    if entry.kind == "pictures":
+        shape = (shape[0], height or width or shape[1], width or height or shape[2])
+    return DataFacts(source, entry.kind, shape, entry.classes)
 
 
 def open_dataset(
@@ -146,6 +166,8 @@ def open_dataset(
         if path.name in cifar.FILES:
             raise DataError(f"{path} is one of CIFAR-10's six files: choose the folder that holds them.")
         raise DataError(f"{path} is neither an IDX file nor a folder of pictures, nor points (.csv, .npy, .npz).")
+    if len(path.parts) > 1:
+        raise DataError(f"{path} is not there: if it was moved, put it back, or choose other data.")
     raise DataError(
         f"There is no data set or folder called {source!r}: choose one of {', '.join(BUILT_IN)}, or a path."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,44 @@ class Cancelled(DataError):  # noqa: N818  (the user's wish, not a fault)
 
     def __init__(self) -> None:
         super().__init__("Reading the data was cancelled.")
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known of a data set without its items: enough to make the network, to sample and to describe.
+
+    ``shape`` is that of one item as a network sees it, (C, H, W) or (2,); ``count`` is of the items to learn from,
+    ``low`` and ``high`` are the least and the greatest of their values (grey levels, or coordinates). What nobody
+    has looked at is None.
+    """
+
+    name: str
+    kind: Literal["pictures", "points"]
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+    count: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> DataFacts:
+        """From plain values, as ``plain`` gave them.
+
+        Raises:
+            ValueError, TypeError or LookupError: if they are not facts of any data.
+        """
+        facts = cls(**values | {"shape": tuple(values["shape"]), "classes": tuple(values.get("classes", ()))})
+        if {"pictures": 3, "points": 1}[facts.kind] != len(facts.shape) or not all(
+            isinstance(side, int) and side > 0 for side in facts.shape
+        ):
+            raise ValueError(f"{facts.kind} cannot have the shape {facts.shape}")
+        return facts
+
+    def plain(self) -> dict[str, Any]:
+        """As numbers, texts and lists; what is not known is left out."""
+        values = {"name": self.name, "kind": self.kind, "shape": list(self.shape), "classes": list(self.classes)}
+        known = {"count": self.count, "low": self.low, "high": self.high}
+        return values | {key: value for key, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +144,12 @@ class Dataset:
             return (2,)
         _, height, width, channels = self.train.shape
         return (channels, height, width)
+
+    @cached_property
+    def facts(self) -> DataFacts:
+        """What stays known of it when it has gone."""
+        low, high = float(self.train.min()), float(self.train.max())
+        return DataFacts(self.name, self.kind, self.shape, self.classes, len(self), low, high)
 
     def __len__(self) -> int:
         """How many items there are to learn from."""

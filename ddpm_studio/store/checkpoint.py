@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddpm_studio.recipes import Recipe, RecipeError, dumps
+from ddpm_studio.data import DataFacts
+from ddpm_studio.recipes import Recipe, dumps
 from ddpm_studio.store.files import text, written
 
 if TYPE_CHECKING:
@@ -42,10 +44,23 @@ class Checkpoint:
         Raises:
             CheckpointError: if the file is damaged.
         """
-        try:
-            values = tomllib.loads(self.about_file.read_text(encoding="utf-8"))
+        with self._described() as values:
             return values["state"], Recipe.parse(values["recipe"])
-        except (OSError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecipeError) as error:
+
+    def data(self) -> DataFacts | None:
+        """What was learnt from, as far as sampling and describing need it; None in an older checkpoint.
+
+        Raises:
+            CheckpointError: if the file is damaged.
+        """
+        with self._described() as values:
+            return DataFacts.parse(values["data"]) if "data" in values else None
+
+    @contextmanager
+    def _described(self) -> Iterator[dict[str, Any]]:
+        try:
+            yield tomllib.loads(self.about_file.read_text(encoding="utf-8"))
+        except (OSError, LookupError, TypeError, ValueError) as error:  # what is wrong with text, TOML and recipes too
             raise CheckpointError(
                 f"{self.about_file} is damaged ({error}); delete it to go on from an earlier one"
             ) from None
@@ -99,8 +114,16 @@ def _remove(checkpoints: Iterable[Checkpoint]) -> None:
         checkpoint.tensors_file.unlink(missing_ok=True)
 
 
-def save_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any], recipe: Recipe) -> Checkpoint:
+def save_checkpoint(
+    folder: Path,
+    tensors: dict[str, Tensor],
+    numbers: dict[str, Any],
+    recipe: Recipe,
+    data: DataFacts | None = None,
+) -> Checkpoint:
     """Write a checkpoint; it comes into being with the rename of its second file. Then thin out old ones.
+
+    With the facts of its ``data`` it can be sampled from when these have gone.
 
     Raises:
         CheckpointError: if the disk is full or the folder cannot be written; earlier checkpoints stay.
@@ -113,6 +136,8 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str,
     checkpoint = Checkpoint(folder / f"step-{step:06d}.safetensors")
     about = tomlkit.document()
     about["state"] = numbers
+    if data is not None:
+        about["data"] = data.plain()
     about["recipe"] = tomllib.loads(dumps(recipe))
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddpm_studio.data import Dataset
+from ddpm_studio.data import DataError, DataFacts, Dataset
 from ddpm_studio.diffusion.denoiser import Denoiser
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.parameterization import Parameterization
@@ -32,8 +32,8 @@ from ddpm_studio.training.ema import Averaging, ema_copy
 VALUE_RANGES = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0)}
 
 
-def make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
-    """The recipe's network for this data, with weights drawn from the recipe's seed.
+def make_network(recipe: Recipe, dataset: Dataset | DataFacts) -> nn.Module:
+    """The recipe's network for these data, with weights drawn from the recipe's seed.
 
     Raises:
         RecipeError: if network and data do not go together.
@@ -66,7 +66,7 @@ def make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
     return network
 
 
-def _make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
+def _make_network(recipe: Recipe, dataset: Dataset | DataFacts) -> nn.Module:
     net: Any = recipe.network
     items = dataset.shape[0]  # channels of a picture, dimensions of a point
     match net.kind:
@@ -94,7 +94,7 @@ def _make_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
             raise ValueError(f"no network is called {kind!r}")
 
 
-def count_parameters(recipe: Recipe, dataset: Dataset) -> int:
+def count_parameters(recipe: Recipe, dataset: Dataset | DataFacts) -> int:
     """How many parameters the recipe's network has on these data; no memory is taken for them."""
     with torch.device("meta"):
         return sum(p.numel() for p in make_network(recipe, dataset).parameters())
@@ -192,23 +192,44 @@ class DataOrder:
 
 @dataclass
 class Session:
-    """A training in memory: the recipe's objects and where it stands. Whole between any two events."""
+    """A training in memory: the recipe's objects and where it stands. Whole between any two events.
+
+    ``dataset`` None: it was opened to sample from, which needs no more than the ``data`` facts.
+    """
 
     recipe: Recipe
-    dataset: Dataset
+    data: DataFacts
+    dataset: Dataset | None
     schedule: NoiseSchedule
     plan: ComputePlan
     network: nn.Module
     ema: nn.Module
     optimizer: torch.optim.AdamW
-    items: Items
-    held_out: Items
-    order: DataOrder
     step: int = 0
     images_seen: int = 0
     rate_scale: float = 1.0  # halved by a roll-back
     ema_updates: int = 0
     _raw: nn.Module | None = field(default=None, repr=False)
+
+    @cached_property
+    def items(self) -> Items:
+        """What is learnt from."""
+        data = self._in_memory()
+        return Items(data.train, data.labels, self.recipe, self.plan.device)
+
+    @cached_property
+    def held_out(self) -> Items:
+        data = self._in_memory()
+        return Items(data.held_out, data.held_out_labels, self.recipe, self.plan.device)
+
+    @cached_property
+    def order(self) -> DataOrder:
+        return DataOrder(len(self._in_memory()), self.recipe.seed, self.recipe.data.epoch_end)
+
+    def _in_memory(self) -> Dataset:
+        if self.dataset is None:
+            raise DataError(f"{self.data.name} was not opened, so nothing can be learnt from it here: only sampled.")
+        return self.dataset
 
     @cached_property
     def weights(self) -> list[nn.Parameter]:
@@ -222,7 +243,7 @@ class Session:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.dataset.shape
+        return self.data.shape
 
     @property
     def parameters(self) -> int:
@@ -230,7 +251,7 @@ class Session:
 
     @property
     def classes(self) -> int:
-        return len(self.dataset.classes) if getattr(self.recipe.network, "class_label", False) else 0
+        return len(self.data.classes) if getattr(self.recipe.network, "class_label", False) else 0
 
     def training_denoiser(self) -> Denoiser:
         return self._denoiser(self.network, clip=False)
@@ -245,7 +266,7 @@ class Session:
         return self._denoiser(self._raw, clip=clip)
 
     def _denoiser(self, network: nn.Module, *, clip: bool) -> Denoiser:
-        return make_denoiser(self.recipe, self.schedule, self.plan.call(network), kind=self.dataset.kind, clip=clip)
+        return make_denoiser(self.recipe, self.schedule, self.plan.call(network), kind=self.data.kind, clip=clip)
 
     # -- the state as tensors (for checkpoints and roll-back)
 
@@ -292,8 +313,8 @@ class Session:
         self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
 
 
-def build(recipe: Recipe, dataset: Dataset, *, precision: str | None = None) -> Session:
-    """Make everything for training ``recipe`` on ``dataset``, at step 0.
+def build(recipe: Recipe, dataset: Dataset | DataFacts, *, precision: str | None = None) -> Session:
+    """Make everything for training ``recipe`` on ``dataset``, at step 0; or for sampling, from its facts alone.
 
     ``precision`` fixes the compute precision (a resumed run keeps its own).
 
@@ -313,15 +334,13 @@ def build(recipe: Recipe, dataset: Dataset, *, precision: str | None = None) -> 
     )
     return Session(
         recipe=recipe,
-        dataset=dataset,
+        data=dataset.facts if isinstance(dataset, Dataset) else dataset,
+        dataset=dataset if isinstance(dataset, Dataset) else None,
         schedule=NoiseSchedule.named(**recipe.schedule.model_dump()),
         plan=plan,
         network=network.train(),
         ema=ema_copy(network),
         optimizer=optimizer,
-        items=Items(dataset.train, dataset.labels, recipe, plan.device),
-        held_out=Items(dataset.held_out, dataset.held_out_labels, recipe, plan.device),
-        order=DataOrder(len(dataset.train), recipe.seed, recipe.data.epoch_end),
     )
 
 

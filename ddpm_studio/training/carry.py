@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddpm_studio.data import Dataset
+from ddpm_studio.data import DataFacts, Dataset
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training.build import Session, make_network
 from ddpm_studio.training.events import Carried
@@ -21,7 +21,7 @@ def agreeing(mine: Shapes, theirs: Shapes) -> list[str]:
     return [name for name, shape in mine.items() if name in theirs and tuple(theirs[name]) == tuple(shape)]
 
 
-def network_shapes(recipe: Recipe, dataset: Dataset) -> dict[str, tuple[int, ...]]:
+def network_shapes(recipe: Recipe, dataset: Dataset | DataFacts) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a network's weights and statistics; no memory is taken for them.
 
     Raises:

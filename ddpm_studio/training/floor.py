@@ -21,9 +21,9 @@ def known_mixture(session: Session) -> Mixture | None:
 
     A network that is not told the noise level could not; for it there is none.
     """
-    if session.dataset.kind != "points" or not getattr(session.recipe.network, "level_aware", True):
+    if session.data.kind != "points" or not getattr(session.recipe.network, "level_aware", True):
         return None
-    return mixture_of(session.dataset.name)
+    return mixture_of(session.data.name)
 
 
 def lowest_loss(session: Session, mixture: Mixture, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:

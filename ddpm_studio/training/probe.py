@@ -35,7 +35,7 @@ class Probe:
     """Fixed (x, t, eps) from the training items and from the held-out ones."""
 
     def __init__(self, session: Session) -> None:
-        per_bin = PER_BIN if session.dataset.kind == "pictures" else 64
+        per_bin = PER_BIN if session.data.kind == "pictures" else 64
         self._sets = [
             _choose(items, session, per_bin, salt) for salt, items in enumerate((session.items, session.held_out))
         ]
@@ -85,7 +85,7 @@ class Probe:
         x0, _, t, eps = self._sets[0]
         alpha, sigma = session.schedule.at(t, x0)
         x = alpha * x0 + sigma * eps
-        if session.dataset.kind == "pictures":  # as on a tape: a state whose spread has grown is scaled down
+        if session.data.kind == "pictures":  # as on a tape: a state whose spread has grown is scaled down
             x = x / (alpha**2 + sigma**2).sqrt().clamp_min(1)
         return ProbeItems(t[self._shown].cpu().numpy(), self._as_shown(session, x), self._as_shown(session, eps, True))
 
@@ -98,7 +98,7 @@ class Probe:
 
     def _as_shown(self, session: Session, values: Tensor, noise: bool = False) -> Shown:
         values = values[self._shown].float()
-        if session.dataset.kind == "pictures":
+        if session.data.kind == "pictures":
             return to_uint8(values, NOISE_TONE if noise else Tone.of(session.recipe))
         return values.cpu().numpy().copy()
 

@@ -347,7 +347,7 @@ class _Watch:
         if recipe.data != self.session.recipe.data:
             return
         try:
-            mine = network_shapes(recipe, self.session.dataset)
+            mine = network_shapes(recipe, self.session.data)
         except (RecipeError, ValueError):  # it is told when the fork is made
             return
         theirs = shapes_of(self.session.network.state_dict())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddpm_studio.data import BUILT_IN, DataError, Dataset, open_dataset
+from ddpm_studio.data import BUILT_IN, DataError, DataFacts, Dataset, known_facts, open_dataset
 from ddpm_studio.data.dataset import split
 from ddpm_studio.paths import resource
 
@@ -28,6 +32,38 @@ def test_every_built_in_set_is_as_described(name: str) -> None:
     assert entry.about.endswith(".")
     assert entry.licence
     assert open_dataset(name) is dataset
+    known = known_facts(name)
+    assert known is not None
+    assert known == dataclasses.replace(dataset.facts, count=None, low=None, high=None)
+    assert (dataset.facts.count, dataset.facts.low) == (len(dataset), dataset.train.min())
+
+
+@pytest.mark.parametrize(("height", "width"), [(None, None), (16, None), (None, 20), (12, 40)])
+def test_a_size_is_known_without_opening_anything(height: int | None, width: int | None) -> None:
+    known = known_facts("pixel-faces", height=height, width=width)
+    assert known is not None
+    assert known.shape == open_dataset("pixel-faces", height=height, width=width).shape
+    assert known_facts("./pixel-faces") is None  # a folder, which has to be read
+    mnist = known_facts("mnist")  # is not here
+    assert mnist is not None
+    assert (mnist.shape, len(mnist.classes)) == ((1, 28, 28), 10)
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"])),
+    st.one_of(
+        st.tuples(st.just("points"), st.just((2,))),
+        st.tuples(st.just("pictures"), st.tuples(*[st.integers(1, 300)] * 3)),
+    ),
+    st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"])), max_size=4),
+    st.none() | st.integers(1, 10**7),
+    st.none() | st.floats(-1e6, 1e6),
+)
+def test_facts_survive_as_text(
+    name: str, what: tuple[Any, tuple[int, ...]], classes: list[str], count: int | None, low: float | None
+) -> None:
+    facts = DataFacts(name, *what, tuple(classes), count, low, low)
+    assert DataFacts.parse(tomllib.loads(tomlkit.dumps(facts.plain()))) == facts
 
 
 def test_fashion_mnist() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ddpm_studio.cli import main
-from ddpm_studio.engine import fork, open_session, run_training
+from ddpm_studio.engine import dataset_of, fork, open_session, run_training
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import CheckpointError, Run, RunError, list_runs
 from ddpm_studio.training.carry import shapes_of
@@ -104,7 +104,7 @@ def test_there_must_be_something_to_fork_from(parent: Run, recipe_of: RecipeOf, 
 
 
 def test_what_would_be_carried_over_is_told_during_training(parent: Run) -> None:
-    session, control = open_session(parent), Control()
+    session, control = open_session(parent, dataset=dataset_of(parent.recipe())), Control()
     wanted = session.recipe.with_settings({"network.depth": 3})
     elsewhere = session.recipe.with_settings({"data.source": "two-gaussians", "network.depth": 3})
     control.ask(ForkQuestion(wanted))
