@@ -98,12 +98,18 @@ class FrameCanvas(QWidget):
         self._items: NDArray[Any] | None = None
         self._show = "x"
         self._hint = EmptyHint("", self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(3 * MARGIN, MARGIN, 3 * MARGIN, MARGIN)
-        layout.addWidget(self._hint)
+        self._layout = QVBoxLayout(self)
+        self._layout.addWidget(self._hint)
+        self.set_margin(MARGIN)
         self.set_hint(self.tr("Press Start: pictures will condense out of noise here."))
         self.setMinimumSize(160, 120)
         theme().changed.connect(self.update)
+
+    def set_margin(self, margin: int) -> None:
+        """px round the pictures, and round what is said instead of them."""
+        self._margin = margin
+        self._layout.setContentsMargins(3 * margin, margin, 3 * margin, margin)
+        self.update()
 
     def set_hint(self, text: str) -> None:
         """What stands here while there is no frame."""
@@ -163,10 +169,10 @@ class PictureCanvas(FrameCanvas):
         if self._items is None:
             return []
         count, *item = self._items.shape[:3]
-        key = (*self._device_size(), count, *item)
+        key = (*self._device_size(), self._margin, count, *item)
         if key != self._tiles_for:
             ratio = self.devicePixelRatioF()
-            margin, gap = round(MARGIN * ratio), round((GRID if count <= 64 else GRID / 2) * ratio)
+            margin, gap = round(self._margin * ratio), round((GRID if count <= 64 else GRID / 2) * ratio)
             room = key[0] - 2 * margin, key[1] - 2 * margin
             tiles = grid_tiles(*room, min(count, MOST), (item[0], item[1]), gap)
             self._tiles, self._tiles_for = [tile.translated(margin, margin) for tile in tiles], key

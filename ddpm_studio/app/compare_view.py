@@ -1,4 +1,4 @@
-"""Samplers side by side: a canvas for each, all at the same share of their process."""
+"""Processes side by side, all at the same share of their way; runs also at the same step of their training."""
 
 from __future__ import annotations
 
@@ -8,122 +8,28 @@ from typing import Any
 
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QFont, QPalette, QResizeEvent
+from PySide6.QtGui import QPalette, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
-from ddpm_studio.app.histogram_view import REACH, histogram, reach_for
-from ddpm_studio.app.mode_facts import ModeFacts
+from ddpm_studio.app.canvas import PictureCanvas, PointCanvas
+from ddpm_studio.app.compare_cell import AxisLabel, CompareCell, RunCell, modes_text
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.status import time_left_at
-from ddpm_studio.app.tape_text import moves_text
-from ddpm_studio.app.theme import GRID, MARGIN, tabular
+from ddpm_studio.app.theme import GRID, MARGIN
+from ddpm_studio.app.together import Together
 from ddpm_studio.app.top_bar import ThinProgress
-from ddpm_studio.app.verdict import verdict
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, PushButton
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Frame, Tape
 
-MOST_MODES = 8  # whose shares are told
 TEXT_HEIGHT = 56  # px above and below a canvas, about
 
 
-class SamplerCell(QWidget):
-    """One sampler: its name and cost, its canvas, and what became of the modes of a known mixture."""
-
-    def __init__(self, tape: Tape, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.tape = tape
-        self.setObjectName(f"compare_cell.{tape.sampler}")
-        self.title, self.facts, self.modes = ElidedLabel(), ElidedLabel(), ElidedLabel()
-        self.title.setFont(tabular(self.title.font(), weight=QFont.Weight.DemiBold))
-        self.title.setForegroundRole(QPalette.ColorRole.WindowText)
-        self.title.set_text(tape.label)
-        for label in (self.facts, self.modes):
-            label.setFont(Caption().font())
-            label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
-        for label in (self.title, self.facts, self.modes):
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.canvas: FrameCanvas = PointCanvas() if tape.kind == "points" else PictureCanvas()
-        self.canvas.setMinimumSize(80, 64)
-        self.canvas.setAccessibleName(tape.label)
-        self.modes.hide()
-        self.mixture: Mixture | None = None
-        self._told: tuple[int, str] | None = None  # the frame whose modes stand there
-        self._known: Mixture | None = None  # also of many modes
-        self._blind = False
-        self._reach = REACH
-        self._judged: str | None = None  # once the tape is complete
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(self.title)
-        column.addWidget(self.facts)
-        column.addWidget(self.canvas, 1)
-        column.addWidget(self.modes)
-
-    def set_data(self, points: NDArray[Any] | None, mixture: Mixture | None, *, blind: bool = False) -> None:
-        """As ``ReverseView.set_data_points``."""
-        self._known, self._blind, self._judged = mixture, blind, None
-        self._reach = REACH if points is None else reach_for(points)
-        if isinstance(self.canvas, PointCanvas):
-            self.canvas.set_data(points)
-            self.mixture = mixture if mixture is not None and len(mixture.means) <= MOST_MODES else None
-            self.modes.setVisible(self.mixture is not None)
-
-    def show_at(self, share: float, show: str, *, running: bool) -> None:
-        """Show the frame at ``share`` 0 … 1 of the process, or the newest before it."""
-        tape = self.tape
-        arrived = len(tape.frames)
-        self.facts.set_text(self._describe(running))
-        if not arrived:
-            self.canvas.set_hint(self.tr("Its turn comes.") if running else self.tr("Stopped before its turn."))
-            self.canvas.set_frame(None)
-            return
-        frame = tape.frames[min(round(share * (tape.total - 1)), arrived - 1)]
-        self.canvas.set_frame(frame, show)
-        if self.mixture is not None and self._told != (frame.index, show):
-            self._told = frame.index, show
-            self.modes.set_text(self._tell_modes(self.mixture, frame, show))
-
-    def verdict(self) -> str:
-        """What is wrong with the points it ended with; "" if nothing, or as long as it has not ended."""
-        tape = self.tape
-        if self._known is None or tape.kind != "points" or not tape.complete or not tape.count:
-            return ""
-        if self._judged is None:
-            lost = 1 - float(histogram(tape.frames[-1].x, self._reach).sum())
-            self._judged = verdict(tape, self._known, lost=lost, blind=self._blind)
-            for widget in (self.facts, self.modes, self.canvas):
-                widget.setToolTip(self._judged)
-        return self._judged
-
-    def _describe(self, running: bool) -> str:
-        """E.g. "50 steps · 50 calls · 0.4 s"."""
-        tape = self.tape
-        if not tape.frames:
-            return "–"
-        parts = [moves_text(tape), self.tr("{0:,} calls").format(tape.calls), f"{tape.seconds:.1f} s"]
-        if not (tape.complete or running):
-            parts.append(self.tr("stopped"))
-        return " · ".join(parts)
-
-    def _tell_modes(self, mixture: Mixture, frame: Frame, show: str) -> str:
-        """The share of each mode, and how wide they are on average."""
-        if show == "eps":
-            return ""
-        facts = ModeFacts.of(frame.view(show), mixture)
-        return _modes(self.tr("modes {0} % · spread {1}"), facts.shares, facts.spread)
-
-
-def _modes(text: str, shares: NDArray[Any], spread: float) -> str:
-    return text.format(_shares(shares), f"{spread:.2g}" if math.isfinite(spread) else "–")
-
-
-def _shares(shares: NDArray[Any]) -> str:
-    """Percentages, or their range where there are many."""
-    percent = [f"{100 * share:.0f}" for share in shares]
-    return ":".join(percent) if len(percent) <= 3 else f"{100 * shares.min():.0f}–{100 * shares.max():.0f}"
+def grid_of(tapes: Sequence[Tape]) -> tuple[list[str], list[str]]:
+    """The labels of the rows and the columns of the grid in which ``tapes`` have a place; empty: they have none."""
+    rows, columns = (list(dict.fromkeys(labels)) for labels in zip(*((t.row, t.column) for t in tapes), strict=True))
+    alone = len({(tape.row, tape.column) for tape in tapes}) == len(tapes)
+    return (rows, columns) if alone and all(rows) and all(columns) else ([], [])
 
 
 class CompareView(QWidget):
@@ -139,12 +45,16 @@ class CompareView(QWidget):
         super().__init__(parent)
         self.setObjectName("compare_view")
         self._player = player
-        self.cells: list[SamplerCell] = []
+        self.cells: list[CompareCell] = []
+        self.together: Together | None = None  # runs on both clocks
         self._calls: tuple[int, ...] = ()
+        self._labels: list[AxisLabel] = []
+        self._axes: tuple[list[str], list[str]] = ([], [])  # labels of the rows and the columns
+        self._trails = self._training = False
         self._running = False
         self._show = "x"
         self._columns = 0
-        self.back = PushButton(self.tr("Back"), "chevron-left", tooltip=self.tr("Back to one process"))
+        self.back = PushButton(self.tr("Back"), "chevron-left")
         self.back.setObjectName("compare.back")
         self.back.clicked.connect(self.back_wanted)
         self.stop = PushButton(self.tr("Stop"), "square", tooltip=self.tr("Stop comparing; what is complete is kept"))
@@ -180,6 +90,7 @@ class CompareView(QWidget):
         column.addLayout(head)
         column.addLayout(self._grid, 1)
         column.addWidget(self.note)
+        self.set_training(False)
 
     # -- what it is given
 
@@ -188,16 +99,35 @@ class CompareView(QWidget):
         return [cell.tape for cell in self.cells]
 
     def set_tapes(self, tapes: Sequence[Tape], calls: Sequence[int] = ()) -> None:
-        """Show these. With ``calls``, the network calls that each will take, they are still growing."""
-        for cell in self.cells:
-            self._grid.removeWidget(cell)
-            cell.hide()
-            cell.deleteLater()
-        self.cells = [SamplerCell(tape) for tape in tapes]
+        """Show these: in the grid of their labels, if they have one, else as large as they fit.
+
+        With ``calls``, the network calls that each will take, they are still growing.
+        """
+        self.together = None
+        self._axes = grid_of(tapes) if tapes else ([], [])
+        self._set_cells([CompareCell(tape, in_grid=bool(self._axes[0])) for tape in tapes], calls)
+
+    def watch(self, together: Together) -> None:
+        """Show recorded runs; the player has the tape of one of the rows, and all go along with its training step."""
+        self.together, self._axes = together, ([], [])
+        self._set_cells([RunCell(run) for run in together.runs])
+
+    def _set_cells(self, cells: Sequence[CompareCell], calls: Sequence[int] = ()) -> None:
+        for old in (*self.cells, *self._labels):
+            self._grid.removeWidget(old)
+            old.hide()
+            old.deleteLater()
+        self.cells = list(cells)
+        rows, columns = self._axes
+        self._labels = [AxisLabel(text, upwards=False) for text in columns]
+        self._labels += [AxisLabel(text, upwards=True) for text in rows]
         self._calls, self._running = tuple(calls), bool(calls)
         for cell in self.cells:
+            cell.set_with_trails(self._trails)
             if isinstance(cell.canvas, PictureCanvas):
-                cell.canvas.picture_chosen.connect(self._on_picture)
+                cell.canvas.picture_chosen.connect(self._on_chosen)
+            elif isinstance(cell.canvas, PointCanvas):
+                cell.canvas.point_chosen.connect(self._on_chosen)
         self._columns = 0
         self._place()
         self.poll()
@@ -206,6 +136,23 @@ class CompareView(QWidget):
         """As ``ReverseView.set_data_points``."""
         for cell in self.cells:
             cell.set_data(points, mixture, blind=blind)
+        self.refresh()
+
+    def set_trails(self, on: bool) -> None:
+        """Whether particles draw the way they have come."""
+        self._trails = on
+        for cell in self.cells:
+            cell.set_with_trails(on)
+
+    def set_training(self, on: bool) -> None:
+        """Whether a training goes on, whose previews wait as long as this is in their place."""
+        self._training = on
+        self.back.setText(self.tr("Back to previews") if on else self.tr("Back"))
+        self.back.setToolTip(
+            self.tr("The training goes on, and its previews wait until you go back to them")
+            if on
+            else self.tr("Back to what was here before")
+        )
         self.refresh()
 
     def end(self) -> None:
@@ -224,7 +171,7 @@ class CompareView(QWidget):
         """Notice new frames; hand the player the tape that leads."""
         if not self.cells:
             return
-        lead = self._lead()
+        lead = self._lead() if self.together is None else None  # there, the clock of training time leads
         if lead is not None and lead is not self._player.tape:
             self._player.set_tape(lead, by_share=True)
         self.refresh()
@@ -244,13 +191,24 @@ class CompareView(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        share = self._player.share if self._player.tape in self.tapes else 1.0
+        """Show in every cell what belongs to the place of the clocks."""
+        tape = self._player.tape
+        if self.together is None:
+            share = self._player.share if any(tape is own for own in self.tapes) else 1.0
+        else:
+            share = self._player.share
+            step = tape.training_step if tape is not None else None
+            found = self.together.at(step) if step is not None else []
+            for cell, own in zip(self.cells, found, strict=False):
+                cell.tape = own or cell.tape
         for cell in self.cells:
             cell.show_at(share, self._show, running=self._running)
         self.stop.setVisible(self._running)
         self.progress.setVisible(self._running)
-        self.line.set_text(self._tell_progress() if self._running else self._tell_end())
-
+        parts = [self._tell_progress() if self._running else self._tell_end()]
+        if self._training and self.cells:
+            parts.append(self.tr("previews wait"))
+        self.line.set_text(" · ".join(part for part in parts if part))
         self._show_verdict()
 
     def _show_verdict(self) -> None:
@@ -275,21 +233,23 @@ class CompareView(QWidget):
         return " · ".join([text, left] if left else [text])
 
     def _tell_end(self) -> str:
-        first = next((tape for tape in self.tapes if tape.frames), None)
-        if first is None:
+        tapes = [tape for tape in self.tapes if tape.frames]
+        if not tapes:
             return ""
-        text = self.tr("{0} samplers, same noise").format(len(self.cells))
+        text = self.tr("{0} side by side").format(len(self.cells))
+        if len({(tape.seed, tape.count, tape.frames[0].x.shape) for tape in tapes}) == 1:
+            text += ", " + self.tr("same noise")
         mixture = self.cells[0].mixture
         if mixture is not None:
             truth = self.tr("data {0} %, spread {1}")
-            text += " · " + _modes(truth, mixture.weights, math.sqrt(mixture.variance))
+            text += " · " + modes_text(truth, mixture.weights, math.sqrt(mixture.variance))
         return text
 
     @Slot(int)
-    def _on_picture(self, i: int) -> None:
+    def _on_chosen(self, i: int) -> None:
         """The same noise in every canvas."""
         for cell in self.cells:
-            if isinstance(cell.canvas, PictureCanvas):
+            if isinstance(cell.canvas, PictureCanvas | PointCanvas):
                 cell.canvas.set_chosen(i)
 
     # -- places
@@ -299,23 +259,39 @@ class CompareView(QWidget):
         self._place()
 
     def _place(self) -> None:
-        """As many columns as make the canvases largest."""
+        """Each in its place of the grid; without one, as many columns as make the canvases largest."""
         count = len(self.cells)
         if not count:
             return
-        columns = max(range(1, count + 1), key=self._side)
+        rows, names = self._axes
+        columns = len(names) or max(range(1, count + 1), key=lambda columns: min(self._room(columns)))
+        wide, high = self._room(columns)
+        for cell in self.cells:
+            cell.set_room(wide, high)
         if columns == self._columns:
             return
         self._columns = columns
-        for i in range(6):
-            self._grid.setColumnStretch(i, 1 if i < columns else 0)
-            self._grid.setRowStretch(i, 1 if i < -(-count // columns) else 0)
+        first = 1 if rows else 0  # after the labels
+        down = len(rows) or -(-count // columns)
+        self._grid.setSpacing(GRID // 2 if rows else MARGIN)
+        for i in range(max(self._grid.columnCount(), columns + first)):
+            self._grid.setColumnStretch(i, 1 if first <= i < columns + first else 0)
+        for i in range(max(self._grid.rowCount(), down + first)):
+            self._grid.setRowStretch(i, 1 if first <= i < down + first else 0)
+        for i, label in enumerate(self._labels):
+            across = i < columns
+            self._grid.addWidget(label, 0 if across else i - columns + 1, i + 1 if across else 0)
         for i, cell in enumerate(self.cells):
-            self._grid.addWidget(cell, i // columns, i % columns)
+            tape = cell.tape
+            spot = (rows.index(tape.row), names.index(tape.column)) if rows else divmod(i, columns)
+            self._grid.addWidget(cell, spot[0] + first, spot[1] + first)
 
-    def _side(self, columns: int) -> float:
-        """The shorter side of a canvas, px."""
-        rows = -(-len(self.cells) // columns)
-        wide = (self.width() - (columns - 1) * MARGIN) / columns
-        high = (self.height() - DENSE_HEIGHT - GRID - (rows - 1) * MARGIN) / rows - TEXT_HEIGHT
-        return min(wide, high)
+    def _room(self, columns: int) -> tuple[float, float]:
+        """Width and height of a canvas, px, about; in a grid, of a cell with its words."""
+        rows, gap = len(self._axes[0]) or -(-len(self.cells) // columns), MARGIN
+        wide, high = self.width(), self.height() - DENSE_HEIGHT - GRID
+        beside, words = 0, TEXT_HEIGHT
+        if self._axes[0]:
+            gap, beside, words = GRID // 2, 20, 0
+        wide, high = wide - beside - (columns - 1) * gap, high - beside - (rows - 1) * gap
+        return wide / columns, high / rows - words

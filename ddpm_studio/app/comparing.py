@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 from ddpm_studio.app.compare_panel import ComparePanel
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.jobs import RunOpened
-from ddpm_studio.app.reverse_view import ReverseView, Scene
+from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.session import Session, kind_of
 from ddpm_studio.data import mixture_of
 from ddpm_studio.diffusion.tape import Tape
@@ -39,7 +39,6 @@ class Comparing(QObject):
         self._last_of: Run | None = None  # the run that they are of
         self._seed, self._locked = 0, True
         self._seed_of: Run | None = None  # the run that these are of
-        self._before: Scene | None = None  # on the stage before the comparison
         controller.reported.connect(self._on_event)
         view.comparison.back_wanted.connect(self._on_back)
         view.comparison.stop_wanted.connect(self._on_stop)
@@ -100,8 +99,6 @@ class Comparing(QObject):
     def _show(self, tapes: Sequence[Tape], calls: Sequence[int] = ()) -> None:
         data = self._session.dataset
         points = data.held_out if data is not None and data.kind == "points" else None
-        if not self._view.comparison.cells:
-            self._before = self._view.scene()
         self._view.compare(tapes, calls)
         recipe = self._session.run_recipe
         blind = isinstance(recipe.network, ScoreMLP) and not recipe.network.level_aware
@@ -121,6 +118,4 @@ class Comparing(QObject):
     @Slot()
     def _on_back(self) -> None:
         self._controller.stop_comparison()
-        if self._before is not None:
-            self._view.show_scene(self._before)
-            self._before = None
+        self._view.leave_comparison()

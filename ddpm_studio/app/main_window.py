@@ -31,6 +31,7 @@ from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.runs_panel import RunsPanel
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.settings import WindowSettings
+from ddpm_studio.app.side_by_side import SideBySide
 from ddpm_studio.app.stage import Stage
 from ddpm_studio.app.status import StatusBar
 from ddpm_studio.app.top_bar import TopBar
@@ -133,6 +134,7 @@ class MainWindow(QMainWindow):
         self.setStatusBar(self.status)
         self.stage = Stage(self.view, self.form, self.controller, self.session)
         self.comparing = Comparing(self, self.view, self.controller, self.session)
+        self.side_by_side = SideBySide(self.view, self.controller, self.session)
         self.walking = Walking(self.view, self.controller, self.session)
         self.draw_data = DrawData(self.view, self.session, self.walking)
         self.offers = Offers(self.offer, self.files, self)
@@ -174,6 +176,9 @@ class MainWindow(QMainWindow):
         session.refused.connect(self._on_refused)
         self.stage.said.connect(reports.say)
         self.comparing.said.connect(reports.say)
+        self.side_by_side.refused.connect(self.banner.show_notice)
+        self.side_by_side.refused.connect(reports.say)
+        self.runs_panel.side_by_side_wanted.connect(self.side_by_side.on_wanted)
         self.actions_by_id["data.draw"].triggered.connect(self.draw_data.on_draw)
         self.actions_by_id["help.walk"].triggered.connect(self.draw_data.leave)
         self.actions_by_id["help.walk"].triggered.connect(self.walking.on_walk)
@@ -368,6 +373,7 @@ class MainWindow(QMainWindow):
         if self.controller.training:  # begun, or gone on with
             self.offers.withdraw()
         self.badge.set_running(self.controller.training or state is State.STOPPING)
+        self.view.comparison.set_training(self.controller.training)
         self.reports.on_state(state)
 
     @Slot()
@@ -428,6 +434,7 @@ class MainWindow(QMainWindow):
             return
         self.session.data_clock.stop()
         self.stage.stop_clocks()
+        self.side_by_side.stop_reading()
         self.reports.stop_clocks()
         self.heartbeat.stop()
         logging.getLogger("ddpm_studio").removeHandler(self.log_panel.handler)

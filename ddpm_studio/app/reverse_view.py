@@ -20,9 +20,11 @@ from ddpm_studio.app.recipe_editors import SwitchEditor
 from ddpm_studio.app.tape_text import sampler_text
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.timeline import Timeline
-from ddpm_studio.app.two_clocks import ClockColumn, TrainingClock
+from ddpm_studio.app.together import Together
+from ddpm_studio.app.two_clocks import ClockColumn, HasRows, TrainingClock
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, Segmented, ToolButton
 from ddpm_studio.data.points import Mixture
+from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.diffusion.tape import Tape
 
 NARROW = 640  # px: below this the caption of the header is left out
@@ -36,6 +38,8 @@ class Scene(NamedTuple):
     following: bool
     caption: str
     note: str
+    reel: HasRows
+    live: bool  # the clock of training time
 
 
 class ReverseView(QWidget):
@@ -66,6 +70,7 @@ class ReverseView(QWidget):
         self._kind_shown: tuple[object, ...] = ()  # of the tape
         self._shown: object = None
         self._averaged = True
+        self._before: Scene | None = None  # the comparison on the stage
         self._lay_out()
         self.show_choice.chosen.connect(self._on_show)
         self.four_up.toggled.connect(self._on_four_up)
@@ -180,32 +185,66 @@ class ReverseView(QWidget):
         self.compare([])
         self.player.set_tape(tape)
 
+    def set_reel(self, reel: Reel) -> None:
+        """The rows of the run on screen; runs side by side have rows of their own."""
+        together = self.comparison.together
+        self.clock.set_reel(reel if together is None else together)
+        if together is not None:
+            self.clock.settle()
+
     def compare(self, tapes: Sequence[Tape], calls: Sequence[int] = ()) -> None:
         """Show these side by side, as ``CompareView.set_tapes``; none: back to one process."""
         if not (tapes or self.comparison.cells):
             return
         if tapes:
+            self._keep_scene()
             self.player.to_image()
         self.comparison.set_tapes(tapes, calls)
+        self._on_compared()
+
+    def watch(self, together: Together) -> None:
+        """Show runs side by side, on both clocks."""
+        self._keep_scene()
+        self.player.to_image()
+        self.comparison.watch(together)
+        self.clock.set_reel(together)
+        self.clock.settle()
+        self._on_compared()
+
+    def _keep_scene(self) -> None:
+        if not self.comparison.cells:
+            self._before = self.scene()
+
+    def _on_compared(self) -> None:
         self._on_clock()
         self._on_tape()
         self._on_frame()
 
+    def leave_comparison(self) -> None:
+        """Back to what was on the stage before."""
+        if self._before is not None and self.comparison.cells:
+            self.show_scene(self._before)
+
     def scene(self) -> Scene:
         """What is on the stage now."""
-        player = self.player
-        return Scene(player.tape, player.position, player.following, self.caption.text(), self.note.text())
+        player, clock = self.player, self.clock
+        if self._before is not None and self.comparison.together is not None:
+            return self._before  # rows of several runs are no tape of any
+        texts = self.caption.text(), self.note.text()
+        return Scene(player.tape, player.position, player.following, *texts, clock.reel, clock.live)
 
     def show_scene(self, scene: Scene) -> None:
         """Put it back, at the frame that was shown."""
         self.set_note(scene.note)
         self.set_caption(scene.caption)
         self.set_tape(None)  # so that the place is not sought by what is on the stage now
+        self.clock.set_reel(scene.reel)
         self.set_tape(scene.tape)
         if scene.tape is not None:
             self.set_weights(scene.tape.weights)
             if not scene.following:
                 self.player.set_position(scene.position)
+        self.clock.live = scene.live
 
     @Slot()
     def poll(self) -> None:
@@ -278,7 +317,9 @@ class ReverseView(QWidget):
         if kind != self._kind_shown:  # else picture i is of the same noise as before
             self._kind_shown = kind
             self.pictures.set_chosen(-1)
-        self.points_row.setVisible(self.canvas in (self.points, self.histogram))
+        several = any(own.kind == "points" for own in self.comparison.tapes)
+        self.points_row.setVisible(several or self.canvas in (self.points, self.histogram))
+        self.view_choice.setHidden(several)  # only trails can be chosen
         self.stage.setCurrentWidget(self.canvas)
 
     @Slot()
@@ -304,7 +345,8 @@ class ReverseView(QWidget):
     def _on_row(self, tape: Tape, position: int) -> None:
         """A training step was chosen, and maybe a place in its process."""
         self.set_note("")
-        self.compare([])
+        if self.comparison.together is None:
+            self.compare([])
         if position >= 0:
             self.player.show(tape, position)
         else:
@@ -312,7 +354,9 @@ class ReverseView(QWidget):
 
     @Slot()
     def _on_clock(self) -> None:
-        two = bool(self.clock.rows) and not self.comparison.cells
+        several = self.comparison.together is not None
+        two = bool(self.clock.rows) and (several or not self.comparison.cells)
+        self.clocks.set_mapped(not several)
         self.clocks.setVisible(two)
         self.timeline.set_two_clocks(two)
 
@@ -330,6 +374,8 @@ class ReverseView(QWidget):
         parts = []
         if tape.training_step is not None:
             parts.append(self.tr("step {step}").format(step=f"{tape.training_step:,}"))
+        if self.comparison.together is not None:
+            return parts[0]  # each run says the rest itself
         if self.player.frame is not None:
             parts.append(level_text(self.player.frame.t))
         if tape.sampler:
@@ -348,12 +394,16 @@ class ReverseView(QWidget):
     def set_trails(self, on: bool) -> None:
         """Whether particles draw the way they have come."""
         self.trails_switch.set_value(on)
-        self.points.set_with_trails(on)
+        self._draw_trails(on)
 
     @Slot(object)
     def _on_trails(self, on: bool) -> None:
-        self.points.set_with_trails(on)
+        self._draw_trails(on)
         self.trails_chosen.emit(on)
+
+    def _draw_trails(self, on: bool) -> None:
+        self.points.set_with_trails(on)
+        self.comparison.set_trails(on)
 
     @Slot(str)
     def _on_view(self, view: str) -> None:

@@ -31,19 +31,20 @@ from PySide6.QtWidgets import (
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
+    QVBoxLayout,
     QWidget,
 )
 
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.theme import GRID, color, colors, tabular, theme
-from ddpm_studio.app.widgets import DENSE_HEIGHT, EmptyHint, ThinScrollBar
+from ddpm_studio.app.widgets import DENSE_HEIGHT, EmptyHint, PushButton, ThinScrollBar
 
 RUN_ROLE = Qt.ItemDataRole.UserRole
 MISSING_ROLE = Qt.ItemDataRole.UserRole + 1
 SIBLING_ROLE = Qt.ItemDataRole.UserRole + 2
 Index = QModelIndex | QPersistentModelIndex
 INDENT, DEEPEST = 14, 4  # px for each fork; deeper ones stand no further to the right
-MOST_CURVES = 4  # side by side
+MOST_CURVES = 4  # side by side, and runs to be watched
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,7 @@ class RunsPanel(QWidget):
     rename_requested = Signal(object, str)  # Path, new name
     trash_requested = Signal(object)  # Path, after the person has confirmed
     curves_wanted = Signal(list)  # (RunRow, QColor) of the runs to compare; empty: none
+    side_by_side_wanted = Signal(list)  # (RunRow, its place in the list) of the runs to watch
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -264,10 +266,23 @@ class RunsPanel(QWidget):
         )
         self._trash.triggered.connect(self._on_trash)
 
+        text, tip = self.tr("Watch side by side"), self.tr("Watch two to four chosen runs on both clocks")
+        self._side_by_side = self._action("runs.side_by_side", text, [])
+        self._side_by_side.setToolTip(tip)
+        self._side_by_side.triggered.connect(self._on_side_by_side)
+        self.watch = PushButton(text, "images", tooltip=tip, height=DENSE_HEIGHT)
+        self.watch.setObjectName("runs.watch")
+        self.watch.clicked.connect(self._side_by_side.trigger)
+
         self._hint = EmptyHint(self.tr("Your runs appear here once you press Start."))
-        self._pages = QStackedLayout(self)
+        self._pages = QStackedLayout()
         self._pages.addWidget(self._hint)
         self._pages.addWidget(self.view)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GRID // 2)
+        column.addLayout(self._pages, 1)
+        column.addWidget(self.watch)
         theme().changed.connect(self.view.viewport().update)
         theme().changed.connect(self._tell_curves)
         self._offer_actions()
@@ -293,6 +308,7 @@ class RunsPanel(QWidget):
     @Slot()
     def _on_selection(self) -> None:
         self._tell_curves()
+        self._offer_actions()
 
     @Slot()
     def _tell_curves(self) -> None:
@@ -336,6 +352,10 @@ class RunsPanel(QWidget):
             action.setEnabled(there)
         for action in (self._rename, self._trash):
             action.setEnabled(there and row is not None and not row.active)
+        count = len(self.chosen())
+        self._side_by_side.setEnabled(2 <= count <= MOST_CURVES)
+        self.watch.setVisible(count > 1)
+        self.watch.setEnabled(self._side_by_side.isEnabled())
 
     @Slot(QModelIndex, QModelIndex)
     def _on_current_changed(self, current: QModelIndex, previous: QModelIndex) -> None:
@@ -345,6 +365,11 @@ class RunsPanel(QWidget):
     def _on_open(self) -> None:
         if (row := self.current()) and self._open.isEnabled():
             self.run_opened.emit(row.path)
+
+    @Slot()
+    def _on_side_by_side(self) -> None:
+        rows = self.model.rows()
+        self.side_by_side_wanted.emit([(row, rows.index(row)) for row in self.chosen()])
 
     @Slot()
     def _on_show_folder(self) -> None:

@@ -232,7 +232,7 @@ class Stage(QObject):
 
     @Slot()
     def _on_frame_clock(self) -> None:
-        self.view.clock.set_reel(self._controller.channels.reel)
+        self.view.set_reel(self._controller.channels.reel)
         started = self._controller.channels.tape.take() or self._held
         if started is not None and started.purpose == "preview" and self.view.clock.holds(started.tape):
             started = None  # a person looks at another training step; this one becomes a row when it is complete

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from typing import Protocol
 
 from PySide6.QtCore import QObject, QPointF, QRectF, QSignalBlocker, Qt, Signal, Slot
 from PySide6.QtGui import QAction, QActionGroup, QFont, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen
@@ -22,6 +23,13 @@ ROW_RATE = RATE / 2  # rows a second at 1x: one has to be looked at
 CAPS = (64, 256, 1024)  # MB of frames that are kept
 
 
+class HasRows(Protocol):
+    """A ``Reel``, or several of them on one clock."""
+
+    @property
+    def rows(self) -> Rows: ...
+
+
 class TrainingClock(QObject):
     """Which row of the reel is shown. No widget in here.
 
@@ -34,7 +42,7 @@ class TrainingClock(QObject):
 
     def __init__(self, player: Player, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.reel = Reel()
+        self.reel: HasRows = Reel()
         self.rows: Rows = ()
         self.steps: tuple[int, ...] = ()
         self.live = True
@@ -46,7 +54,7 @@ class TrainingClock(QObject):
 
     # -- rows
 
-    def set_reel(self, reel: Reel) -> None:
+    def set_reel(self, reel: HasRows) -> None:
         """Show this one, or what has been added to it; costs nothing if nothing has."""
         rows = reel.rows
         if reel is self.reel and rows is self.rows:
@@ -54,7 +62,7 @@ class TrainingClock(QObject):
         if reel is not self.reel:
             self.live = True
         self.reel, self.rows = reel, rows
-        self.steps = reel.steps if rows is reel.rows else tuple(tape.training_step or 0 for tape in rows)
+        self.steps = tuple(tape.training_step or 0 for tape in rows)
         self.row = self._row_of(self._player.tape)
         self.changed.emit()
 
@@ -78,6 +86,13 @@ class TrainingClock(QObject):
         if row != self.row:
             self.row = row
             self.changed.emit()
+
+    def settle(self) -> None:
+        """Let one of the rows be shown: the newest while live, else the nearest to what is shown."""
+        last = len(self.rows) - 1
+        row = self.row if self.row >= 0 and not self.live else last
+        if self.rows and self.rows[row] is not self._player.tape:
+            self.go(row)
 
     # -- moves
 
@@ -237,6 +252,7 @@ class ClockColumn(QWidget):
         self.setObjectName("clock_column")
         self._clock, self._player = clock, player
         self._roomy, self._map_wanted = True, True
+        self._mapped = True  # whether there is one training to be mapped
         self._said = False  # a person has said whether the map is to be seen
         self.step = Value()
         self.step.setObjectName("training_step")
@@ -347,6 +363,12 @@ class ClockColumn(QWidget):
             self._roomy = roomy
             self._show_map()
 
+    def set_mapped(self, mapped: bool) -> None:
+        """Whether the rows are those of one run: a map of several would show only one of them."""
+        if mapped != self._mapped:
+            self._mapped = mapped
+            self._show_map()
+
     @Slot(bool)
     def _on_map(self, on: bool) -> None:
         self._map_wanted, self._said = on, True
@@ -355,7 +377,10 @@ class ClockColumn(QWidget):
     def _show_map(self) -> None:
         on = self._map_wanted if self._said else self._roomy
         self.map_button.setChecked(on)
-        for part in (self.map, self.meter, self.title, self._buttons["clock.first"], self._buttons["clock.last"]):
+        self.map_button.setVisible(self._mapped)
+        self.map.setVisible(on and self._mapped)
+        self.meter.setVisible(on and self._mapped)
+        for part in (self.title, self._buttons["clock.first"], self._buttons["clock.last"]):
             part.setVisible(on)
         way = QHBoxLayout.Direction
         self._foot.setDirection(way.LeftToRight if on else way.TopToBottom)
@@ -388,8 +413,10 @@ class ClockColumn(QWidget):
         self.bar.update()
         self.map.set_rows(clock.rows)
         mega, reel = 1 << 20, clock.reel
-        text = self.tr("{0:.0f} of {1:.0f} MB, {2} rows") if reel.kept != 1 else self.tr("{0:.0f} of {1:.0f} MB, 1 row")
-        self.meter.setText(text.format(reel.nbytes / mega, reel.cap / mega, reel.kept))
+        if isinstance(reel, Reel):
+            one, more = self.tr("{0:.0f} of {1:.0f} MB, 1 row"), self.tr("{0:.0f} of {1:.0f} MB, {2} rows")
+            text = one if reel.kept == 1 else more
+            self.meter.setText(text.format(reel.nbytes / mega, reel.cap / mega, reel.kept))
         self._show_step()
         self._on_frame()
 

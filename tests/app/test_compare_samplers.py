@@ -115,7 +115,7 @@ def test_what_grows_is_shown_live_and_the_others_go_along(view: CompareView, pla
     second.seconds = 3.0
     view.end()
     assert not view.stop.isVisibleTo(view)
-    assert "2 samplers, same noise" in view.line.text()
+    assert "2 side by side, same noise" in view.line.text()
 
 
 def test_time_left_and_a_comparison_that_was_stopped(view: CompareView, player: Player) -> None:
@@ -185,7 +185,7 @@ def test_what_is_wrong_with_a_cloud_is_told_for_the_canvas_that_has_it(view: Com
     view.poll()
     assert view.note.text().startswith("two: 75 % of the points ended nearest to the ")
     assert view.note.isVisible()
-    assert "75 %" in view.cells[1].facts.toolTip()
+    assert "75 %" in view.cells[1].toolTip()
     assert view.cells[0].verdict() == ""
     view.set_tapes([good])
     assert not view.note.isVisible()

@@ -1,0 +1,96 @@
+"""Watching runs side by side, from their choice in the list to the stage: by what they have recorded, so at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from threading import Event
+
+from PySide6.QtCore import QObject, QThreadPool, Signal, Slot
+
+from ddpm_studio.app.controller import RunController
+from ddpm_studio.app.reverse_view import ReverseView
+from ddpm_studio.app.runs_panel import RunRow
+from ddpm_studio.app.session import Session, kind_of
+from ddpm_studio.app.stage import read_rows
+from ddpm_studio.app.together import Together, WatchedRun
+from ddpm_studio.data.points import mixture_of
+from ddpm_studio.diffusion.reel import Reel
+from ddpm_studio.recipes import Recipe, RecipeError
+from ddpm_studio.recipes.sections import ScoreMLP
+from ddpm_studio.store import RecordError, Run, RunError
+
+
+def _read(run: Run, watched: WatchedRun, unwanted: Event) -> None:
+    """Read a run's previews; in a thread of the pool."""
+    read_rows(run, watched.reel, unwanted)
+    watched.read.set()
+
+
+class SideBySide(QObject):
+    """Has no widget of its own on the stage: the canvases belong to the view."""
+
+    refused = Signal(str)  # why these runs cannot be watched together
+
+    def __init__(self, view: ReverseView, controller: RunController, session: Session) -> None:
+        super().__init__(session)
+        self._view, self._controller, self._session = view, controller, session
+        self._unwanted = Event()  # set: what is still being read is not wanted any more
+        view.comparison.back_wanted.connect(self.stop_reading)
+
+    @Slot()
+    def stop_reading(self) -> None:
+        self._unwanted.set()
+
+    @Slot(list)
+    def on_wanted(self, rows: list[tuple[RunRow, int]]) -> None:
+        """Show these runs, each with its place in the list."""
+        try:
+            runs = [Run.open(row.path) for row, _ in rows]
+            recipes = [run.recipe() for run in runs]
+            wrong = self._why_not([row.name for row, _ in rows], runs, recipes)
+        except (RunError, RecordError, RecipeError) as error:
+            wrong = str(error)
+        if wrong:
+            self.refused.emit(wrong)
+            return
+        self.stop_reading()
+        self._unwanted = Event()
+        hand = self._controller.channels.reel
+        watched = []
+        for run, recipe, (row, place) in zip(runs, recipes, rows, strict=True):
+            own = self._in_hand(run)
+            reel = hand if own else Reel(hand.cap // len(rows))  # together no more than one run alone
+            watched.append(WatchedRun(row.name, kind_of(recipe), place, row.before, reel))
+            if not own:  # else it is read, and grows, anyway
+                QThreadPool.globalInstance().start(partial(_read, run, watched[-1], self._unwanted))
+        self._view.watch(Together(watched))
+        self._show_data(recipes)
+        self._view.set_note("")
+        self._view.set_caption("")
+
+    def _in_hand(self, run: Run) -> bool:
+        return self._session.run is not None and self._session.run.path == run.path
+
+    def _why_not(self, names: list[str], runs: list[Run], recipes: list[Recipe]) -> str:
+        """One sentence; "" if they can be watched."""
+        kinds = [kind_of(recipe) for recipe in recipes]
+        if len(set(kinds)) > 1:
+            points, pictures = names[kinds.index("points")], names[kinds.index("pictures")]
+            text = self.tr("{0} learns points and {1} pictures: choose runs of one kind to watch them side by side.")
+            return text.format(points, pictures)
+        for name, run in zip(names, runs, strict=True):
+            with run.record() as record:
+                if not record.tape_steps():
+                    text = self.tr("{0} has recorded no previews yet: train it on, or choose another run.")
+                    return text.format(name)
+        return ""
+
+    def _show_data(self, recipes: list[Recipe]) -> None:
+        """What points are compared with; the data only if all runs learn those on screen, so that all axes are one."""
+        dataset = self._session.dataset
+        alike = all(recipe.data == self._session.recipe.data for recipe in recipes)
+        points = dataset.held_out if alike and dataset is not None and dataset.kind == "points" else None
+        for cell, recipe in zip(self._view.comparison.cells, recipes, strict=True):
+            blind = isinstance(recipe.network, ScoreMLP) and not recipe.network.level_aware
+            cell.set_data(points, mixture_of(recipe.data.source), blind=blind)
+        self._view.comparison.refresh()

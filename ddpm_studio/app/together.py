@@ -1,0 +1,82 @@
+"""The recorded rows of several runs on one clock of training time. No widget in here, and no torch."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import Literal
+
+from ddpm_studio.diffusion.reel import Reel, Rows
+from ddpm_studio.diffusion.tape import Tape
+
+
+@dataclass(frozen=True)
+class WatchedRun:
+    """One of the runs.
+
+    ``place``: in the list of runs, for its colour. ``before``: steps that a fork's weights had learnt before its own
+    first one. ``read``: set when there is nothing more to be read from disk.
+    """
+
+    name: str
+    kind: Literal["pictures", "points"]
+    place: int = 0
+    before: int = 0
+    reel: Reel = field(default_factory=Reel)
+    read: Event = field(default_factory=Event)
+
+
+class Together:
+    """Rows as ``Reel.rows``, for a ``TrainingClock``: one for each training step that any of the runs has recorded.
+
+    A fork's steps are counted from its first parent's beginning on, as in the curves. The tape of a row is that of the
+    leading run, the one whose process has most frames; ``at`` has those of all runs.
+    """
+
+    def __init__(self, runs: Sequence[WatchedRun]) -> None:
+        self.runs = tuple(runs)
+        self._seen: tuple[Rows, ...] = tuple(() for _ in runs)
+        self._rows: Rows = ()
+        self._steps: list[list[int]] = [[] for _ in runs]
+        self._tapes: list[list[Tape]] = [[] for _ in runs]
+
+    @property
+    def rows(self) -> Rows:
+        """The same tuple as long as no run has another row."""
+        seen = tuple(run.reel.rows for run in self.runs)
+        if any(now is not before for now, before in zip(seen, self._seen, strict=True)):
+            self._seen = seen
+            self._join()
+        return self._rows
+
+    def _join(self) -> None:
+        of = list(zip(self.runs, self._seen, strict=True))
+        self._steps = [[run.before + (tape.training_step or 0) for tape in rows] for run, rows in of]
+        self._tapes = [[replace(tape, label=run.name) for tape in rows] for run, rows in of]  # the frames are shared
+        steps = sorted({step for own in self._steps for step in own})
+        if steps:
+            lead = max((rows for rows in self._tapes if rows), key=lambda rows: rows[0].total)
+            i = next(i for i, rows in enumerate(self._tapes) if rows is lead)
+            self._rows = tuple(replace(lead[_nearest(self._steps[i], step)], training_step=step) for step in steps)
+        else:
+            self._rows = ()
+
+    def at(self, step: int) -> list[Tape | None]:
+        """Each run's row nearest to a training step; a run that is shorter stays at its last one. None: it has none.
+
+        The tapes have their own training steps, and the run's name as their label.
+        """
+        return [
+            tapes[_nearest(steps, step)] if tapes else None
+            for steps, tapes in zip(self._steps, self._tapes, strict=True)
+        ]
+
+
+def _nearest(steps: Sequence[int], step: int) -> int:
+    """The place of the nearest of rising ``steps``; of two, the earlier."""
+    after = bisect_left(steps, step)
+    if after == 0 or (after < len(steps) and steps[after] - step < step - steps[after - 1]):
+        return after
+    return after - 1
