@@ -6,17 +6,21 @@ two ways. Whoever calls gets every event after it has been recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ddpm_studio.data import Dataset, open_dataset
+import torch
+
+from ddpm_studio.data import DataError, DataFacts, Dataset, open_dataset
 from ddpm_studio.diffusion.reel import CAP
-from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.recipes.axes import Cell
+from ddpm_studio.recipes.sections import Data
 from ddpm_studio.store import (
+    Checkpoint,
     CheckpointError,
     ProbeRow,
     Record,
@@ -27,7 +31,7 @@ from ddpm_studio.store import (
 )
 from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.carry import carry_over
-from ddpm_studio.training.compute import pick_device
+from ddpm_studio.training.compute import DeviceError, pick_device
 from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import (
     Carried,
@@ -42,11 +46,10 @@ from ddpm_studio.training.events import (
     StepDone,
     StepSkipped,
     TapeFinished,
-    TapeStarted,
     ThreadsChanged,
     Waiting,
 )
-from ddpm_studio.training.sampling import compare, sample
+from ddpm_studio.training.sampling import Origin, SourceError, Sources, compare, sample
 from ddpm_studio.training.trainer import train
 
 
@@ -57,34 +60,33 @@ def dataset_of(recipe: Recipe, *, download: bool = False) -> Dataset:
 
 
 def open_session(
-    run: Run, *, step: int | None = None, device: str | None = None, dataset: Dataset | None = None
+    run: Run,
+    *,
+    step: int | None = None,
+    device: str | None = None,
+    dataset: Dataset | None = None,
+    threads: int | None = None,
 ) -> Session:
     """Build a run's session from its last checkpoint (or the one at ``step``), or at step 0 if it has none.
 
-    ``device`` overrides the recipe's. Training needs the recipe's ``dataset``; to sample, the checkpoint knows enough
-    of it (an older one does not, so then the data are opened).
+    ``device`` and ``threads`` override the recipe's. Training needs the recipe's ``dataset``; to sample, the checkpoint
+    knows enough of it (an older one does not, so then the data are opened).
 
     Raises:
         RunError: if the wished checkpoint is not there. CheckpointError: if it is damaged.
     """
-    found = [c for c in run.checkpoints() if step is None or c.step == step]
-    if step is not None and not found:
-        there = ", ".join(str(c.step) for c in run.checkpoints()) or "none"
-        raise RunError(f"{run.path} has no checkpoint at step {step}; there are: {there}")
-    if not found:
-        recipe, numbers = run.recipe(), None
-    else:
-        numbers, recipe = found[-1].about()
-    if device is not None:
-        recipe = recipe.with_settings({"compute.device": device})
-    data = dataset or (found[-1].data() if found else None) or dataset_of(recipe)
+    found = None if step is None and not run.checkpoints() else _checkpoint_at(run, step)
+    numbers, recipe = found.about() if found else (None, run.recipe())
+    wishes = {"compute.device": device, "compute.threads": threads}
+    recipe = recipe.with_settings({setting: wish for setting, wish in wishes.items() if wish is not None})
+    data = dataset or (found.data() if found else None) or dataset_of(recipe)
     session = build(recipe, data, precision=_precision_to_keep(recipe, numbers))
-    if numbers is not None:
-        tensors = found[-1].tensors()
+    if found is not None and numbers is not None:
+        tensors = found.tensors()
         try:
             session.load_state(tensors, numbers)
         except ValueError as error:
-            raise CheckpointError(f"{found[-1].tensors_file} cannot be used: {error}") from None
+            raise CheckpointError(f"{found.tensors_file} cannot be used: {error}") from None
     return session
 
 
@@ -152,7 +154,8 @@ def run_training(
         if longer is not None:
             _keep(run, record, session, longer)
             yield longer
-        for event in train(session, control, until=until, seconds=seconds):
+        sources = SavedSources(run, session, device=device)
+        for event in train(session, control, until=until, seconds=seconds, sources=sources):
             try:
                 _keep(run, record, session, event)
             except CheckpointError as error:
@@ -165,14 +168,14 @@ def run_training(
 def run_sampling(
     run: Run,
     control: Control,
-    request: SampleRequest | Comparison,
+    request: SampleRequest,
     *,
     step: int | None = None,
     device: str | None = None,
     keep: bool = True,
     every_state: bool = False,
 ) -> Iterator[Event]:
-    """Sample from a saved run (its last checkpoint, or the one at ``step``), or compare samplers on it.
+    """Sample from a saved run: its last checkpoint, or the one at ``step``.
 
     ``keep`` records the tape in the run; ``every_state`` leaves no state of a long process out of it.
 
@@ -180,51 +183,132 @@ def run_sampling(
         RunError: if the run has no checkpoint yet.
     """
     yield Waiting("Loading the network")
-    if not run.checkpoints():
-        raise RunError(f"{run.path} has no checkpoint yet, so there is nothing to sample from: train it first")
+    _require_checkpoint(run)
     session = open_session(run, step=step, device=device)
-    if isinstance(request, Comparison):
-        events = compare(session, control, request, every_state=every_state)
-    else:
-        settings = request.sampler or session.recipe.sampler
-        events = sample(
+    settings = request.sampler or session.recipe.sampler
+    yield from _recorded(
+        sample(
             session, control, settings, request.count, request.seed, request.weights, "sample", every_state=every_state
-        )
+        ),
+        run if keep else None,
+    )
+
+
+def run_comparison(
+    run: Run,
+    control: Control,
+    comparison: Comparison,
+    *,
+    device: str | None = None,
+    keep: bool = True,
+    every_state: bool = False,
+) -> Iterator[Event]:
+    """Sample every cell of a comparison from ``run``'s checkpoints and those of the other runs that it names.
+
+    Cells whose checkpoint is None take their run's last one. ``keep``, ``every_state``: as for ``run_sampling``. When
+    ``control`` says stop, it ends with the tape in hand, incomplete.
+
+    Raises:
+        SourceError: before anything is sampled, if a run or a checkpoint is not there, or their items have different
+            shapes; later, if a checkpoint is damaged.
+    """
+    yield Waiting("Loading the network")
+    yield from _recorded(
+        compare(SavedSources(run, device=device), control, comparison, every_state=every_state), run if keep else None
+    )
+
+
+class SavedSources(Sources):
+    """Sessions of saved checkpoints, of ``run`` and of others, one at a time.
+
+    While ``run`` is trained, ``session`` is its own, which serves the cells of this moment.
+    """
+
+    def __init__(self, run: Run, session: Session | None = None, *, device: str | None = None) -> None:
+        self._run, self._own, self._device = run, session, device
+        self._datasets: dict[Data, Dataset] = {}
+        self._opened: tuple[Checkpoint, Session] | None = None
+
+    def origin(self, cell: Cell) -> Origin:
+        with _as_source_error():
+            run = self._run_of(cell)
+            if self._own is not None and self._is_own(run, cell):
+                return Origin.of(self._own)
+            checkpoint = self._checkpoint(run, cell)
+            data = self._data(checkpoint)
+            return Origin(checkpoint.about()[1], data.kind, data.shape, checkpoint.step)
+
+    def open(self, cell: Cell) -> Session:
+        with _as_source_error():
+            run = self._run_of(cell)
+            if self._own is not None and self._is_own(run, cell):
+                return self._own
+            checkpoint = self._checkpoint(run, cell)
+            if self._opened is None or self._opened[0] != checkpoint:
+                # All compute with as many threads: a training beside this goes on with its own, and nothing is timed.
+                threads = None if self._own is None and self._opened is None else torch.get_num_threads()
+                self._opened = None  # before the next one: two large networks may be too many
+                data = self._data(checkpoint)
+                dataset = data if isinstance(data, Dataset) else None
+                session = open_session(run, step=checkpoint.step, device=self._device, dataset=dataset, threads=threads)
+                self._opened = checkpoint, session
+            return self._opened[1]
+
+    def _run_of(self, cell: Cell) -> Run:
+        return self._run if cell.run is None else Run.open(cell.run)
+
+    def _is_own(self, run: Run, cell: Cell) -> bool:
+        return run == self._run and cell.checkpoint is None
+
+    def _checkpoint(self, run: Run, cell: Cell) -> Checkpoint:
+        _require_checkpoint(run)
+        return _checkpoint_at(run, cell.checkpoint)
+
+    def _data(self, checkpoint: Checkpoint) -> Dataset | DataFacts:
+        """What a checkpoint says of its data, or, as an older one says nothing, the data; these are opened once."""
+        facts = checkpoint.data()
+        if facts is not None:
+            return facts
+        recipe = checkpoint.about()[1]
+        if recipe.data not in self._datasets:
+            self._datasets[recipe.data] = dataset_of(recipe)
+        return self._datasets[recipe.data]
+
+
+@contextmanager
+def _as_source_error() -> Iterator[None]:
+    try:
+        yield
+    except (RunError, CheckpointError, RecipeError, DataError, DeviceError) as error:
+        raise SourceError(str(error)) from error
+
+
+def _recorded(events: Iterator[Event], run: Run | None) -> Iterator[Event]:
+    """Keep the tapes that come complete in the record of ``run``, if there is one."""
     for event in events:
-        if keep and isinstance(event, TapeFinished):
+        if run is not None and isinstance(event, TapeFinished) and event.tape.complete:
             with run.record(write=True) as record:
-                _keep(run, record, session, event)
+                record.add_tape(event.tape, event.purpose)
         yield event
 
 
-def run_grid(
-    run: Run, control: Control, cells: Sequence[Cell], *, count: int | None = None, device: str | None = None
-) -> Iterator[Event]:
-    """Sample every cell of a labelled grid, checkpoint by checkpoint, so that each is loaded once. Nothing is kept.
+def _require_checkpoint(run: Run) -> None:
+    if not run.checkpoints():
+        raise RunError(f"{run.path} has no checkpoint yet, so there is nothing to sample from: train it first")
 
-    A cell's tape has its label. Item i of every cell with the same seed starts from the same noise. Without ``count``
-    a cell has 4 pictures or 512 points. When ``control`` says stop, it ends with the tape in hand, incomplete.
+
+def _checkpoint_at(run: Run, step: int | None) -> Checkpoint:
+    """The checkpoint at ``step``, or the last; there must be one.
 
     Raises:
-        RunError: if the run lacks a checkpoint that a cell asks for. CheckpointError: if it is damaged.
+        RunError: if there is none at that step.
     """
-    dataset: Dataset | None = None
-
-    def trained(cell: Cell) -> int:
-        return cell.checkpoint
-
-    for step, those in groupby(sorted(cells, key=trained), trained):
-        yield Waiting(f"Loading training step {step:,}")
-        session = open_session(run, step=step, device=device, dataset=dataset)
-        dataset = session.dataset
-        many = count or (512 if session.data.kind == "points" else 4)
-        for cell in those:
-            for event in sample(session, control, cell.settings, many, cell.seed, cell.weights, "sample"):
-                if isinstance(event, TapeStarted):
-                    event.tape.label = cell.label
-                yield event
-            if control.stopping:
-                return
+    there = run.checkpoints()
+    found = [checkpoint for checkpoint in there if step in (None, checkpoint.step)]
+    if not found:
+        steps = ", ".join(str(checkpoint.step) for checkpoint in there) or "none"
+        raise RunError(f"{run.path} has no checkpoint at step {step}; there are: {steps}")
+    return found[-1]
 
 
 def _keep(run: Run, record: Record, session: Session, event: Event) -> None:

@@ -122,7 +122,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, session: Session) -> Origin:
-        return cls(session.recipe, session.dataset.kind, session.shape, session.step)
+        return cls(session.recipe, session.data.kind, session.shape, session.step)
 
 
 class Sources:
