@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QDialog, QFileDialog, QGridLayout, QHBoxLayout, QL
 from ddpm_studio.app.fields import ChoiceEditor, FlatLineEdit
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton
-from ddpm_studio.export.film import Show
+from ddpm_studio.export.grid import Show
 from ddpm_studio.export.take import FORMATS, OF, SHOWS, Of, Wanted
 
 STAGE = "stage"  # the processes on the stage; everything else is of the run on disk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from PIL import Image
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.export.text import draw_text, fitting
 
+Show = Literal["x", "x0", "eps"]
+SHOWN: dict[Show, str] = {"x": "", "x0": "predicted x_0", "eps": "predicted ε"}  # as captions say it
 GAP = 2  # pixels of a grid, before scaling
 CAPTION = 28  # px below a picture
 POINT_SIDE = 512  # px of a picture of points
@@ -65,7 +67,11 @@ def grid_image(items: NDArray[Any]) -> Image.Image:
 def scaled(picture: Image.Image, side: int = 512) -> Image.Image:
     """Scaled by a whole number to about ``side`` px, and cut to even sides."""
     scale = max(1, round(side / max(picture.size)))
-    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    return evened(picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST))
+
+
+def evened(picture: Image.Image) -> Image.Image:
+    """With even sides, which video codecs need: cut by a pixel where they are not."""
     return picture.crop((0, 0, picture.width - picture.width % 2, picture.height - picture.height % 2))
 
 

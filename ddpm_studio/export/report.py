@@ -20,8 +20,7 @@ from ddpm_studio import __version__
 from ddpm_studio.export.chart import Axes, duration, event_text, loss_marks, svg
 from ddpm_studio.export.clocks import Clocks, frame_near, thinned
 from ddpm_studio.export.errors import ExportError, Progress, advance
-from ddpm_studio.export.film import Show
-from ddpm_studio.export.grid import grid_image, points_image, reduced
+from ddpm_studio.export.grid import Show, grid_image, points_image, reduced
 from ddpm_studio.export.writers import write_file
 from ddpm_studio.recipes import SECTION_TITLES, Recipe, dumps, fields_of
 from ddpm_studio.recipes.editions import EDITIONS, badge, difference_texts, label_of, printed_differences, text_of

@@ -8,7 +8,7 @@ import numpy as np
 
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.errors import ExportError, Progress
-from ddpm_studio.export.film import Film, at_share, caption, process
+from ddpm_studio.export.film import at_share, caption, process
 from ddpm_studio.export.writers import write_array, write_film, write_image
 
 __all__ = ["ENDINGS", "ExportError", "SampleFile", "caption"]
@@ -41,7 +41,7 @@ class SampleFile:
         if len(tapes) > 1 and ending == ".npy":
             raise ExportError(f"{self.path.name} would hold one process: save several as .png, .gif, .mp4 or .webm")
         if ending == ".png":
-            write_image(next(Film([at_share(tapes, 1.0)]).images()), self.path)
+            write_image(at_share(tapes, 1.0), self.path)
         elif ending == ".npy":
             # uint8 (N, H, W, C) or float32 (N, 2); a trace has a leading axis of steps + 1
             frames = tapes[0].frames

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 from PIL import Image
 
 from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.diffusion.tape_text import facts, level_text
 from ddpm_studio.export.clocks import Clocks, frame_near, thinned
 from ddpm_studio.export.errors import Progress, advance
-from ddpm_studio.export.film import Show
-from ddpm_studio.export.grid import grid_image, points_image, reduced
+from ddpm_studio.export.grid import Show, grid_image, points_image, reduced
 from ddpm_studio.export.text import draw_text, fitting, text_width
 
 CELL = 96  # px, about
@@ -26,7 +27,7 @@ def process_strip(tape: Tape, show: Show = "x", *, chosen: bool = False) -> Imag
     frames = thinned(tape.frames, COLUMNS)
     rows = _items(tape, None if chosen else 4)
     cells = [[cell(frame.view(show)[part]) for frame in frames] for part, _ in rows]
-    return labelled([f"t = {frame.t}" for frame in frames], [name for _, name in rows], cells, _about(tape))
+    return labelled([level_text(frame.t) for frame in frames], [name for _, name in rows], cells, _about(tape))
 
 
 def learning_strip(
@@ -43,7 +44,7 @@ def learning_strip(
             row.append(cell(items[part]))
     advance(progress, len(columns), len(columns))
     names = [f"step {clocks.steps[column]:,}" for column in columns]
-    level = "" if t is None else f", at t = {frame_near(clocks.tape(-1), t).t}"
+    level = "" if t is None else f" · {level_text(frame_near(clocks.tape(-1), t).t)}"
     return labelled(names, [name for _, name in rows], taken, f"{_about(clocks.tape(-1), step=False)}{level}")
 
 
@@ -59,7 +60,7 @@ def both_strip(clocks: Clocks, show: Show = "x", progress: Progress | None = Non
         cells.append([cell(frame_near(tape, column.t).view(show)[one]) for column in columns])
     advance(progress, len(rows), len(rows))
     names = [f"step {clocks.steps[row]:,}" for row in rows]
-    return labelled([f"t = {frame.t}" for frame in columns], names, cells, _about(clocks.tape(-1), step=False))
+    return labelled([level_text(frame.t) for frame in columns], names, cells, _about(clocks.tape(-1), step=False))
 
 
 def cell(items: NDArray[Any]) -> Image.Image:
@@ -111,6 +112,9 @@ def _items(tape: Tape, most: int | None) -> list[tuple[slice, str]]:
 
 
 def _about(tape: Tape, *, step: bool = True) -> str:
-    moves = tape.frames[-1].index
-    parts = [tape.title, f"step {tape.training_step:,}" if step and tape.training_step is not None else ""]
-    return ", ".join(filter(None, [*parts, f"{tape.label or tape.sampler}, {moves} steps, seed {tape.seed}"]))
+    return said_of(tape, facts(tape if step else replace(tape, training_step=None)))
+
+
+def said_of(tape: Tape, made: Sequence[str]) -> str:
+    """What stands below a strip: the title, and how it was made."""
+    return " · ".join(filter(None, [tape.title, *made]))

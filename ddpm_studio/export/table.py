@@ -24,22 +24,30 @@ class Heading(NamedTuple):
 
 
 def table_image(
-    rows: Heading, columns: Heading, items: Sequence[Sequence[NDArray[Any]]], about: Sequence[str]
+    rows: Heading,
+    columns: Heading,
+    items: Sequence[Sequence[NDArray[Any] | None]],
+    about: Sequence[str],
+    *,
+    captions: Sequence[Sequence[str]] = (),
+    side: int = CELL,
 ) -> Image.Image:
     """RGB, on white; names and labels above and to the left, ``about`` below, in as many lines as it needs.
 
-    ``items``, row by row: uint8 (N, H, W, C) pictures or float32 (N, 2) points. Every label is there in full: columns
-    are as wide as the widest one.
+    ``items``, row by row: uint8 (N, H, W, C) pictures or float32 (N, 2) points, drawn about ``side`` px large; None
+    leaves a cell empty. ``captions``: a line below each of them. Every label is there in full: columns are as wide as
+    the widest one.
     """
-    cells = [[_cell(each) for each in row] for row in items]
+    blank = Image.new("RGB", (1, 1), PAPER)
+    cells = [[blank if each is None else _cell(each, side) for each in row] for row in items]
     width, height = (max(sizes) for sizes in zip(*(cell.size for row in cells for cell in row), strict=True))
     width = max(width, *(text_width(label, SIZE) for label in columns.labels))
     aside = max(text_width(text, SIZE) for text in (rows.name, *rows.labels))
     left = 2 * MARGIN + aside if aside else MARGIN
     width = max(width, -(-text_width(columns.name, SIZE) // len(columns.labels)))
-    lines_above = 2 if columns.name else 1 if rows.name else 0
+    lines_above = 2 if columns.name else 1 if rows.name or any(columns.labels) else 0
     top = MARGIN + lines_above * LINE
-    across, down = width + GAP, height + GAP
+    across, down = width + GAP, height + (LINE if captions else 0) + GAP
     right, bottom = left + len(columns.labels) * across - GAP, top + len(rows.labels) * down - GAP
     lines = list(_lines(about, right - MARGIN))
     whole = Image.new("RGB", (right + MARGIN, bottom + len(lines) * LINE + MARGIN), PAPER)
@@ -51,21 +59,25 @@ def table_image(
     for i, label in enumerate(rows.labels):
         draw_text(whole, (left - MARGIN, top + i * down + height / 2 + 5), label, SIZE, INK, anchor="right")
         for j, cell in enumerate(cells[i]):
-            whole.paste(cell, (left + j * across + (width - cell.width) // 2, top + i * down))
+            x, y = left + j * across, top + i * down
+            whole.paste(cell, (x + (width - cell.width) // 2, y))
+            if captions:
+                text = fitting(captions[i][j], SIZE, width)
+                draw_text(whole, (x + width / 2, y + cell.height + LINE - 5), text, SIZE, MUTED, anchor="middle")
     for i, line in enumerate(lines):
         draw_text(whole, (MARGIN, bottom + (i + 1) * LINE), line, SIZE, MUTED)
     return whole
 
 
-def _cell(items: NDArray[Any]) -> Image.Image:
-    return reduced(points_image(items, 2 * CELL) if items.ndim == 2 else grid_image(items), CELL)
+def _cell(items: NDArray[Any], side: int) -> Image.Image:
+    return reduced(points_image(items, 2 * side) if items.ndim == 2 else grid_image(items), side)
 
 
 def _lines(parts: Sequence[str], room: int) -> Iterator[str]:
-    """The parts, with commas, broken between two parts; one that is too long by itself is cut off."""
+    """The parts, with dots between them, broken between two parts; one that is too long by itself is cut off."""
     line = ""
     for part in parts:
-        longer = f"{line}, {part}" if line else part
+        longer = f"{line} · {part}" if line else part
         if line and text_width(longer, SIZE) > room:
             yield fitting(line, SIZE, room)
             longer = part

@@ -9,24 +9,33 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.clocks import Clocks, frame_near, picked
+from ddpm_studio.export.compared import compared_strip
 from ddpm_studio.export.errors import ExportError, Progress
-from ddpm_studio.export.film import Film, Show, diagonal, learning, process
+from ddpm_studio.export.film import Film, at_share, diagonal, learning, process
+from ddpm_studio.export.grid import Show
 from ddpm_studio.export.loss import write_loss
 from ddpm_studio.export.strip import both_strip, learning_strip, process_strip
-from ddpm_studio.export.writers import write_array, write_film, write_image
+from ddpm_studio.export.writers import write_array, write_file, write_film, write_image
 from ddpm_studio.store import Run
+from ddpm_studio.store.files import text
 
 Of = Literal["process", "learning", "both"]
 
 
 class Format(NamedTuple):
-    """``ending`` of its files ("" for a folder); ``clocks``: it shows the pictures, so that ``Wanted.of`` counts."""
+    """``ending`` of its files ("" for a folder); ``clocks``: it shows the pictures, so that ``Wanted.of`` counts.
+
+    ``one``: it holds one process, not several side by side; ``points``: it holds points, at one moment of one process.
+    """
 
     title: str
     ending: str
     clocks: bool = True
+    one: bool = False
+    points: bool = False
 
 
 FORMATS = {
@@ -36,9 +45,11 @@ FORMATS = {
     "mp4": Format("Video, MPEG-4", ".mp4"),
     "webm": Format("Video, VP9", ".webm"),
     "strip": Format("Filmstrip", ".png"),
-    "picture": Format("Picture of the end", ".png"),
+    "picture": Format("Picture", ".png"),
     "frames": Format("Folder of pictures", ""),
-    "npy": Format("Array for NumPy", ".npy"),
+    "npy": Format("Array for NumPy", ".npy", one=True),
+    "points-csv": Format("Points as a table", ".csv", one=True, points=True),
+    "points-npy": Format("Points as an array", ".npy", one=True, points=True),
     "loss-csv": Format("Loss as a table", ".csv", False),
     "loss-png": Format("Loss as a picture", ".png", False),
     "loss-svg": Format("Loss as a drawing", ".svg", False),
@@ -49,6 +60,26 @@ OF: dict[Of, str] = {
     "process": "The reverse process",
     "learning": "The learning",
     "both": "Both clocks",
+}
+# What exactly is written, where a format's title leaves that open; "several" processes are side by side.
+TELLS: dict[tuple[str, str], str] = {
+    ("picture", "process"): "All pictures or points at one moment of the process.",
+    ("picture", "several"): "The labelled grid at one moment of the processes.",
+    ("picture", "learning"): "What came of the same noise at the last training step.",
+    ("picture", "both"): "What came of the same noise at the last training step.",
+    ("strip", "process"): "A row for each of the first pictures, from x_T to x_0.",
+    ("strip", "several"): "A row for each cell of the grid, from x_T to x_0: its first picture.",
+    ("strip", "learning"): "A row for each of the first pictures, from the first training step to the last.",
+    ("strip", "both"): "A row for each training step, from x_T to x_0: the first picture.",
+    ("frames", "process"): "A PNG for each moment of the process, 0000.png at x_T.",
+    ("frames", "several"): "A PNG of the whole labelled grid for each moment, 0000.png at x_T.",
+    ("frames", "learning"): "A PNG for each training step.",
+    ("frames", "both"): "A PNG for each step from x_T at the first training step to x_0 at the last.",
+    ("npy", "process"): "One array: moment × picture or point × its values.",
+    ("npy", "learning"): "One array: training step × picture or point × its values.",
+    ("npy", "both"): "One array: training step × moment × picture or point × its values.",
+    ("points-csv", "process"): "A line for each point, x and y: the program can learn it.",
+    ("points-npy", "process"): "float32, point × 2: the program can learn it.",
 }
 SHOWS: dict[Show, str] = {"x": "x_t", "x0": "predicted x_0", "eps": "predicted ε"}
 
@@ -65,6 +96,7 @@ class Wanted:
         t: noise level that is shown of the learning; the picture if None.
         show: the state, or what the network predicts there.
         items: which pictures, from 0; all if empty.
+        share: 0 (x_T) … 1 (x_0), the moment of a process that a picture or points are of.
     """
 
     format: str
@@ -73,6 +105,7 @@ class Wanted:
     t: int | None = None
     show: Show = "x"
     items: tuple[int, ...] = ()
+    share: float = 1.0
 
 
 def format_for(path: Path) -> str:
@@ -83,7 +116,13 @@ def format_for(path: Path) -> str:
 def default_name(run: Run, wanted: Wanted) -> str:
     """What a file is called if nobody says."""
     each = FORMATS[wanted.format]
-    part = wanted.of if each.clocks else wanted.format.partition("-")[0].replace("html", "report")
+    part = (
+        "points"
+        if each.points
+        else wanted.of
+        if each.clocks
+        else wanted.format.partition("-")[0].replace("html", "report")
+    )
     return f"{run.name}-{part}{each.ending}"
 
 
@@ -99,6 +138,8 @@ def export_run(run: Run, wanted: Wanted, path: Path, progress: Progress | None =
 
         write_report(run, path, progress)
         return
+    if FORMATS[wanted.format].points and wanted.of != "process":
+        raise ExportError("points are written of one process: choose it by its training step")
     title = run_title(run)
     if wanted.format.startswith("loss-"):
         write_loss(run, wanted.format.removeprefix("loss-"), path, title)
@@ -124,7 +165,7 @@ def export_run(run: Run, wanted: Wanted, path: Path, progress: Progress | None =
 
 def _write_film(film: Film, kind: str, path: Path, progress: Progress | None) -> None:
     if kind == "picture":
-        write_image(next(Film(film.pictures[-1:]).images()), path)
+        write_image(film.draw(len(film) - 1), path)
     else:
         write_film(film, kind, path, progress)
 
@@ -139,15 +180,33 @@ def export_tapes(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: Pr
 def _write_process(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: Progress | None) -> None:
     if not all(tape.frames for tape in tapes):
         raise ExportError("there is nothing to write yet: the process has no pictures")
-    if wanted.format in ("strip", "npy") and len(tapes) > 1:
-        raise ExportError("a filmstrip or an array holds one process: choose a film or a folder of pictures")
-    if wanted.format == "strip":
-        write_image(process_strip(tapes[0], wanted.show, chosen=bool(wanted.items)), path)
-    elif wanted.format == "npy":
+    kind, several = wanted.format, len(tapes) > 1
+    if FORMATS[kind].one and several:
+        raise ExportError("an array or a table holds one process: choose a film, a filmstrip or a folder of pictures")
+    if FORMATS[kind].points:
+        _write_points(tapes[0], wanted, path)
+    elif kind == "strip":
+        chosen = bool(wanted.items)
+        made = compared_strip(tapes, wanted.show, chosen=chosen) if several else None
+        write_image(made or process_strip(tapes[0], wanted.show, chosen=chosen), path)
+    elif kind == "picture":
+        write_image(at_share(tapes, wanted.share, wanted.show), path)
+    elif kind == "npy":
         frames = tapes[0].frames
         write_array((frame.view(wanted.show) for frame in frames), len(frames), path, progress)
     else:
-        _write_film(process(tapes, wanted.show), wanted.format, path, progress)
+        write_film(process(tapes, wanted.show), kind, path, progress)
+
+
+def _write_points(tape: Tape, wanted: Wanted, path: Path) -> None:
+    """(N, 2), as ``data.points_file`` reads them."""
+    if tape.kind != "points":
+        raise ExportError("these are pictures, not points: choose a picture or an array")
+    points = frame_at(tape, wanted.share).view(wanted.show)
+    if wanted.format == "points-npy":
+        write_array(iter([points]), 1, path, stack=False)
+    else:
+        write_file(path, text("x,y\n" + "".join(f"{x},{y}\n" for x, y in points)))
 
 
 def _write_cells(clocks: Clocks, wanted: Wanted, path: Path, progress: Progress | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -120,9 +121,17 @@ def test_points_lie_where_they_are() -> None:
 
 
 def test_the_caption_counts_moves_not_frames() -> None:
-    assert caption(a_tape("grey", frames=5, moves=999), 0) == "step 1,234   ddim, 999 steps   seed 3   t = 0"
-    assert "ddim, 4 steps" in caption(a_tape("grey"), 0)
-    assert caption(Tape("points", 10, 5, sampler="ddpm"), 10) == "ddpm, 0 steps   seed 0   t = 10"
+    assert caption(a_tape("grey", frames=5, moves=999), 0) == "step 1,234 · t = 0 · DDIM, 999 steps · seed 3"
+    assert "DDIM, 4 steps" in caption(a_tape("grey"), 0)
+    assert caption(a_tape("grey"), 1000, "x0").startswith("predicted x_0 · step 1,234 · t = 1,000 · ")
+    assert caption(Tape("points", 10, 5, sampler="ddpm"), 10) == "t = 10 · DDPM · seed 0"
+    assert caption(replace(a_tape("grey"), weights="raw"), 0).endswith("seed 3 · raw weights")
+
+
+def test_the_caption_of_langevin_dynamics_counts_levels_and_moves() -> None:
+    tape = replace(a_tape("grey", frames=5), sampler="langevin")
+    tape.frames[:] = [replace(f, t=t) for f, t in zip(tape.frames, (900, 900, 500, 500, 500), strict=True)]
+    assert "annealed Langevin, 2 levels × 2 moves" in caption(tape, 500)
 
 
 @pytest.mark.parametrize(("count", "columns", "rows"), [(2, 2, 1), (3, 3, 1), (4, 2, 2), (5, 3, 2)])

@@ -17,14 +17,16 @@ import pytest
 from PIL import Image
 from recorded_run import COUNT, LEVELS, SIDE, STEPS, make_run, tape
 
+from ddpm_studio.data.points_file import read_points
 from ddpm_studio.export.chart import PALETTE, event_text
 from ddpm_studio.export.clocks import thinned
 from ddpm_studio.export.errors import Cancelled, ExportError
-from ddpm_studio.export.film import HOLD, SECONDS
-from ddpm_studio.export.grid import frame_image
+from ddpm_studio.export.film import HOLD, SECONDS, caption
+from ddpm_studio.export.grid import captioned, frame_image
 from ddpm_studio.export.take import FORMATS, Wanted, export_run, export_tapes
 from ddpm_studio.store import METRICS, EventRow, Run
 
+OF_PICTURES = [name for name, each in FORMATS.items() if not each.points]
 FILMS = {"process": len(LEVELS), "learning": len(STEPS), "both": max(len(LEVELS), len(STEPS))}
 
 
@@ -120,6 +122,33 @@ def test_arrays(run: Run, tmp_path: Path) -> None:
     assert whole.shape == (len(STEPS), len(LEVELS), COUNT, SIDE, SIDE, 1)
     assert whole.dtype == np.uint8
     np.testing.assert_array_equal(whole[1, 3], tape(5).frames[3].x)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_points_can_be_learnt(points: Run, tmp_path: Path, share: float) -> None:
+    frame = tape(80, "points").frames[-1 if share == 1 else 3]
+    for kind in ("points-csv", "points-npy"):
+        path = tmp_path / f"a{FORMATS[kind].ending}"
+        export_run(points, Wanted(kind, step=80, share=share, items=(0, 2, 1) * 7), path)
+        np.testing.assert_array_equal(read_points(path).astype(np.float32), frame.x[[0, 2, 1] * 7])
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8").startswith("x,y\n")
+
+
+def test_points_are_of_one_process_of_points(run: Run, points: Run, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="these are pictures"):
+        export_run(run, Wanted("points-csv"), tmp_path / "a.csv")
+    with pytest.raises(ExportError, match="of one process"):
+        export_run(points, Wanted("points-npy", "learning"), tmp_path / "a.npy")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_of_a_moment(run: Run, tmp_path: Path) -> None:
+    for share, place in ((0.0, 0), (0.5, 3), (1.0, 6)):
+        export_run(run, Wanted("picture", share=share, items=(4,)), tmp_path / "a.png")
+        frame = tape(300).frames[place]
+        expected = captioned(frame.x[[4]], caption(tape(300), frame.t))
+        with Image.open(tmp_path / "a.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
 
 
 @pytest.mark.parametrize(("of", "rows", "columns"), [("process", 4, 7), ("learning", 4, 5), ("both", 5, 7)])
@@ -260,7 +289,7 @@ def test_a_cancelled_export_leaves_nothing(run: Run, tmp_path: Path, kind: str, 
     assert all(0 <= done <= total for done, total in told)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", OF_PICTURES)
 def test_progress_comes_to_its_end(run: Run, tmp_path: Path, kind: str) -> None:
     told: list[tuple[int, int]] = []
 
@@ -274,7 +303,7 @@ def test_progress_comes_to_its_end(run: Run, tmp_path: Path, kind: str) -> None:
         assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", OF_PICTURES)
 def test_where_nothing_can_be_written(run: Run, tmp_path: Path, kind: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ExportError, match="cannot be written") as caught:
@@ -316,8 +345,9 @@ def test_tapes_in_memory(tmp_path: Path) -> None:
     tapes = [tape(1), tape(2)]
     export_tapes(tapes, Wanted("gif"), tmp_path / "a.gif")
     assert len(list(frames_of(tmp_path / "a.gif"))) == len(LEVELS)
-    with pytest.raises(ExportError, match="one process"):
-        export_tapes(tapes, Wanted("strip"), tmp_path / "a.png")
+    for kind in ("npy", "points-csv", "points-npy"):
+        with pytest.raises(ExportError, match="one process"):
+            export_tapes(tapes, Wanted(kind), tmp_path / "a")
     with pytest.raises(ExportError, match="only a run"):
         export_tapes(tapes, Wanted("html"), tmp_path / "a.html")
 
@@ -336,10 +366,10 @@ def test_no_torch_and_no_qt(run: Run, tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from ddpm_studio.store import Run\n"
         "from ddpm_studio.export.take import FORMATS, Wanted, export_run\n"
         f"run = Run.open(Path({str(run.path)!r}))\n"
-        "for kind, each in FORMATS.items():\n"
-        f"    export_run(run, Wanted(kind), Path({str(tmp_path)!r}) / f'{{kind}}{{each.ending}}')\n"
+        f"for kind in {OF_PICTURES}:\n"
+        f"    export_run(run, Wanted(kind), Path({str(tmp_path)!r}) / f'{{kind}}{{FORMATS[kind].ending}}')\n"
         "print(sorted({'torch', 'PySide6'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert len(list(tmp_path.iterdir())) == len(FORMATS)
+    assert len(list(tmp_path.iterdir())) == len(OF_PICTURES)

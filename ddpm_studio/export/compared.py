@@ -1,0 +1,75 @@
+"""A comparison as a picture: its cells in their places at one moment, or each as a row of a filmstrip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from ddpm_studio.diffusion.reel import frame_at
+from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.diffusion.tape_text import facts, level_text
+from ddpm_studio.export.clocks import thinned
+from ddpm_studio.export.grid import SHOWN, Show
+from ddpm_studio.export.strip import COLUMNS, cell, labelled, said_of
+from ddpm_studio.export.table import CELL, Heading, table_image
+
+LARGE, WIDE = 384, 1440  # px, about: the largest cell (CELL is the smallest), and all columns together
+
+
+def is_comparison(tapes: Sequence[Tape]) -> bool:
+    """Whether these are the cells of a comparison, each with a label of its own."""
+    return len(tapes) > 1 and all(tape.label for tape in tapes)
+
+
+def compared_image(tapes: Sequence[Tape], frames: Sequence[Frame], show: Show) -> Image.Image:
+    """The cells of a comparison at one moment, a frame of each, in their places.
+
+    Below each stands its level, at the foot what all have in common.
+    """
+    rows, columns = headings(tapes)
+    places = {(tape.row, _column(tape)): i for i, tape in enumerate(tapes)}
+    at = [[places.get((row, column)) for column in columns.labels] for row in rows.labels]
+    items = [[None if i is None else frames[i].view(show) for i in row] for row in at]
+    captions = [["" if i is None else level_text(frames[i].t) for i in row] for row in at]
+    about = [text for text in [tapes[0].title, SHOWN[show], *in_common(tapes)] if text]
+    side = max(CELL, min(LARGE, WIDE // len(columns.labels)))
+    return table_image(rows, columns, items, about, captions=captions, side=side)
+
+
+def compared_strip(tapes: Sequence[Tape], show: Show = "x", *, chosen: bool = False) -> Image.Image:
+    """A row for each of several processes, at the same shares of it, of the first picture (or the chosen ones)."""
+    shares = thinned([i / 100 for i in range(101)], COLUMNS)
+    one = slice(None) if tapes[0].kind == "points" or chosen else slice(1)
+    frames = [[frame_at(tape, share) for share in shares] for tape in tapes]
+    alike = all([frame.t for frame in row] == [frame.t for frame in frames[0]] for row in frames)
+    columns = [level_text(frame.t) for frame in frames[0]] if alike else [f"{share:.0%}" for share in shares]
+    made = in_common(tapes) if alike else [*in_common(tapes), "columns: how far each process is"]
+    cells = [[cell(frame.view(show)[one]) for frame in row] for row in frames]
+    return labelled(columns, [tape.label for tape in tapes], cells, said_of(tapes[0], made))
+
+
+def headings(tapes: Sequence[Tape]) -> tuple[Heading, Heading]:
+    """What goes down and across, in the order in which the cells were asked for."""
+    first, column = tapes[0], _column(tapes[0])
+    # A label holds names and values of both axes, the row's first: "Seed 3, Sampling steps 50".
+    before = first.label.removesuffix(column)
+    if first.row and column:
+        down, _, across = before.rpartition(", ")
+    else:
+        down, across = (before, "") if first.row else ("", before)
+    return (
+        Heading(down.removesuffix(first.row).strip(), list(dict.fromkeys(tape.row for tape in tapes))),
+        Heading(across.strip(), list(dict.fromkeys(map(_column, tapes)))),
+    )
+
+
+def _column(tape: Tape) -> str:
+    """Tapes of before there were axes stand in one row."""
+    return tape.column or ("" if tape.row else tape.label)
+
+
+def in_common(tapes: Sequence[Tape]) -> list[str]:
+    """What ``facts`` say of all tapes alike."""
+    said = [facts(tape) for tape in tapes]
+    return [fact for fact in said[0] if all(fact in own for own in said)]
