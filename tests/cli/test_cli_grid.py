@@ -118,7 +118,7 @@ def test_the_picture(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert capsys.readouterr().out == ""
     for text in ("Sampler", "DDPM", "Euler", "Sampling steps", "2", "3", "4"):
         assert text in written
-    assert written[-1].endswith("step 6, seed 3, EMA weights")
+    assert written[-1].endswith("step 6 · seed 3 · EMA weights")
     with Image.open(out) as picture:
         pixels = np.asarray(picture.convert("RGB"))
     black = (pixels == 0).all(axis=2)
