@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from PySide6.QtCore import QCoreApplication, QDir, Qt, Signal, Slot
 from PySide6.QtGui import QKeyEvent
@@ -11,19 +13,36 @@ from PySide6.QtWidgets import QDialog, QFileDialog, QGridLayout, QHBoxLayout, QL
 from ddpm_studio.app.fields import ChoiceEditor, FlatLineEdit
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton
+from ddpm_studio.diffusion.tape_text import level_text
 from ddpm_studio.export.grid import Show
-from ddpm_studio.export.take import FORMATS, OF, SHOWS, Of, Wanted
+from ddpm_studio.export.take import FORMATS, OF, SHOWS, TELLS, Of, Wanted
 
 STAGE = "stage"  # the processes on the stage; everything else is of the run on disk
 WHAT = {
     STAGE: "What is on the stage",
-    "process": "The run's last process",
+    "process": "The run's reverse process",
     "learning": "The run's learning",
     "both": "Both clocks at once",
     "loss": "The run's loss",
     "report": "A report of the run",
 }
-ONE_ONLY = ("strip", "npy")  # formats that hold one process
+LAST, END, ALL, SHOWN = "last", "end", "all", "shown"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the stage shows while the question is asked, so that it can be chosen.
+
+    Attributes:
+        kind: of what is exported. step: training step of the weights. t: noise level. share: 0 (x_T) … 1 (x_0), the
+            place in the process. item: the picture that is marked, or -1.
+    """
+
+    kind: Literal["pictures", "points"] = "pictures"
+    step: int | None = None
+    t: int | None = None
+    share: float = 1.0
+    item: int = -1
 
 
 def _(text: str) -> str:
@@ -35,14 +54,17 @@ class ExportPanel(QDialog):
 
     asked = Signal(object, object, bool)
 
-    def __init__(self, folder: Path, run: str, tapes: int, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, folder: Path, run: str, tapes: int, shown: Shown | None = None, parent: QWidget | None = None
+    ) -> None:
         """``folder``: where files go at first; ``run``: the run's name, "" without one; ``tapes`` on the stage."""
         super().__init__(parent)
         self.setObjectName("export_panel")
         self.setWindowTitle(self.tr("Save pictures as") if tapes else self.tr("Export run"))
-        self._folder, self._run, self._tapes = folder, run, tapes
+        self._folder, self._run, self._tapes, self._shown = folder, run, tapes, shown or Shown()
         self._named = False  # the person chose the place: a change of format keeps its name
         self.what, self.format, self.show_choice = ChoiceEditor(), ChoiceEditor(), ChoiceEditor()
+        self.step_choice, self.moment_choice, self.item_choice = ChoiceEditor(), ChoiceEditor(), ChoiceEditor()
         self.where = FlatLineEdit()
         browse = PushButton(self.tr("Browse…"), "folder-open", tooltip=self.tr("Choose the place"))
         browse.clicked.connect(self._on_browse)
@@ -54,6 +76,9 @@ class ExportPanel(QDialog):
             (self.tr("What"), self.what, "what"),
             (self.tr("As"), self.format, "format"),
             (self.tr("Show"), self.show_choice, "show"),
+            (self.tr("Training step"), self.step_choice, "step"),
+            (self.tr("Moment"), self.moment_choice, "moment"),
+            (self.tr("Pictures"), self.item_choice, "items"),
             (self.tr("Where"), self.where, "where"),
         )
         self._labels: dict[str, QLabel] = {}
@@ -92,7 +117,23 @@ class ExportPanel(QDialog):
         self.what.set_choices((name, _(WHAT[name]), "") for name in names)
         self.what.set_value(STAGE if tapes else "report")
         self.show_choice.set_choices((name, _(text), "") for name, text in SHOWS.items())
-        for editor in (self.what, self.format, self.show_choice):
+        step, t, item = self._shown.step, self._shown.t, self._shown.item
+        steps = [(LAST, self.tr("The last recorded"), "")]
+        if step is not None:
+            steps.append((SHOWN, self.tr("The one shown: {0}").format(f"{step:,}"), ""))
+        moments = [(END, self.tr("The end"), "")]
+        if t is not None and self._shown.share < 1:
+            moments.append((SHOWN, self.tr("The one shown: {0}").format(level_text(t)), ""))
+        items = [(ALL, self.tr("All"), "")]
+        if item >= 0:
+            items.append((SHOWN, self.tr("The marked one, number {0}").format(item + 1), ""))
+        self._choices = {"step": self.step_choice, "moment": self.moment_choice, "items": self.item_choice}
+        for (name, editor), choices in zip(self._choices.items(), (steps, moments, items), strict=True):
+            editor.set_choices(choices)
+            editor.set_value(choices[0][0])
+            for widget in (editor, self._labels[name]):
+                widget.setVisible(len(choices) > 1)  # else there is nothing to choose
+        for editor in (self.what, self.format, self.show_choice, *self._choices.values()):
             editor.setMinimumWidth(240)
             editor.setMaximumWidth(16_777_215)
         self.what.edited.connect(self._on_what)
@@ -105,7 +146,29 @@ class ExportPanel(QDialog):
         what = self.what.currentData()
         of: Of = what if what in OF else "process"
         shown: Show = self.show_choice.currentData() if self._has_pictures() else "x"
-        return Wanted(self.format.currentData(), of, show=shown)
+        own = {name for name in self._choices if self._applies(name) and self._choices[name].currentData() == SHOWN}
+        moment = "moment" in own
+        return Wanted(
+            self.format.currentData(),
+            of,
+            step=self._shown.step if "step" in own else None,
+            t=self._shown.t if moment and of == "learning" else None,
+            show=shown,
+            items=(self._shown.item,) if "items" in own else (),
+            share=self._shown.share if moment and of == "process" else 1.0,
+        )
+
+    def _applies(self, name: str) -> bool:
+        """Whether a choice among what is shown makes a difference to what is to be written."""
+        what, format_ = self.what.currentData(), FORMATS[self.format.currentData()]
+        match name:
+            case "step":
+                return bool(what == "process")
+            case "moment":
+                still = format_.points or self.format.currentData() == "picture"
+                return bool(what == "learning" or (still and what in (STAGE, "process")))
+            case _:
+                return self._has_pictures()
 
     def path(self) -> Path:
         """Where it goes, with the format's ending."""
@@ -127,8 +190,10 @@ class ExportPanel(QDialog):
         elif what == "report":
             names = ["html"]
         else:
-            several = what == STAGE and self._tapes > 1
-            names = [name for name, each in FORMATS.items() if each.clocks and not (several and name in ONE_ONLY)]
+            one = what != STAGE or self._tapes == 1
+            points = self._shown.kind == "points" and what in (STAGE, "process")
+            fits = {name: each for name, each in FORMATS.items() if each.clocks and (points or not each.points)}
+            names = [name for name, each in fits.items() if one or not each.one]
         self.format.set_choices((name, _(FORMATS[name].title), FORMATS[name].ending) for name in names)
         self.format.setMaximumWidth(16_777_215)
         self.format.set_value(before if before in names else names[0])
@@ -139,16 +204,21 @@ class ExportPanel(QDialog):
     @Slot()
     def _on_format(self) -> None:
         """A name for it, if the person has not given one, and the ending in any case."""
+        for name, editor in self._choices.items():
+            for widget in (editor, self._labels[name]):
+                widget.setEnabled(self._applies(name))
         ending = FORMATS[self.format.currentData()].ending
         if self._named and self._typed().name:
             path = self._typed()
             known = {each.ending for each in FORMATS.values()} - {""}
             stem = path.with_suffix("") if path.suffix.lower() in known else path
             self.where.setText(str(stem.with_name(stem.name + ending)))
+            self._show_note()
             return
         what = self.what.currentData()
         name = "denoising" if what == STAGE else f"{self._run}-{what}"
         self.where.setText(QDir.toNativeSeparators(str(self._folder / (name + ending))))
+        self._show_note()
 
     @Slot()
     def _on_typed(self) -> None:
@@ -167,7 +237,7 @@ class ExportPanel(QDialog):
 
     @Slot()
     def _show_note(self) -> None:
-        """What is wrong with the place, or will happen there."""
+        """What is wrong with the place; else what will be written, and whether a file makes room for it."""
         named, path = bool(self._typed().name), self.path()
         folder = not FORMATS[self.format.currentData()].ending
         taken = named and folder and path.exists() and (not path.is_dir() or any(path.iterdir()))
@@ -179,9 +249,17 @@ class ExportPanel(QDialog):
         elif taken or (path.is_dir() and not folder):
             wrong = self.tr("There is already a folder with this name: choose another one.")
         there = named and path.is_file()
-        self.note.setText(wrong or (self.tr("The file with this name will be replaced.") if there else ""))
+        replaced = self.tr("The file with this name will be replaced.") if there else ""
+        self.note.setText(wrong or " ".join(filter(None, [self._tell(), replaced])))
         self.where.set_mark("bad" if wrong else "")
         self.save.setEnabled(not wrong)
+
+    def _tell(self) -> str:
+        """What exactly is written, where that is not plain."""
+        what = self.what.currentData()
+        of = ("process" if self._tapes == 1 else "several") if what == STAGE else what
+        told = TELLS.get((self.format.currentData(), of), "")
+        return _(told) if told else ""
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from ddpm_studio.app.channels import LatestValue
 from ddpm_studio.app.errors import show_error
-from ddpm_studio.app.export_panel import ExportPanel
+from ddpm_studio.app.export_panel import ExportPanel, Shown
 from ddpm_studio.app.jobs import Channels, Exported, ExportJob
 from ddpm_studio.app.status import time_left_at
 from ddpm_studio.app.theme import GRID
@@ -75,15 +75,15 @@ class Exporting(QObject):
     def busy(self) -> bool:
         return self._thread is not None
 
-    def ask(self, run: Run | None, tapes: Sequence[Tape]) -> None:
-        """Show the dialog: for ``tapes`` on the stage, and what the run on disk has."""
+    def ask(self, run: Run | None, tapes: Sequence[Tape], shown: Shown | None = None) -> None:
+        """Show the dialog: for ``tapes`` on the stage, and what the run on disk has; ``shown`` is on the stage now."""
         if self.busy:
             self._say(self.tr("Something is being written already: wait for it, or cancel it."))
             return
         self._run = run
         # As they are now: a tape may still grow.
         self._tapes = tuple(replace(tape, frames=list(tape.frames)) for tape in tapes)
-        self.panel = ExportPanel(self._folder, "" if run is None else run.name, len(tapes), self._window)
+        self.panel = ExportPanel(self._folder, "" if run is None else run.name, len(tapes), shown, self._window)
         self.panel.asked.connect(self.on_asked)
         self.panel.finished.connect(self.panel.deleteLater)
         self.panel.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from ddpm_studio import __version__
+from ddpm_studio.app.canvas import PictureCanvas
 from ddpm_studio.app.errors import show_error
+from ddpm_studio.app.export_panel import Shown
 from ddpm_studio.app.exporting import Exporting
 from ddpm_studio.paths import runs_folder, user_folder
 from ddpm_studio.recipes import dumps
@@ -91,10 +94,22 @@ class FileActions(QObject):
     def on_save_tape(self) -> None:
         """Save the process on screen, or several side by side."""
         view = self._window.view
-        shown = [view.player.tape] if view.player.tape is not None else []
-        tapes = [tape for tape in view.comparison.tapes or shown if tape.frames]
+        tapes = view.comparison.tapes or ([view.player.tape] if view.player.tape is not None else [])
+        if view.comparison.together is not None:  # what runs have recorded, by their names
+            runs = view.comparison.together.runs
+            tapes = [replace(tape, label=run.name) for tape, run in zip(tapes, runs, strict=True)]
+        tapes = [tape for tape in tapes if tape.frames]
         if tapes:
-            self.exporting.ask(self._window.run, tapes)
+            self.exporting.ask(self._window.run, tapes, self._shown())
+
+    def _shown(self) -> Shown:
+        """Where both clocks stand, and which picture is marked."""
+        view, player = self._window.view, self._window.view.player
+        if player.tape is None or player.frame is None:
+            return Shown()
+        canvas = view.comparison.cells[0].canvas if view.comparison.cells else view.pictures
+        item = canvas.chosen if player.tape.kind == "pictures" and isinstance(canvas, PictureCanvas) else -1
+        return Shown(player.tape.kind, player.tape.training_step, player.frame.t, player.share, item)
 
     @Slot()
     def on_export_run(self) -> None:
@@ -102,7 +117,7 @@ class FileActions(QObject):
         if self._window.run is None:
             self._window.status.message.set_text(self.tr("There is no run yet: start one, or open one."))
         else:
-            self.exporting.ask(self._window.run, ())
+            self.exporting.ask(self._window.run, (), self._shown())
 
     @Slot(object)
     def on_show_folder(self, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -15,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QStatusBar
 from pytestqt.qtbot import QtBot
 
 from ddpm_studio.app import exporting as exporting_module
-from ddpm_studio.app.export_panel import STAGE, ExportPanel
+from ddpm_studio.app.export_panel import STAGE, ExportPanel, Shown
 from ddpm_studio.app.exporting import Exporting
 from ddpm_studio.app.labels import ElidedLabel
 from ddpm_studio.app.main_window import MainWindow
@@ -56,8 +57,8 @@ class StatusBar(QStatusBar):
 def panel_of(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Callable[..., ExportPanel]:
     install(qapp)
 
-    def make(run: str = "run", tapes: int = 1) -> ExportPanel:
-        panel = ExportPanel(tmp_path, run, tapes)
+    def make(run: str = "run", tapes: int = 1, shown: Shown | None = None) -> ExportPanel:
+        panel = ExportPanel(tmp_path, run, tapes, shown)
         qtbot.addWidget(panel)
         panel.show()
         return panel
@@ -77,7 +78,7 @@ def choose(editor: object, value: str) -> None:
 def test_formats_follow_what_is_chosen(panel_of: Callable[..., ExportPanel]) -> None:
     panel = panel_of()
     assert panel.what.currentData() == STAGE
-    films = [name for name, each in FORMATS.items() if each.clocks]
+    films = [name for name, each in FORMATS.items() if each.clocks and not each.points]
     assert offered(panel) == films
     choose(panel.what, "loss")
     assert offered(panel) == ["loss-csv", "loss-png", "loss-svg"]
@@ -95,10 +96,69 @@ def test_formats_follow_what_is_chosen(panel_of: Callable[..., ExportPanel]) -> 
 def test_only_what_there_is(panel_of: Callable[..., ExportPanel]) -> None:
     several = panel_of("", 3)
     assert [several.what.itemData(i) for i in range(several.what.count())] == [STAGE]
-    assert not {"strip", "npy"} & set(offered(several))
+    assert "npy" not in offered(several)
     of_run = panel_of("run", 0)
     assert of_run.what.findData(STAGE) == -1
     assert of_run.what.currentData() == "report"
+
+
+def test_points_can_be_had_of_one_process_of_points(panel_of: Callable[..., ExportPanel]) -> None:
+    panel = panel_of("run", 1, Shown("points", 40, 7, 0.5))
+    for what, there in ((STAGE, True), ("process", True), ("learning", False), ("both", False)):
+        choose(panel.what, what)
+        assert ({"points-csv", "points-npy"} <= set(offered(panel))) == there
+        assert ({"points-csv", "points-npy"} & set(offered(panel)) != set()) == there
+    choose(panel.what, STAGE)
+    choose(panel.format, "points-csv")
+    choose(panel.moment_choice, "shown")
+    assert panel.wanted() == Wanted("points-csv", share=0.5)
+    assert "points-csv" not in offered(panel_of("run", 2, Shown("points")))
+
+
+def test_what_is_shown_can_be_chosen(panel_of: Callable[..., ExportPanel]) -> None:
+    panel = panel_of("run", 1, Shown("pictures", 1284, 340, 0.66, 5))
+    choices = (panel.step_choice, panel.moment_choice, panel.item_choice)
+    assert [editor.itemText(1) for editor in choices] == [
+        "The one shown: 1,284",
+        "The one shown: t = 340",
+        "The marked one, number 6",
+    ]
+    choose(panel.what, "process")
+    choose(panel.format, "picture")
+    assert panel.wanted() == Wanted("picture", "process"), "at first the last step, the end, all"
+    for editor in choices:
+        assert editor.isEnabled()
+        choose(editor, "shown")
+    assert panel.wanted() == Wanted("picture", "process", step=1284, items=(5,), share=0.66)
+    choose(panel.format, "gif")
+    assert [editor.isEnabled() for editor in choices] == [True, False, True]
+    assert panel.wanted() == Wanted("gif", "process", step=1284, items=(5,)), "a film has all moments"
+    choose(panel.what, "learning")
+    assert panel.wanted() == Wanted("gif", "learning", t=340, items=(5,))
+    choose(panel.what, "both")
+    assert panel.wanted() == Wanted("gif", "both", items=(5,))
+    choose(panel.what, "loss")
+    assert not any(editor.isEnabled() for editor in choices)
+    assert panel.wanted() == Wanted("loss-csv")
+
+
+def test_there_is_no_question_without_a_choice(panel_of: Callable[..., ExportPanel]) -> None:
+    panel = panel_of("run", 1, Shown("pictures", 40, 0, 1.0, -1))
+    assert panel.step_choice.isVisible()
+    assert not panel.moment_choice.isVisible()
+    assert not panel.item_choice.isVisible()
+    assert not panel_of("run", 1).step_choice.isVisible()
+
+
+@pytest.mark.parametrize(("tapes", "words"), [(1, "each moment of the process"), (3, "the whole labelled grid")])
+def test_it_says_what_will_be_written(panel_of: Callable[..., ExportPanel], tapes: int, words: str) -> None:
+    panel = panel_of("run", tapes)
+    choose(panel.format, "frames")
+    assert words in panel.note.text()
+    choose(panel.format, "gif")
+    assert panel.note.text() == ""
+    choose(panel.format, "strip")
+    assert panel.note.text().startswith("A row for each")
 
 
 def test_a_name_that_was_typed_stays(panel_of: Callable[..., ExportPanel], tmp_path: Path) -> None:
@@ -257,6 +317,17 @@ def test_in_the_main_window(qtbot: QtBot, qapp: QApplication, run: Run, tmp_path
         assert panel is not None
         assert panel.path().name == "run-report.html"
         assert panel.path().parent == tmp_path, "where the last one went"
+        panel.reject()
+        window.view.compare([replace(a_tape(), label=name, column=name) for name in "abc"])
+        window.view.player.set_position(1)
+        window.view.comparison.cells[1].canvas.set_chosen(2)
+        window.actions_by_id["playback.save_as"].trigger()
+        panel = window.files.exporting.panel
+        assert panel is not None
+        choose(panel.format, "picture")
+        choose(panel.moment_choice, "shown")
+        choose(panel.item_choice, "shown")
+        assert panel.wanted() == Wanted("picture", items=(2,), share=1 / 3)
         panel.reject()
     finally:
         window.closing.wanted = True

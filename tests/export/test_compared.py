@@ -12,7 +12,7 @@ from recorded_run import LEVELS, SIDE, tape
 
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export import compared
-from ddpm_studio.export.compared import headings, in_common
+from ddpm_studio.export.compared import headings, in_common, own_facts
 from ddpm_studio.export.film import at_share, process
 from ddpm_studio.export.grid import grid_image
 from ddpm_studio.export.take import Wanted, export_tapes
@@ -65,9 +65,17 @@ def test_a_comparison_of_before_there_were_axes_is_one_row() -> None:
     assert headings(old) == (("", [""]), ("", ["DDPM", "DDIM"]))
 
 
-def test_only_what_is_the_same_for_all_is_said_of_all() -> None:
+def test_what_is_the_same_is_said_once_and_the_rest_below_each() -> None:
     assert in_common(comparison(None, SEEDS)) == ["step 300", "DDPM, 6 steps"]
-    assert in_common(comparison(None, SAMPLERS)) == ["step 300", "seed 3"]
+    assert in_common(comparison(None, SAMPLERS)) == ["step 300", "seed 3", "6 steps"]
+    assert own_facts(comparison(None, SAMPLERS)) == [[], []]
+    for rows, told in ((None, [["6 steps"], ["5 steps"]]), (STEPS, [[]] * 6)):  # else an axis says it
+        tapes = comparison(rows, SAMPLERS)
+        del tapes[1].frames[-1]
+        assert own_facts(tapes) == told
+    runs = [replace(tape(step), label=name) for name, step in (("one", 20), ("another", 30))]
+    assert in_common(runs) == ["DDIM, 6 steps", "seed 3"]
+    assert own_facts(runs) == [["step 20"], ["step 30"]]
 
 
 def place_of(cell: np.ndarray, image: np.ndarray) -> tuple[int, int]:
