@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from PySide6.QtCore import QRectF, Qt, Signal, Slot
+from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
-from PySide6.QtWidgets import QComboBox, QLineEdit, QWidget
+from PySide6.QtWidgets import QComboBox, QLineEdit, QSizePolicy, QWidget
 
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.theme import color, icon
 from ddpm_studio.app.widgets import DENSE_HEIGHT, NoWheel
 
 NUMBER_WIDTH = 84  # px
-WIDEST_CHOICE = 156  # px
+NARROWEST_CHOICE, WIDEST_CHOICE = 104, 156  # px
 
 
 def _draw_field(painter: QPainter, widget: QWidget, mark: str) -> None:
@@ -40,6 +40,10 @@ class FlatLineEdit(QLineEdit):
         self._mark = mark
         self.update()
 
+    def cut_text(self) -> str:
+        """The whole text where only some of it can be seen, else ""."""
+        return self.text() if self.fontMetrics().horizontalAdvance(self.text()) > self.width() - 14 else ""
+
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         _draw_field(painter, self, self._mark)
@@ -56,6 +60,7 @@ class ChoiceEditor(QComboBox):
         super().__init__(parent)
         self._mark = ""
         self.setFixedHeight(DENSE_HEIGHT)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._no_wheel = NoWheel(self)
         self._no_wheel.guard(self)
         self.activated.connect(self._on_activated)
@@ -67,8 +72,16 @@ class ChoiceEditor(QComboBox):
             self.addItem(text, value)
             self.setItemData(self.count() - 1, tip or None, Qt.ItemDataRole.ToolTipRole)
         widest = max(self.fontMetrics().horizontalAdvance(self.itemText(i)) for i in range(self.count()))
-        self.setFixedWidth(min(max(NUMBER_WIDTH, widest + 36), WIDEST_CHOICE))
         self.view().setMinimumWidth(widest + 40)
+        self.updateGeometry()
+
+    def sizeHint(self) -> QSize:
+        widest = max((self.fontMetrics().horizontalAdvance(self.itemText(i)) for i in range(self.count())), default=0)
+        return QSize(min(max(NUMBER_WIDTH, widest + 36), WIDEST_CHOICE), DENSE_HEIGHT)
+
+    def minimumSizeHint(self) -> QSize:
+        """Where there is little room it leaves some to its label."""
+        return QSize(min(self.sizeHint().width(), NARROWEST_CHOICE), DENSE_HEIGHT)
 
     def set_value(self, value: Any) -> None:
         self.setCurrentIndex(self.findData(value))
@@ -89,5 +102,12 @@ class ChoiceEditor(QComboBox):
         icon("chevron-down", role).paint(painter, self.width() - 22, (self.height() - 16) // 2, 16, 16)
         room = QRectF(self.rect()).adjusted(8, 0, -24, 0)
         painter.setPen(self.palette().color(QPalette.ColorRole.Text))
-        text = self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, int(room.width()) + 1)
-        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, text)
+        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, self.shown())
+
+    def shown(self) -> str:
+        """As much of the current text as there is room for."""
+        return self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, self.width() - 31)
+
+    def cut_text(self) -> str:
+        """The whole text where only some of it can be seen, else ""."""
+        return self.currentText() if self.shown() != self.currentText() else ""

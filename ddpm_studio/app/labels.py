@@ -10,9 +10,9 @@ from ddpm_studio.app.painting import draw_box, draw_math, math_width
 from ddpm_studio.app.theme import color, tabular, theme
 
 
-def show_tip_beside(widget: QWidget) -> None:
-    """Its tooltip at its right, where it covers nothing of the column that it stands in."""
-    QToolTip.showText(widget.mapToGlobal(QPoint(widget.width(), 0)), widget.toolTip(), widget)
+def show_tip_beside(widget: QWidget, before: str = "") -> None:
+    """Its tooltip, after ``before``, at its right, where it covers nothing of the column that it stands in."""
+    QToolTip.showText(widget.mapToGlobal(QPoint(widget.width(), 0)), before + widget.toolTip(), widget)
 
 
 class Card(QFrame):

@@ -44,6 +44,7 @@ from ddpm_studio.app.widgets import (
 from ddpm_studio.recipes import Field
 
 UNIT_WIDTH = 32  # px
+LABEL_WIDTH = 64  # px that a label gets at least, if it needs them
 _DIGITS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -87,6 +88,7 @@ class FieldRow(QWidget):
         label = say(field.setting.label)
         unit = say(field.setting.unit)
         self.label = ElidedLabel(label)
+        self.label.setMinimumWidth(min(self.label.sizeHint().width(), LABEL_WIDTH))
         self.label.setBuddy(editor)
         editor.setObjectName(path)
         editor.setAccessibleName(f"{label} ({unit})" if unit else label)
@@ -238,18 +240,23 @@ class FieldRow(QWidget):
                 event.ignore()
                 return True
         if kind == QEvent.Type.ToolTip:
-            show_tip_beside(self)  # below it would cover the equation card
+            self._show_tip()
             return True
         if kind == QEvent.Type.ContextMenu and isinstance(event, QContextMenuEvent):
             self._open_menu(event.globalPos())
             return True
         return super().eventFilter(watched, event)
 
+    def _show_tip(self) -> None:
+        """What the setting is for, after a value that is cut off; below the row it would cover the equation card."""
+        cut = "" if isinstance(self.editor, SwitchEditor) else self.editor.cut_text()
+        show_tip_beside(self, f"<p><b>{html.escape(cut)}</b></p>" if cut else "")
+
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Enter:
             self.in_hand.emit(self.path)
         if event.type() == QEvent.Type.ToolTip:
-            show_tip_beside(self)
+            self._show_tip()
             return True
         handled = super().event(event)
         if event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):

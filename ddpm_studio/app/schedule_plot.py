@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from ddpm_studio.app.levels import level_text
+from ddpm_studio.app.painting import rich
 from ddpm_studio.app.plots import Legend, Plot, curve, pen
 from ddpm_studio.app.theme import GRID, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, Heading, Segmented
@@ -44,18 +45,19 @@ class SchedulePlot(QWidget):
             }
         )
         self.legend = Legend()
-        self.warning = Caption()
+        self.warning = Caption()  # beside the heading, where no scroll bar hides it; the tooltip has the sentence
         self.warning.setObjectName("schedule_warning")
-        self.warning.setWordWrap(True)
         self.warning.hide()
+        head = QHBoxLayout()
+        head.addWidget(Heading(self.tr("Schedule")), 1)
+        head.addWidget(self.warning)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GRID // 2)
-        column.addWidget(Heading(self.tr("Schedule")))
+        column.addLayout(head)
         column.addWidget(self.choice)
         column.addWidget(self.plot, 1)
         column.addWidget(self.legend)
-        column.addWidget(self.warning)
         self.choice.chosen.connect(self._on_choice)
         self.plot.hovered.connect(self._on_hovered)
         theme().changed.connect(self._on_theme)
@@ -66,15 +68,21 @@ class SchedulePlot(QWidget):
         self.plot.set_hint("")
         left_over = float(schedule.alpha[-1] / np.hypot(schedule.alpha[-1], schedule.sigma[-1]))
         if left_over > LEFT_OVER:
+            short = self.tr("{percent} % of x_0 left at T")
             said = self.tr(
                 "At t = T {percent} % of the picture is left: samples start from a noise the network never saw."
             )
             if self._ladder:
+                short = self.tr("data show at T")
                 said = self.tr(
                     "At t = T the data still show through noise of σ = {sigma:.3g}: Langevin moves make up for that, "
                     "other samplers start from a noise the network never saw."
                 )
-            self.warning.setText(said.format(percent=f"{100 * left_over:.0f}", sigma=schedule.sigma[-1]))
+            facts = {"percent": f"{100 * left_over:.0f}", "sigma": schedule.sigma[-1]}
+            sentence = said.format(**facts)
+            self.warning.setText(rich(short.format(**facts)))
+            self.warning.setToolTip(f"<p>{sentence}</p>")
+            self.warning.setAccessibleName(sentence)
         self.warning.setVisible(left_over > LEFT_OVER)
         self._draw()
 

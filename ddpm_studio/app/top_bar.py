@@ -56,7 +56,7 @@ class TopBar(QWidget):
         self.setBackgroundRole(QPalette.ColorRole.Window)
         self.setAutoFillBackground(True)
         self._actions = actions
-        self.recipe_button = PushButton("", tooltip=self.tr("Choose what to learn"))
+        self.recipe_button = PushButton()
         self.recipe_button.setObjectName("recipe_menu")
         recipes = RecipeMenu([actions[name] for name in FILES], self)
         recipes.recipe_chosen.connect(self.recipe_chosen)
@@ -104,6 +104,7 @@ class TopBar(QWidget):
 
     def set_recipe(self, recipe: Recipe) -> None:
         self.recipe_button.setText(recipe.title)
+        self.recipe_button.setToolTip("\n".join([recipe.title, self.tr("Choose what to learn")]))
 
     def set_state(self, state: State, *, can_resume: bool, can_sample: bool, can_start: bool = True) -> None:
         """Show and enable the buttons that make sense."""

@@ -269,7 +269,8 @@ def test_the_schedule_moves_with_its_settings(panel):
     panel.set_schedule(NoiseSchedule.linear(300))
     assert len(plot._first.getData()[0]) == 301
     assert plot.warning.isVisible()
-    assert "22 % of the picture" in plot.warning.text()
+    assert plot.warning.text() == "22 % of x<sub>0</sub> left at T"
+    assert "At t = T 22 % of the picture is left" in plot.warning.toolTip()
     panel.set_level(170)
     assert plot._level.value() == 170
     panel.set_schedule(NoiseSchedule.geometric(50))
@@ -280,7 +281,7 @@ def test_a_ladder_of_noise_levels_is_straight_on_a_log_axis(panel):
     plot = panel.schedule
     panel.set_schedule(NoiseSchedule.geometric(200, 0.001, 1.0))
     t, y = plot._first.getData()
-    assert "noise of σ = 1:" in plot.warning.text()
+    assert "noise of σ = 1:" in plot.warning.toolTip()
     assert plot.warning.isVisible()
     assert t.tolist() == list(range(1, 201))  # level 0 has no noise, and no logarithm
     np.testing.assert_allclose(y, np.linspace(-3, 0, 200), atol=1e-9)

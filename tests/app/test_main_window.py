@@ -684,6 +684,11 @@ def test_long_sampling_says_how_far_it_is(qtbot, window):
     assert message(window).startswith("Sampled in ")
 
 
+def test_a_long_recipe_title_can_be_read(window):
+    window.session.choose(find("score-two-gaussians-laptop"))
+    assert window.top_bar.recipe_button.toolTip().startswith("Score: two Gaussians, laptop\n")
+
+
 def test_few_parameters_are_counted_one_by_one(window):
     assert window.reports._facts(parameters=314)["network"] == [("Parameters", "314", "")]
     assert window.reports._facts(parameters=35_746_307)["network"] == [("Parameters", "35.75", "M")]

@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable
 
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QWheelEvent
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QColor, QHelpEvent, QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QComboBox, QLineEdit, QMenu, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
@@ -506,3 +506,24 @@ def test_an_offer_that_nobody_takes_is_left_alone(qtbot: QtBot) -> None:
     QTest.keyClick(editor, Qt.Key.Key_Up)
     assert editor.text() == "64"
     assert seen == []
+
+
+def test_a_long_choice_leaves_its_label_whole_and_can_be_read(qtbot, form, monkeypatch, tmp_path):
+    """Beside a long folder name in a narrow panel "Data" was "D…", and the name could not be read at all."""
+    folder = str(tmp_path / "Photographs of the old harbour & its ships")
+    form.set_recipe(BASE.with_settings({"data.source": folder}), BASE)
+    form.resize(217, 700)
+    qtbot.wait(1)
+    data = row(form, "data.source")
+    assert isinstance(data.editor, SourceEditor)
+    assert data.label.width() >= data.label.fontMetrics().horizontalAdvance("Data")
+    assert data.editor.shown().endswith("…")
+    assert data.editor.geometry().right() <= data.width()
+    tips: list[str] = []
+    monkeypatch.setattr("ddpm_studio.app.labels.QToolTip.showText", lambda at, text, widget: tips.append(text))
+    for editor in (data.editor, row(form, "schedule.kind").editor):
+        middle = editor.rect().center()
+        QApplication.sendEvent(editor, QHelpEvent(QEvent.Type.ToolTip, middle, editor.mapToGlobal(middle)))
+    assert "<b>Photographs of the old harbour &amp; its ships</b>" in tips[0]
+    assert "data.source" in tips[0], "what the field is for is told, too"
+    assert "<b>" not in tips[1], "what is whole is not said again"
