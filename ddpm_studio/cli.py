@@ -8,47 +8,24 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ddpm_studio import __version__
-from ddpm_studio.data import DataError
+from ddpm_studio.cli_describe import fact_lines, recipe_facts, recipe_lines, recipe_values, run_facts
+from ddpm_studio.cli_progress import Interruptible, console, show_comparison, show_sampling, show_training
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.data.points_file import is_points_file
-from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import Recipe, RecipeError, axes, built_in, coerce, find, for_data, kinds_of
 from ddpm_studio.recipes.axes import NAMES, Cell, parse_axis
 from ddpm_studio.recipes.comparing import sampler_label
-from ddpm_studio.recipes.editions import badge as edition_badge
-from ddpm_studio.recipes.editions import difference_texts, label_of, printed_differences
-from ddpm_studio.recipes.settings import NONE
 from ddpm_studio.store import CheckpointError, Parent, RecordError, Run, RunError
 from ddpm_studio.training.control import Comparison, Control, SampleRequest
-from ddpm_studio.training.events import (
-    Carried,
-    CheckpointDue,
-    ComparisonStarted,
-    Event,
-    Finished,
-    Probed,
-    RolledBack,
-    SaveFailed,
-    Started,
-    StepDone,
-    StepSkipped,
-    TapeFinished,
-    TapeGrew,
-    TapeStarted,
-    Waiting,
-)
 
 app = typer.Typer(
     help="DDPM Studio: train a small diffusion model and watch it learn. Without a command it opens the window.",
@@ -56,8 +33,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True, highlight=False)
-
 INTERRUPTED = 130
 
 RecipeArgument = Annotated[str, typer.Argument(help="A built-in recipe, a TOML file, or a folder of pictures.")]
@@ -96,7 +71,7 @@ def _is_ours(error: Exception) -> bool:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"ddpm-studio {__version__}")  # noqa: T201
+        _print_lines([f"ddpm-studio {__version__}"])
         raise typer.Exit
 
 
@@ -110,7 +85,12 @@ def _root(
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False))  # noqa: T201
+    _print_lines([json.dumps(value, ensure_ascii=False)])
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)  # noqa: T201
 
 
 # -- recipes -----------------------------------------------------------------------------------------------
@@ -120,17 +100,9 @@ def _print_json(value: Any) -> None:
 def recipes_command(as_json: JsonOption = False) -> None:
     """List the built-in recipes."""
     if as_json:
-        _print_json({name: _recipe_values(recipe) for name, recipe in built_in().items()})
-        return
-    width = max(map(len, built_in()))
-    for name, recipe in built_in().items():
-        badge = f"Tutorial {recipe.tutorial}, {edition_badge(recipe)}. " if recipe.tutorial else ""
-        print(f"{name:<{width}}  {badge}{recipe.about}")  # noqa: T201
-
-
-def _recipe_values(recipe: Recipe) -> dict[str, Any]:
-    """All settings, and under "differs" those that a tutorial prints otherwise: {"training.batch": [64, 128]}."""
-    return recipe.model_dump(mode="json") | {"differs": printed_differences(recipe)}
+        _print_json({name: recipe_values(recipe) for name, recipe in built_in().items()})
+    else:
+        _print_lines(recipe_lines())
 
 
 # -- train -------------------------------------------------------------------------------------------------
@@ -175,9 +147,9 @@ def train(
     from ddpm_studio.engine import run_training
 
     control = Control()
-    with _interruptible(control) as interrupted:
+    with Interruptible(control) as interrupted:
         try:
-            last = _show_training(run_training(run, control, device=device, until=steps, seconds=seconds), run)
+            last = show_training(run_training(run, control, device=device, until=steps, seconds=seconds), run)
         except BaseException:
             if not resume:
                 run.remove_if_empty()
@@ -232,81 +204,6 @@ def _changed(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
         raise typer.BadParameter(str(error)) from None
 
 
-def _show_training(events: Iterator[Event], run: Run) -> int:
-    """Draw progress until the events end; returns the last step."""
-    step = 0
-    probe = ""
-    with Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
-        console=console,
-    ) as bar:
-        task = bar.add_task("Training", total=None, text="")
-        for event in events:
-            match event:
-                case Carried():
-                    bar.console.print(f"Forked: {event.sentence()}.", markup=False, soft_wrap=True)
-                case Waiting():
-                    bar.update(task, text=event.text)
-                case Started():
-                    step = event.resumed_at
-                    bar.console.print(f"Run: {run.path}", markup=False, soft_wrap=True)
-                    bar.console.print(f"{event.parameters:,} parameters; {event.plan}", markup=False)
-                    if step >= event.steps:
-                        bar.console.print(f"Already at step {step:,}; ask for more with --steps.", markup=False)
-                    bar.update(task, total=event.steps, completed=step)
-                case StepDone():
-                    step = event.step
-                    text = f"loss {event.loss:.4f}{probe} {event.images_per_second:,.0f} img/s"
-                    bar.update(task, completed=step, text=text)
-                case Probed():
-                    probe = f" probe {event.train:.4f}"
-                case StepSkipped():
-                    bar.console.print(f"Step {event.step} skipped: {event.reason}.", markup=False)
-                case RolledBack():
-                    bar.console.print(
-                        f"Back to step {event.step} with the learning rate × {event.rate_scale:g}: {event.reason}.",
-                        markup=False,
-                    )
-                case SaveFailed():
-                    bar.console.print(f"Not saved: {event.reason}.", markup=False)
-                case CheckpointDue():
-                    bar.update(task, text="saving")
-                case Finished():
-                    step = event.step
-                    bar.update(task, completed=step, text=f"{'stopped' if event.stopped else 'done'}{probe}")
-    return step
-
-
-class _interruptible:  # noqa: N801  reads as a with-statement
-    """Within: the first Ctrl-C (or SIGTERM) asks the engine to stop after its step; a second one ends at once."""
-
-    def __init__(self, control: Control, doing: str = "Finishing the step and saving…") -> None:
-        self._control, self._doing, self._asked = control, doing, False
-
-    def __enter__(self) -> _interruptible:
-        self._old = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for which, handler in self._old.items():
-            signal.signal(which, handler)
-
-    def __bool__(self) -> bool:
-        return self._asked
-
-    def _on_signal(self, which: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        self._control.stop()
-        console.print(f"\n{self._doing} (Ctrl-C again ends at once)")
-
-
 # -- sample ------------------------------------------------------------------------------------------------
 
 
@@ -357,7 +254,7 @@ def sample(
 
     control = Control()
     file = SampleFile(out, trace=trace)
-    with _interruptible(control) as interrupted:
+    with Interruptible(control) as interrupted:
         if len(cells) == 1:
             request = SampleRequest(count, begin, "ema", cells[0].settings)
             events = run_sampling(opened, control, request, device=device, keep=False, every_state=file.every_state)
@@ -366,35 +263,12 @@ def sample(
             events = run_comparison(
                 opened, control, comparison, device=device, keep=False, every_state=file.every_state
             )
-        tapes = _show_sampling(events)
+        tapes = show_sampling(events)
     if interrupted or len(tapes) < len(cells) or not all(tape.complete for tape in tapes):
         console.print("Stopped; nothing was written.")
         raise typer.Exit(INTERRUPTED)
     file.write(*tapes)
     console.print(f"Wrote {out}", markup=False, soft_wrap=True)
-
-
-def _show_sampling(events: Iterator[Event]) -> list[Tape]:
-    """The tapes, when they have ended."""
-    tapes = []
-    columns = (
-        TextColumn("[bold]Sampling {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=None)
-        for event in events:
-            match event:
-                case TapeStarted():
-                    bar.reset(task, total=event.tape.total, description=event.tape.label)
-                case TapeGrew():
-                    bar.update(task, completed=len(event.tape.frames))
-                case TapeFinished():
-                    tapes.append(event.tape)
-    return tapes
 
 
 # -- grid --------------------------------------------------------------------------------------------------
@@ -458,8 +332,8 @@ def grid(
 
     control = Control()
     many = count or (512 if recipe.learns == "points" else 4)
-    with _interruptible(control, "Stopping…"):
-        tapes = _show_grid(run_comparison(opened, control, Comparison(flat, many), device=device, keep=False))
+    with Interruptible(control, "Stopping…"):
+        tapes = show_comparison(run_comparison(opened, control, Comparison(flat, many), device=device, keep=False))
     if not all(tape.complete for tape in tapes):
         console.print("Stopped; nothing was written.")
         raise typer.Exit(INTERRUPTED)
@@ -469,26 +343,6 @@ def grid(
     about = [recipe.title, *axes.shared(flat[0], (down, across))]
     write_image(table_image(left, top, items, about), out)
     console.print(f"Wrote {out}", markup=False, soft_wrap=True)
-
-
-def _show_grid(events: Iterator[Event]) -> tuple[Tape, ...]:
-    """The tapes of a comparison, in the order of its cells, when it has ended."""
-    tapes: tuple[Tape, ...] = ()
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=None)
-        for event in events:
-            match event:
-                case Waiting():
-                    bar.update(task, description=event.text)
-                case ComparisonStarted():
-                    tapes = event.tapes
-                    bar.update(task, total=sum(event.calls))
-                case TapeStarted():
-                    bar.update(task, description=event.tape.label)
-                case TapeGrew():
-                    bar.update(task, completed=sum(tape.calls for tape in tapes))
-    return tapes
 
 
 # -- info --------------------------------------------------------------------------------------------------
@@ -503,76 +357,11 @@ def info(
 ) -> None:
     """Describe a run or a recipe."""
     path = Path(what)
-    if path.is_dir():
-        facts = _run_facts(Run.open(path))
-    else:
-        recipe = find(what)
-        facts = {"recipe": _recipe_values(recipe), "parameters": _parameters(recipe)}
+    facts = run_facts(Run.open(path)) if path.is_dir() else recipe_facts(find(what))
     if as_json:
         _print_json(facts)
-        return
-    values = facts.pop("recipe")
-    print(values["title"])  # noqa: T201
-    del values["differs"]
-    shown_recipe = Recipe.parse(values)
-    if shown_recipe.tutorial:
-        print(f"  tutorial {shown_recipe.tutorial}: {edition_badge(shown_recipe)}")  # noqa: T201
-        if shown_recipe.edition == "laptop":
-            texts = difference_texts(shown_recipe, printed_differences(shown_recipe))
-            print("  differs from the printed edition: " + ", ".join(texts.values()))  # noqa: T201
-    if facts["parameters"] is None:
-        facts["parameters"] = "not known without the data"
-    for name, value in facts.items():
-        shown = (
-            ", ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else value
-        )
-        print(f"  {name.replace('_', ' ')}: {shown}")  # noqa: T201
-    _print_settings(shown_recipe)
-
-
-def _print_settings(recipe: Recipe) -> None:
-    """Each setting as ``train --set`` takes it, and what it is; a tutorial's own value where it is another."""
-    differs = printed_differences(recipe)
-    for section, values in recipe.model_dump(mode="json").items():
-        settings = values if isinstance(values, dict) else {"": values} if section == "seed" else {}
-        for name, value in settings.items():
-            path = f"{section}.{name}".rstrip(".")
-            printed = f"; printed: {_as_set(differs[path][1])}" if path in differs else ""
-            print(f"  {path:<26}{_as_set(value):<24}{label_of(recipe, path)}{printed}")  # noqa: T201
-
-
-def _as_set(value: Any) -> str:
-    """A value as it is typed after ``--set KEY=``."""
-    if value is None:
-        return NONE
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _run_facts(run: Run) -> dict[str, Any]:
-    recipe = run.current_recipe()
-    with run.record() as record:
-        last, probe = record.last_metrics(), record.last_probe()
-    return {
-        "recipe": _recipe_values(recipe),
-        "parameters": _parameters(recipe),
-        "step": int(last.get("step", 0)),
-        "images_seen": int(last.get("images_seen", 0)),
-        "checkpoints": [c.step for c in run.checkpoints()],
-        "loss": last.get("loss"),
-        "probe_loss": probe.train if probe else None,
-        "held_out_loss": probe.held_out if probe else None,
-    }
-
-
-def _parameters(recipe: Recipe) -> int | None:
-    """None where the data, which say how many channels there are, are not here."""
-    from ddpm_studio.engine import dataset_of
-    from ddpm_studio.training.build import count_parameters
-
-    try:
-        return count_parameters(recipe, dataset_of(recipe))
-    except DataError:
-        return None
+    else:
+        _print_lines(fact_lines(facts))
 
 
 # -- export ------------------------------------------------------------------------------------------------
@@ -631,7 +420,7 @@ def export(
     path = out or Path(default_name(opened, wanted))
     control = Control()
     columns = (TextColumn("[bold]Writing"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with _interruptible(control, "Stopping…"), Progress(*columns, console=console) as bar:
+    with Interruptible(control, "Stopping…"), Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=None)
 
         def go_on(done: int, total: int) -> bool:
