@@ -1,29 +1,26 @@
-"""Comparing samplers, from the question to the grid: the dialog, the engine's answers, and what a run has kept."""
+"""Comparing, from the question to the grid: the dialog, the engine's answers, and what a run has kept."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
-from ddpm_studio.app.compare_panel import ComparePanel
+from ddpm_studio.app.compare_panel import ComparePanel, RunChoice, Subject
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.jobs import RunOpened
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.session import Session, kind_of
 from ddpm_studio.data import mixture_of
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.recipes.axes import Cell
 from ddpm_studio.recipes.sections import ScoreMLP
-from ddpm_studio.store import Run
+from ddpm_studio.store import CheckpointError, Run, RunError, list_runs, summarize
 from ddpm_studio.training.control import Comparison
-from ddpm_studio.training.events import ComparisonFinished, ComparisonRefused, ComparisonStarted
+from ddpm_studio.training.events import ComparisonFinished, ComparisonRefused, ComparisonStarted, TapeFinished
 
-COUNT = {"pictures": 16, "points": 2000}  # for each sampler
-NEW_SEEDS = 10_000  # short enough to be read and typed again
+COUNT = {"pictures": 16, "points": 2000}  # for each cell
+MOST_RUNS = 24  # that the dialog offers
 
 
 class Comparing(QObject):
@@ -37,75 +34,101 @@ class Comparing(QObject):
         self._window, self._view, self._controller, self._session = window, view, controller, session
         self._last: list[Tape] = []
         self._last_of: Run | None = None  # the run that they are of
-        self._seed, self._locked = 0, True
-        self._seed_of: Run | None = None  # the run that these are of
+        self._measured: tuple[Run | None, float] = None, 0.0  # seconds of a network call for one item, and whose
         controller.reported.connect(self._on_event)
         view.comparison.back_wanted.connect(self._on_back)
         view.comparison.stop_wanted.connect(self._on_stop)
 
     @Slot()
     def on_compare(self) -> None:
-        """Ask which samplers."""
-        if self._session.run is None:
+        """Ask what is to be compared."""
+        run = self._session.run
+        if run is None:
             return
         recipe = self._session.run_recipe  # not the form's: that of the run which is sampled
         kind = kind_of(recipe)
-        has_last = bool(self._last) and self._last_of is self._session.run
-        if self._seed_of is not self._session.run:
-            self._seed, self._locked, self._seed_of = recipe.seed, True, self._session.run
-        self.panel = ComparePanel(
+        measured_of, seconds = self._measured
+        subject = Subject(
             recipe,
             kind,
             COUNT[kind],
-            seed=self._seed if self._locked else random.randrange(NEW_SEEDS),
-            locked=self._locked,
-            has_last=has_last,
-            parent=self._window,
+            self._view.weights_choice.value(),
+            tuple(checkpoint.step for checkpoint in run.checkpoints()),
+            self._controller.training,
+            self._runs,
+            seconds * COUNT[kind] if measured_of is run else 0.0,
         )
+        has_last = bool(self._last) and self._last_of is run
+        self.panel = ComparePanel(subject, self._session.seed_lock, has_last=has_last, parent=self._window)
         self.panel.asked.connect(self._on_asked)
         self.panel.last_wanted.connect(self._on_last_wanted)
         self.panel.finished.connect(self.panel.deleteLater)
         self.panel.open()
 
-    @Slot(object, int, bool)
-    def _on_asked(self, entries: tuple[tuple[str, Any], ...], seed: int, locked: bool) -> None:
+    def _runs(self) -> list[RunChoice]:
+        """The run in hand; then those of its kind that have a checkpoint, of the same data first, newest first."""
         run = self._session.run
-        if run is not None:
-            self._seed, self._locked, self._seed_of = seed, locked, run
-            weights = self._view.weights_choice.value()
-            cells = tuple(Cell(settings, seed, weights, label=label, column=label) for label, settings in entries)
-            comparison = Comparison(cells, COUNT[kind_of(self._session.run_recipe)])
-            self._controller.sample(run, comparison)
+        if run is None:
+            return []
+        mine = self._session.run_recipe
+        step = self.tr("step {0:,}")
+        now = self.tr("now") if self._controller.training else step.format(run.checkpoints()[-1].step)
+        found: list[RunChoice] = []
+        for other in list_runs():
+            try:
+                recipe = other.run.current_recipe()
+                saved = other.run.checkpoints()
+            except (RunError, CheckpointError):
+                continue
+            if other.run != run and saved and kind_of(recipe) == kind_of(mine) and len(found) < MOST_RUNS:
+                found.append(RunChoice(other.run.path, other.title, step.format(saved[-1].step), recipe))
+        found.sort(key=lambda choice: choice.recipe.data.source != mine.data.source)
+        return [RunChoice(run.path, summarize(run).title, now, mine), *found]
+
+    @Slot(object)
+    def _on_asked(self, comparison: Comparison) -> None:
+        if self._session.run is not None:
+            self._controller.sample(self._session.run, comparison)
 
     @Slot(object)
     def _on_event(self, event: object) -> None:
         match event:
             case ComparisonStarted():
                 self._show(event.tapes, event.calls)
-                self.said.emit(self.tr("Comparing {0} samplers…").format(len(event.tapes)))
+                self.said.emit(self.tr("Comparing: {0} cells…").format(len(event.tapes)))
+            case TapeFinished():
+                self._measure(event.tape)
             case ComparisonFinished():
                 self._last = [tape for tape in event.tapes if tape.complete]
                 self._last_of = self._session.run
                 self._view.comparison.end()
-                text = (
-                    self.tr("Stopped after {0} of {1} samplers") if event.stopped else self.tr("Compared in {2:.1f} s")
-                )
+                text = self.tr("Stopped after {0} of {1} cells") if event.stopped else self.tr("Compared in {2:.1f} s")
                 self.said.emit(text.format(len(self._last), len(event.tapes), event.seconds))
             case ComparisonRefused():
                 self.said.emit(event.reason)
             case RunOpened():
                 self._last, self._last_of = event.compared, event.run
+                if event.tape is not None:
+                    self._measure(event.tape)
+
+    def _measure(self, tape: Tape) -> None:
+        """What a network call costs, so that the next comparison can be told how long it will take."""
+        if tape.complete and tape.calls and tape.count:
+            self._measured = self._session.run, tape.seconds / tape.calls / tape.count
 
     def _show(self, tapes: Sequence[Tape], calls: Sequence[int] = ()) -> None:
-        data = self._session.dataset
+        data, recipe = self._session.dataset, self._session.run_recipe
         points = data.held_out if data is not None and data.kind == "points" else None
+        mixture = mixture_of(recipe.data.source)
+        if any(tape.title != recipe.title for tape in tapes):
+            points = mixture = None  # runs that learnt something else
         self._view.compare(tapes, calls)
-        recipe = self._session.run_recipe
         blind = isinstance(recipe.network, ScoreMLP) and not recipe.network.level_aware
-        self._view.comparison.set_data(points, mixture_of(recipe.data.source), blind=blind)
+        self._view.comparison.set_data(points, mixture, blind=blind)
         self._view.set_note("")
         self._view.set_weights(tapes[0].weights)
-        self._view.set_caption(self.tr("seed {0}").format(tapes[0].seed))
+        seeds = {tape.seed for tape in tapes}
+        self._view.set_caption(self.tr("seed {0}").format(tapes[0].seed) if len(seeds) == 1 else "")
 
     @Slot()
     def _on_last_wanted(self) -> None:

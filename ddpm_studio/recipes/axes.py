@@ -29,7 +29,7 @@ WEIGHTS = {"ema": "EMA", "raw": "Raw"}
 class Axis:
     """Different values of one key of ``NAMES``.
 
-    A sampler is a kind, or a sampler section with its knobs; a run is its folder.
+    A sampler is a kind, or a sampler section with its knobs; a run is its folder; a checkpoint as ``Cell`` has it.
     """
 
     key: str
@@ -128,7 +128,7 @@ def _text(key: str, value: Any) -> str:
         case "weights":
             return WEIGHTS[value]
         case "checkpoint":
-            return f"{value:,}"
+            return "now" if value is None else f"{value:,}"
         case "eta":
             return repr(value).removesuffix(".0")
         case "run":
