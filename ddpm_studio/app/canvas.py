@@ -25,6 +25,7 @@ MARGIN = 2 * GRID  # px round the pictures
 MOST = 400  # pictures shown at once
 LEAST_RANGE = 2.5  # the plane shows at least -2.5 … 2.5
 NUMBERS = 20  # px along the border that are kept clear of lines, for the numbers; twice that at the left
+LEAST_NUMBERED = 140  # px: a smaller plane has no numbers
 RADIUS = 1.5  # px, particles (a disc then touches 5 x 5 pixels)
 REACH = 14  # px from the pointer to the particle that a click marks
 
@@ -400,13 +401,13 @@ class PointCanvas(FrameCanvas):
         w, h = self.width(), self.height()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         painter.setFont(tabular(self.font(), 0.86))
-        edge = NUMBERS
+        edge = NUMBERS if min(w, h) >= LEAST_NUMBERED else 0
         for k in range(math.ceil(-w / 2 / unit / step), math.floor(w / 2 / unit / step) + 1):
             x = round(w / 2 + k * step * unit)
             painter.setPen(color("faint", 0.6 if k == 0 else 0.25))
             painter.drawLine(x, 0, x, h - edge)
             painter.setPen(color("muted"))
-            if 2 * edge < x < w - edge:
+            if edge and 2 * edge < x < w - edge:
                 place = QRectF(x - 30, h - edge, 60, edge)
                 painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{k * step:g}")
         for k in range(math.ceil(-h / 2 / unit / step), math.floor(h / 2 / unit / step) + 1):
@@ -414,7 +415,7 @@ class PointCanvas(FrameCanvas):
             painter.setPen(color("faint", 0.6 if k == 0 else 0.25))
             painter.drawLine(2 * edge, y, w, y)
             painter.setPen(color("muted"))
-            if edge < y < h - edge:
+            if edge and edge < y < h - edge:
                 place = QRectF(0, y - 10, 1.6 * edge, 20)
                 align = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                 painter.drawText(place, align, f"{k * step:g}")

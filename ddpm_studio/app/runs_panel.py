@@ -282,7 +282,7 @@ class RunsPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GRID // 2)
         column.addLayout(self._pages, 1)
-        column.addWidget(self.watch)
+        column.addWidget(self.watch, 0, Qt.AlignmentFlag.AlignLeft)
         theme().changed.connect(self.view.viewport().update)
         theme().changed.connect(self._tell_curves)
         self._offer_actions()

@@ -1,0 +1,261 @@
+"""Runs side by side: their rows on one clock of training time, from the list of runs to the stage and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+from shiboken6 import isValid
+
+from ddpm_studio.app import canvas
+from ddpm_studio.app.controller import State
+from ddpm_studio.app.main_window import MainWindow
+from ddpm_studio.app.theme import install
+from ddpm_studio.app.together import Together, WatchedRun
+from ddpm_studio.diffusion.reel import Reel
+from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.paths import runs_folder
+from ddpm_studio.recipes import find
+from ddpm_studio.store import Run
+
+pytestmark = [
+    pytest.mark.usefixtures("no_leaks"),
+    pytest.mark.qt_log_ignore("propagateSizeHints", extend=True),
+]
+
+
+@pytest.fixture(autouse=True)
+def themed(qapp: QApplication) -> None:
+    install(qapp)
+
+
+def a_row(step: int, frames: int = 5, kind: Any = "pictures", shade: int = 0) -> Tape:
+    """Its frames tell which they are: of pictures by their grey, 10 a frame above ``shade``."""
+    tape = Tape(kind, 1000, frames, "", step, "ema", "ddim", seed=3)
+    for i in range(frames):
+        x = np.full((4, 8, 8, 1), shade + 10 * i, np.uint8)
+        x = x if kind == "pictures" else np.full((9, 2), i / frames, np.float32)
+        tape.frames.append(Frame(i, 1000 - 1000 * i // (frames - 1), x, x + 1 if i else None, x if i else None))
+    return tape
+
+
+def a_run(name: str, rows: Sequence[Tape] = (), recipe: str = "pixel-faces") -> Path:
+    run = Run.create(find(recipe), runs_folder() / name)
+    with run.record(write=True) as record:
+        record.add_event(0, "started", {})
+        for row in rows:
+            record.add_tape(row, "preview")
+    return run.path
+
+
+# -- one clock
+
+
+def watched(*tapes: Tape, before: int = 0) -> WatchedRun:
+    run = WatchedRun("run", "pictures", before=before)
+    for tape in tapes:
+        run.reel.add(tape)
+    return run
+
+
+def steps_of(found: Sequence[Tape | None]) -> list[int | None]:
+    return [None if tape is None else tape.training_step for tape in found]
+
+
+def test_the_rows_are_those_of_all_and_each_run_shows_its_nearest() -> None:
+    short = watched(*(a_row(step) for step in (0, 10, 50)))
+    fine = watched(*(a_row(step, 9) for step in (0, 40, 200)))
+    together = Together([short, fine, WatchedRun("empty", "pictures")])
+    assert [tape.training_step for tape in together.rows] == [0, 10, 40, 50, 200]
+    assert {len(tape.frames) for tape in together.rows} == {9}, "the finest process leads"
+    assert steps_of(together.at(50)) == [50, 40, None]
+    assert steps_of(together.at(40)) == [50, 40, None]
+    assert steps_of(together.at(10)) == [10, 0, None]
+    assert steps_of(together.at(200)) == [50, 200, None], "the shorter one stays at its last"
+    assert together.at(10)[0].frames[0] is short.reel.rows[1].frames[0], "nothing is copied"
+    rows = together.rows
+    assert together.rows is rows
+    short.reel.add(a_row(60))
+    assert [tape.training_step for tape in together.rows] == [0, 10, 40, 50, 60, 200]
+
+
+def test_a_fork_begins_where_its_parent_stood() -> None:
+    together = Together([watched(a_row(0), a_row(100), a_row(300)), watched(a_row(0), a_row(50), before=100)])
+    assert [tape.training_step for tape in together.rows] == [0, 100, 150, 300]
+    assert steps_of(together.at(150)) == [100, 50]
+
+
+# -- the window
+
+
+@pytest.fixture
+def window(qtbot: QtBot, qapp: QApplication) -> Iterator[MainWindow]:
+    window = MainWindow()
+    window.session.data_clock.setInterval(1)
+    window.show()
+    qtbot.waitUntil(lambda: window.controller.is_ready and window.stage.plots is not None, timeout=30_000)
+    yield window
+    if isValid(window):
+        window.controller.stop()
+        qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+        window.close()
+        window.deleteLater()
+
+
+def choose(window: MainWindow, *paths: Path) -> None:
+    window.reports.list_runs()
+    panel = window.runs_panel
+    panel.view.clearSelection()
+    for i, row in enumerate(panel.model.rows()):
+        if row.path in paths:
+            panel.view.selectionModel().select(panel.model.index(i), QItemSelectionModel.SelectionFlag.Select)
+    QTest.qWait(10)
+
+
+def shades(window: MainWindow) -> list[int]:
+    """Of the first pixel in each canvas; -1: nothing is shown."""
+    found = []
+    for cell in window.view.comparison.cells:
+        items = cell.canvas._items
+        found.append(-1 if items is None else int(items.flat[0]))
+    return found
+
+
+def all_read(window: MainWindow, rows: int) -> bool:
+    return len(window.view.clock.rows) == rows and -1 not in shades(window)
+
+
+def test_chosen_runs_are_watched_on_both_clocks_and_back(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = a_run("one", [a_row(step, shade=step) for step in (0, 20, 100)])
+    two = a_run("two", [a_row(step, 9, shade=100 + step) for step in (0, 20, 60)])
+    view, panel = window.view, window.runs_panel
+    tape, position = view.player.tape, 1
+    view.player.set_position(position)
+    choose(window, one)
+    assert not panel.watch.isVisible()
+    choose(window, one, two)
+    panel.watch.click()
+    qtbot.waitUntil(lambda: all_read(window, 4), timeout=5_000)
+    assert view.clock.steps == (0, 20, 60, 100)
+    order = ["one" if one.name in row.path.name else "two" for row in panel.chosen()]
+
+    def shown() -> dict[str, int]:
+        return dict(zip(order, shades(window), strict=True))
+
+    assert shown() == {"one": 140, "two": 240}, "the newest rows, at x_0"
+    assert view.clocks.isVisible()
+    assert not view.clocks.map.isVisible()
+    assert view.line.text() == "step 100"
+    view.player.set_position(4)  # of nine
+    assert shown() == {"one": 120, "two": 200}
+    view.setFocus()
+    qtbot.keyClick(view, Qt.Key.Key_Up)
+    assert view.clocks.step.text() == "60"
+    assert shown() == {"one": 40, "two": 200}, "20 and 100 are as far; the earlier one"
+    qtbot.keyClick(view, Qt.Key.Key_Up)
+    assert shown() == {"one": 40, "two": 160}
+    assert "step 20 · t = 500" in view.comparison.cells[0].facts.text()
+    view.show_choice.chosen.emit("x0")
+    assert shown() == {"one": 41, "two": 161}
+    view.show_choice.chosen.emit("x")
+    drawn: list[int] = []
+    sheet = canvas.Sheet
+    monkeypatch.setattr(canvas, "Sheet", lambda items: drawn.append(len(items)) or sheet(items))
+    view.clock.first()
+    view.comparison.grab()
+    assert drawn == [4, 4], "what is shown is drawn, and nothing else"
+    view.player.set_speed(4.0)
+    view.player.set_loop(False)
+    view.clock.play_training()
+    qtbot.waitUntil(lambda: not view.player.playing and view.clock.row == 3, timeout=5_000)
+    assert shown() == {"one": 120, "two": 200}
+    view.comparison.back.click()
+    assert (view.player.tape, view.player.position) == (tape, position)
+    assert not view.comparison.cells
+    qtbot.waitUntil(lambda: view.clock.reel is window.controller.channels.reel, timeout=5_000)
+    assert not view.clocks.isVisible()
+
+
+def test_a_run_in_training_grows_beside_another(qtbot: QtBot, window: MainWindow) -> None:
+    other = a_run("other", [a_row(step, kind="points") for step in (0, 5, 1_000_000)], "moons")
+    recipe = find("moons").with_settings(
+        {
+            "training.steps": 2_000_000,
+            "training.batch": 32,
+            "network.width": 16,
+            "network.depth": 1,
+            "preview.count": 16,
+            "preview.steps": 4,
+            "compute.threads": 1,
+            "compute.device": "cpu",
+        }
+    )
+    window.session.start(recipe)
+    controller, view = window.controller, window.view
+    qtbot.waitUntil(lambda: controller.state is State.TRAINING and bool(controller.channels.reel.rows), timeout=30_000)
+    run = window.session.run
+    assert run is not None
+    choose(window, other, run.path)
+    window.runs_panel._side_by_side.trigger()
+    qtbot.waitUntil(lambda: view.clock.rows[-1:] != () and view.clock.steps[-1] == 1_000_000, timeout=5_000)
+    assert view.comparison.back.text() == "Back to previews"
+    rows = len(view.clock.rows)
+    qtbot.waitUntil(lambda: len(view.clock.rows) > rows, timeout=30_000)
+    qtbot.waitUntil(lambda: all(cell.tape.frames for cell in view.comparison.cells), timeout=5_000)
+    own = next(cell for cell in view.comparison.cells if cell.run.reel is controller.channels.reel)  # type: ignore[attr-defined]
+    assert own.tape.training_step == controller.channels.reel.rows[-1].training_step
+    assert view.comparison.cells, "previews wait"
+    view.comparison.back.click()
+    assert view.stage.currentWidget() is view.points
+    before = view.player.tape
+    qtbot.waitUntil(lambda: view.player.tape is not before, timeout=30_000)  # previews go on
+    assert view.clock.reel is controller.channels.reel
+    assert view.clock.live
+
+
+def test_what_cannot_be_watched_is_said_in_one_sentence(qtbot: QtBot, window: MainWindow) -> None:
+    faces = a_run("faces", [a_row(0)])
+    moons = a_run("moons", [a_row(0, kind="points")], "moons")
+    young = a_run("young")
+    told = window.banner.sentence
+    for runs, sentence in (
+        ((faces, moons), "learns points and"),
+        ((faces, young), "has recorded no previews yet"),
+    ):
+        choose(window, *runs)
+        window.runs_panel.watch.click()
+        assert sentence in told.text()
+        assert window.banner.isVisible()
+        assert not window.view.comparison.cells
+    choose(window, faces, a_run("others", [a_row(0)]))
+    (faces / "recipe.toml").unlink()  # meanwhile
+    window.runs_panel.watch.click()
+    assert str(faces) in told.text()
+    assert not window.view.comparison.cells
+
+
+def test_two_to_four_runs_can_be_chosen(window: MainWindow) -> None:
+    panel = window.runs_panel
+    paths = [a_run(f"run-{i}", [a_row(0), a_row(9)]) for i in range(5)]
+    for count in range(6):
+        choose(window, *paths[:count])
+        assert panel._side_by_side.isEnabled() == (2 <= count <= 4), count
+        assert panel.watch.isVisible() == (count > 1), count
+        assert panel.watch.isEnabled() == (2 <= count <= 4) or count < 2, count
+    choose(window, *paths[:4])
+    panel.watch.click()
+    assert len(window.view.comparison.cells) == 4
+    caps = [cell.run.reel.cap for cell in window.view.comparison.cells]  # type: ignore[attr-defined]
+    assert sum(caps) <= Reel().cap
+    window.session.choose(find("moons"))  # the stage is for something else
+    window.view.set_tape(None)
+    assert window.view.comparison.together is None
