@@ -1,0 +1,52 @@
+"""Many samples for a measurement: no tape, only the last state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ddpm_studio.data.dataset import Cancelled
+from ddpm_studio.diffusion.reverse import reverse_process
+from ddpm_studio.training.build import Session
+from ddpm_studio.training.sampling import Tone, item_seeds, make_grid, make_sampler, to_uint8
+
+_BATCH = 250
+
+
+def draw(
+    session: Session,
+    settings: Any,
+    count: int,
+    *,
+    seed: int = 0,
+    weights: str = "ema",
+    progress: Callable[[int, int], bool] | None = None,
+) -> NDArray[np.uint8]:
+    """``count`` pictures with the session's weights of this moment, uint8 (count, H, W, C).
+
+    ``settings`` is a sampler section of a recipe. Picture i is the one that ``sample`` draws from the same seed. Where
+    the network knows classes, they are asked for in turn. ``progress`` is called with (done, count) after each batch.
+
+    Raises:
+        Cancelled: if ``progress`` returned False.
+    """
+    sampler = make_sampler(settings)
+    # Clipping x0 inside a multistep rule spoils what it extrapolates from.
+    denoiser = session.sampling_denoiser(weights, clip=sampler.memory == 0)
+    grid, device, tone = make_grid(settings, session.schedule), session.plan.device, Tone.of(session.recipe)
+    seeds, parts = item_seeds(seed, count), []
+    for start in range(0, count, _BATCH):
+        mine = seeds[start : start + _BATCH]
+        label = torch.arange(start, start + len(mine), device=device) % session.classes if session.classes else None
+        x = None
+        for step in reverse_process(denoiser, grid, sampler, session.shape, seeds=mine, label=label, device=device):
+            x = step.x
+        assert x is not None
+        parts.append(to_uint8(x, tone))
+        if progress is not None and not progress(start + len(mine), count):
+            raise Cancelled
+    return np.concatenate(parts)

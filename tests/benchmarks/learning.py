@@ -1,0 +1,343 @@
+"""Which settings learn fastest: the Fréchet distance after so many steps, one line for each way to train.
+
+    python tests/benchmarks/learning.py train [-r RECIPE] [-s STEPS ...] [--seeds 0 1] [--only NAME ...]
+    python tests/benchmarks/learning.py time  [-r RECIPE] [--only NAME ...]        (on a quiet machine)
+    python tests/benchmarks/learning.py table
+
+"train" trains each variant of a recipe for a whole schedule of STEPS steps (decay included) on one thread, draws 1,000
+pictures from the EMA, and keeps the distances in learning.jsonl; what lies there already is skipped, so it can be
+stopped and started at will. Quality after so many steps does not depend on how busy the machine is; "time" measures
+milliseconds a step apart from it, variants in turn, and "table" puts both together in learning.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ddpm_studio.engine import dataset_of
+from ddpm_studio.evaluation.features import features
+from ddpm_studio.evaluation.frechet import floor, frechet, kernel_distance
+from ddpm_studio.evaluation.samples import draw
+from ddpm_studio.recipes import Recipe, built_in
+from ddpm_studio.training.build import Session, build
+from ddpm_studio.training.compute import available_cores
+from ddpm_studio.training.control import Control
+from ddpm_studio.training.events import Probed
+from ddpm_studio.training.trainer import _step, train
+
+RESULTS = Path(__file__).with_suffix(".jsonl")
+TABLE = Path(__file__).with_suffix(".md")
+COUNT = 1000
+
+# What every variant starts from, written out: a later change of the recipe does not change what was measured.
+BASE: dict[str, Any] = {
+    "schedule.kind": "cosine",
+    "network.channels": (32, 64),
+    "prediction.predicts": "v",
+    "training.batch": 64,
+    "training.learning_rate": 3e-3,
+    "training.warmup": 50,
+    "training.decay": "cosine",
+    "training.ema_decay": 0.995,
+    "sampler.kind": "ddim",
+    "sampler.steps": 25,
+    "preview.budget": 0.0,
+}
+# "of": the share of STEPS that a variant trains, where another batch shows as many pictures.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "predicts eps": {"prediction.predicts": "epsilon"},
+    "predicts x0": {"prediction.predicts": "x0"},
+    "rate 1e-3": {"training.learning_rate": 1e-3},
+    "rate 2e-3": {"training.learning_rate": 2e-3},
+    "rate 5e-3": {"training.learning_rate": 5e-3},
+    "rate 8e-3": {"training.learning_rate": 8e-3},
+    "min-SNR 5": {"objective.weight": "min-snr"},
+    "eps, min-SNR 5": {"objective.weight": "min-snr", "prediction.predicts": "epsilon"},
+    "batch 32, as many pictures": {"training.batch": 32, "of": 2.0},
+    "batch 32, rate 2e-3, as many pictures": {"training.batch": 32, "training.learning_rate": 2e-3, "of": 2.0},
+    "batch 128, as many pictures": {"training.batch": 128, "of": 0.5},
+    "batch 128, rate 5e-3, as many pictures": {"training.batch": 128, "training.learning_rate": 5e-3, "of": 0.5},
+    "EMA 0.98": {"training.ema_decay": 0.98},
+    "EMA 0.99": {"training.ema_decay": 0.99},
+    "EMA 0.998": {"training.ema_decay": 0.998},
+    "EMA 0.999": {"training.ema_decay": 0.999},
+    "no EMA": {"training.ema_decay": 0.0},
+    "no EMA warm-up": {"training.ema_warmup": False},
+    "no decay": {"training.decay": "none"},
+    "linear decay": {"training.decay": "linear"},
+    "one-cycle": {"training.decay": "one-cycle"},
+    "linear schedule": {"schedule.kind": "linear"},
+    "sigmoid schedule": {"schedule.kind": "sigmoid"},
+    "flow, velocity": {"schedule.kind": "flow", "prediction.predicts": "velocity"},
+    "width 16, 32": {"network.channels": (16, 32)},
+    "width 32, 96": {"network.channels": (32, 96)},
+    "width 48, 96": {"network.channels": (48, 96)},
+    "width 64, 128": {"network.channels": (64, 128)},
+    "width 32, 64, 128": {"network.channels": (32, 64, 128)},
+    "attention": {"network.attention": True},
+    "2 blocks": {"network.blocks": 2},
+    "levels not spread": {"training.stratified": False},
+    "no warm-up": {"training.warmup": 0},
+    "beta2 0.99": {"training.beta2": 0.99},
+    "weight decay 0.01": {"training.weight_decay": 0.01},
+    "no clipping": {"training.clip_norm": None},
+    "Huber": {"objective.loss": "huber"},
+}
+# How the base is sampled besides, from the same weights: (kind, steps, spacing).
+SAMPLERS = [
+    ("ddim", 10, "uniform"),
+    ("ddim", 15, "uniform"),
+    ("ddim", 50, "uniform"),
+    ("ddim", 100, "uniform"),
+    ("dpmpp-2m", 6, "uniform"),
+    ("dpmpp-2m", 8, "uniform"),
+    ("dpmpp-2m", 10, "uniform"),
+    ("dpmpp-2m", 15, "uniform"),
+    ("dpmpp-2m", 25, "uniform"),
+    ("dpmpp-2m", 10, "log-snr"),
+    ("dpmpp-2m", 10, "karras"),
+    ("heun", 5, "uniform"),
+    ("heun", 8, "uniform"),
+    ("heun", 12, "uniform"),
+    ("ddpm", 100, "uniform"),
+    ("ddpm", 1000, "uniform"),
+]
+
+
+class Job(NamedTuple):
+    """One training: a variant of a recipe with a number of steps and a seed."""
+
+    recipe: str
+    variant: str
+    steps: int
+    seed: int
+
+    def settings(self) -> Recipe:
+        changes = {**BASE, **VARIANTS[self.variant]}
+        own = round(self.steps * changes.pop("of", 1.0))
+        return built_in()[self.recipe].with_settings({**changes, "training.steps": own, "seed": self.seed})
+
+
+class Truth(NamedTuple):
+    train: np.ndarray[Any, Any]
+    held_out: np.ndarray[Any, Any]
+
+
+@lru_cache(maxsize=1)
+def truth(recipe: str) -> Truth:
+    dataset = dataset_of(built_in()[recipe])
+    return Truth(features(dataset.train), features(dataset.held_out))
+
+
+def digest(recipe: Recipe) -> str:
+    """Names what was trained: all settings that learn or draw, so that a changed variant is measured anew."""
+    kept = recipe.model_dump(mode="json", exclude={"name", "title", "about", "preview", "compute", "tutorial"})
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def results() -> list[dict[str, Any]]:
+    if not RESULTS.is_file():
+        return []
+    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+
+
+def keep(row: dict[str, Any]) -> None:
+    """One line at the end of the file: several processes may add theirs."""
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+def on(recipe: Recipe, threads: int, precision: str) -> Session:
+    changes = {"compute.device": "cpu", "compute.threads": threads, "compute.precision": precision}
+    return build(recipe.with_settings(changes), dataset_of(recipe))
+
+
+def judge(session: Session, job: Job, settings: Any) -> dict[str, Any]:
+    """Distances of 1,000 pictures; the same noise for all. ``fd500`` is what the floor can be held against."""
+    start = time.process_time()
+    seen = features(draw(session, settings, COUNT))
+    drawn = time.process_time() - start
+    true = truth(job.recipe)
+    half = COUNT // 2
+    return {
+        "fd": round(frechet(true.train, seen), 4),
+        "fd500": round(statistics.mean(frechet(true.train, part) for part in (seen[:half], seen[half:])), 4),
+        "kid": round(kernel_distance(true.train, seen), 5),
+        "drawn_s": round(drawn, 1),
+    }
+
+
+def run(job: Job, precision: str, done: set[tuple[str, str]]) -> None:
+    """Train and judge whatever of this job is not in the table yet."""
+    recipe = job.settings()
+    name = digest(recipe)
+    ways = [("recipe", recipe.sampler)]
+    if job.variant == "base" and job.seed == 0 and job.steps == 1200:
+        ways += [
+            (
+                f"{kind} {steps}{'' if spacing == 'uniform' else ' ' + spacing}",
+                recipe.with_settings(
+                    {"sampler.kind": kind, "sampler.steps": steps, "sampler.spacing": spacing}
+                ).sampler,
+            )
+            for kind, steps, spacing in SAMPLERS
+        ]
+    ways = [way for way in ways if (name, way[0]) not in done]
+    if not ways:
+        return
+    session = on(recipe, 1, precision)
+    start, probed = time.process_time(), None
+    for event in train(session, Control()):
+        if isinstance(event, Probed):
+            probed = event
+    assert probed is not None
+    trained = time.process_time() - start
+    for label, settings in ways:
+        keep(
+            {
+                "kind": "quality",
+                **job._asdict(),
+                "digest": name,
+                "sampler": label,
+                "own_steps": session.step,
+                "pictures": session.images_seen,
+                "parameters": session.parameters,
+                **judge(session, job, settings),
+                "probe": round(probed.train, 5),
+                "probe_held_out": round(probed.held_out, 5),
+                "trained_s": round(trained, 1),
+                "count": COUNT,
+                "precision": precision,
+            }
+        )
+        done.add((name, label))
+
+
+def measure_times(recipe: str, names: list[str], precision: str, rounds: int) -> None:
+    """Milliseconds a step on all cores, the variants in turn, so that a slow minute hits all of them."""
+    sessions = {name: on(Job(recipe, name, 1200, 0).settings(), available_cores(), precision) for name in names}
+    times: dict[str, list[float]] = defaultdict(list)
+    for _ in range(rounds):
+        for name, session in sessions.items():
+            for warm in (True, *[False] * 10):
+                start = time.perf_counter()
+                _step(session)
+                if not warm:
+                    times[name].append(1000 * (time.perf_counter() - start))
+    for name, values in times.items():
+        low, middle, high = np.percentile(values, (25, 50, 75)).round(2).tolist()
+        keep(
+            {
+                "kind": "time",
+                "recipe": recipe,
+                "variant": name,
+                "ms": middle,
+                "quartiles": [low, high],
+                "threads": available_cores(),
+                "precision": precision,
+                "load": round(os.getloadavg()[0], 2),
+            }
+        )
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The results as markdown."""
+    yield "# Which settings learn fastest"
+    yield ""
+    yield (
+        f"Made by `python tests/benchmarks/learning.py table` from learning.jsonl. FD: Fréchet distance of {COUNT:,} "
+        "drawn pictures to all trained ones in the features of our own classifier (not Inception's scale), mean over "
+        "seeds ± standard deviation; KID times 1,000. Each row trained its whole schedule of so many steps; "
+        "`x base` is FD over that of the base with the same seeds. Seconds: steps times the milliseconds a step that "
+        "`time` measured on 2 cores."
+    )
+    quality = [row for row in rows if row["kind"] == "quality"]
+    ms = {(row["recipe"], row["variant"]): row["ms"] for row in rows if row["kind"] == "time"}
+    for recipe in dict.fromkeys(row["recipe"] for row in quality):
+        true = truth(recipe)
+        least = floor(true.train, true.held_out, COUNT)
+        yield ""
+        yield f"## {recipe}"
+        yield ""
+        yield f"Floor (trained against {least.items} held-out pictures): FD {least.distance:.3f}."
+        mine = [row for row in quality if row["recipe"] == recipe]
+        for steps in sorted({row["steps"] for row in mine}):
+            at = [row for row in mine if row["steps"] == steps and row["sampler"] == "recipe"]
+            by_variant: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+            for row in at:
+                by_variant[row["variant"]][row["seed"]] = row
+            base = by_variant.get("base", {})
+            yield ""
+            yield f"### {steps:,} steps of 64 pictures"
+            yield ""
+            yield "| variant | FD | seeds | x base | KID | ms/step | seconds |"
+            yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+            order = sorted(by_variant, key=lambda v: statistics.mean(r["fd"] for r in by_variant[v].values()))
+            for variant in order:
+                found = by_variant[variant]
+                fd = [row["fd"] for row in found.values()]
+                spread = f" ± {statistics.stdev(fd):.2f}" if len(fd) > 1 else ""
+                same = [row["fd"] / base[seed]["fd"] for seed, row in found.items() if seed in base]
+                ratio = f"{statistics.mean(same):.2f}" if same else ""
+                kid = 1000 * statistics.mean(row["kid"] for row in found.values())
+                step_ms = ms.get((recipe, variant))
+                cost = "| |" if step_ms is None else f"{step_ms:.1f} | {step_ms * at_steps(found) / 1000:.0f} |"
+                yield f"| {variant} | {statistics.mean(fd):.2f}{spread} | {len(fd)} | {ratio} | {kid:.1f} | {cost}"
+        drawn = [row for row in mine if row["variant"] == "base" and row["seed"] == 0 and row["steps"] == 1200]
+        if len(drawn) > 1:
+            yield ""
+            yield "### Samplers, one network (base, 1,200 steps)"
+            yield ""
+            yield "| sampler and steps | FD | KID |"
+            yield "| --- | ---: | ---: |"
+            for row in sorted(drawn, key=lambda row: row["fd"]):
+                label = "ddim 25" if row["sampler"] == "recipe" else row["sampler"]
+                yield f"| {label} | {row['fd']:.2f} | {1000 * row['kid']:.1f} |"
+
+
+def at_steps(found: dict[int, dict[str, Any]]) -> int:
+    return int(next(iter(found.values()))["own_steps"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Which settings learn fastest.")
+    parser.add_argument("action", choices=("train", "time", "table"))
+    parser.add_argument("-r", "--recipe", default="fashion-mnist")
+    parser.add_argument("-s", "--steps", type=int, nargs="+", default=[400, 1200])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of: {', '.join(VARIANTS)}")
+    parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "float32"))
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    names = asked.only or list(VARIANTS)
+    if unknown := [name for name in names if name not in VARIANTS]:
+        parser.error(f"no variant is called {unknown[0]!r}")
+    if asked.action == "train":
+        torch.set_num_threads(1)
+        done = {(row["digest"], row["sampler"]) for row in results() if row["kind"] == "quality"}
+        for steps in asked.steps:
+            for seed in asked.seeds:
+                for name in names:
+                    run(Job(asked.recipe, name, steps, seed), asked.precision, done)
+    elif asked.action == "time":
+        measure_times(asked.recipe, names, asked.precision, asked.rounds)
+    TABLE.write_text("\n".join(table(results())) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
