@@ -16,12 +16,14 @@ from PySide6.QtWidgets import QCheckBox, QFileDialog, QWidget
 from ddpm_studio.app.fields import NUMBER_WIDTH, ChoiceEditor, FlatLineEdit
 from ddpm_studio.app.theme import color, tabular
 from ddpm_studio.app.widgets import DENSE_HEIGHT
+from ddpm_studio.data.points_file import ARRAY_SUFFIXES, TEXT_SUFFIXES
 from ddpm_studio.recipes import Field
 
 LIST_WIDTH = 120  # px
 TYPING_PAUSE = 150  # ms after which a valid value is taken
 DOUBT_PAUSE = 600  # ms more before a half-typed value is called wrong
 DRAW = "data.draw"  # the action, and the choice in the list of data
+POINTS = "data.points"  # the choice of a file of points
 _NOTHING = object()  # equals no value
 
 # -- values as text ---------------------------------------------------------------------------------------
@@ -201,7 +203,7 @@ class LineEditor(FlatLineEdit):
 
 
 class SourceEditor(ChoiceEditor):
-    """What to learn: a built-in data set, or a folder of the user's own pictures."""
+    """What to learn: a built-in data set, or the user's own pictures or points."""
 
     def __init__(self, sets: dict[str, str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -216,25 +218,34 @@ class SourceEditor(ChoiceEditor):
             if value not in self._sets:
                 choices.append((value, Path(value).name or value, value))
             choices.append(("", self.tr("Choose a folder…"), self.tr("A folder of your own pictures")))
+            choices.append((POINTS, self.tr("Choose points…"), self.tr("A table or array of your own points, x and y")))
             choices.append((DRAW, self.tr("Draw your own…"), self.tr("Paint points in the plane and learn them")))
             self.set_choices(choices)
         super().set_value(value)
 
     @Slot(int)
     def _on_activated(self, index: int) -> None:
-        if self.itemData(index) not in ("", DRAW):
-            self._on_picked(self.itemData(index))
+        chosen = self.itemData(index)
+        if chosen not in ("", POINTS, DRAW):
+            self._on_picked(chosen)
             return
         super().set_value(self._value)
-        if self.itemData(index) == DRAW:
+        if chosen == DRAW:
             for action in self.window().actions():
                 if action.objectName() == DRAW:
                     action.trigger()
             return
-        self.dialog = QFileDialog(self.window(), self.tr("Choose a folder of pictures"))
+        points = chosen == POINTS
+        title = self.tr("Choose points") if points else self.tr("Choose a folder of pictures")
+        self.dialog = QFileDialog(self.window(), title)
         self.dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.dialog.setFileMode(QFileDialog.FileMode.Directory)
-        self.dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        if points:
+            self.dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+            endings = " ".join(f"*{ending}" for ending in TEXT_SUFFIXES + ARRAY_SUFFIXES)
+            self.dialog.setNameFilter(self.tr("Points ({0})").format(endings))
+        else:
+            self.dialog.setFileMode(QFileDialog.FileMode.Directory)
+            self.dialog.setOption(QFileDialog.Option.ShowDirsOnly)
         if QGuiApplication.platformName() == "offscreen":
             self.dialog.setOption(QFileDialog.Option.DontUseNativeDialog)
         self.dialog.fileSelected.connect(self._on_picked)

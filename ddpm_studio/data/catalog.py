@@ -17,7 +17,7 @@ from ddpm_studio.data.idx import find_idx, is_idx_file, read_idx_file, read_idx_
 from ddpm_studio.data.picture_folder import SUFFIXES, fit, read_picture_folder
 from ddpm_studio.data.points import HELD_OUT_COUNT, TRAIN_COUNT, points_dataset
 from ddpm_studio.data.points_file import is_points_file, read_points_file
-from ddpm_studio.paths import resource, user_folder
+from ddpm_studio.paths import resource, sweep, user_folder
 
 FASHION_CLASSES = (
     "T-shirt/top",
@@ -202,6 +202,7 @@ def mnist_folder() -> Path:
 
 def _open_mnist(download: bool, progress: Progress | None) -> Dataset:
     folder = mnist_folder()
+    sweep(folder)
     if folder.is_dir() and "train images" in find_idx(folder):
         return read_idx_folder(folder, "mnist")
     raw = folder / "MNIST" / "raw"  # where torchvision stores it; fewer than all four files is a download that stopped
@@ -221,6 +222,7 @@ def _open_mnist(download: bool, progress: Progress | None) -> Dataset:
 
 def _open_cifar(download: bool, progress: Progress | None) -> Dataset:
     folder = user_folder() / "datasets" / "cifar-10"
+    sweep(folder)
     place = cifar.find_cifar(folder)
     if place is None or (download and cifar.missing(place)):
         if not download:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -16,7 +15,7 @@ from PIL import Image
 
 from ddpm_studio.export.errors import ExportError, Progress, advance
 from ddpm_studio.export.film import HOLD, Film
-from ddpm_studio.store.files import written
+from ddpm_studio.store.files import part_of, written
 
 # VP9 is free of royalties and libvpx is BSD; MPEG-4 part 2 is FFmpeg's own code (LGPL), its patents have ended. H.264
 # would need x264 (GPL).
@@ -44,7 +43,7 @@ def write_folder(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         ExportError: if the folder is there and not empty, or cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ExportError(f"{path} is already there and not empty: choose another name for the frames")

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from ddpm_studio.diffusion.reel import CAP
-from ddpm_studio.paths import runs_folder
+from ddpm_studio.paths import runs_folder, sweep
 from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
 from ddpm_studio.recipes.editions import badge
 from ddpm_studio.store.checkpoint import Checkpoint, checkpoints_in
@@ -103,7 +103,10 @@ class Run:
         whole = path.resolve()
         for folder in (whole, whole.parent, whole.parent.parent):
             if (folder / "recipe.toml").is_file() and (folder / "record.sqlite").is_file():
-                return cls(folder)
+                run = cls(folder)
+                for own in (run.path, run.checkpoint_folder):
+                    sweep(own)
+                return run
         raise RunError(f"{path} is not a run: it holds no recipe.toml beside a record.sqlite")
 
     # -- parts

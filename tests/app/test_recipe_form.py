@@ -5,16 +5,17 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QHelpEvent, QWheelEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QComboBox, QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QFileDialog, QLineEdit, QMenu, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from ddpm_studio.app import theme as themes
-from ddpm_studio.app.recipe_editors import LineEditor, SourceEditor, SwitchEditor, read, stepped, write
+from ddpm_studio.app.recipe_editors import POINTS, LineEditor, SourceEditor, SwitchEditor, read, stepped, write
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.recipe_rows import FieldRow
 from ddpm_studio.recipes import SECTION_TITLES, Field, Recipe, fields_of, kinds_of, section_class
@@ -377,6 +378,25 @@ def test_a_folder_of_pictures_can_be_chosen(form: RecipeForm, tmp_path_factory: 
     assert editor.currentText() == folder.name
     choose(form, "data.source", "moons")
     assert form.recipe().data.source == "moons"
+
+
+def test_a_file_of_points_can_be_chosen(form: RecipeForm, tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("x,y\n" + "0.5,1\n-1,0\n" * 20, encoding="utf-8")
+    (tmp_path / "not.doc").touch()
+    editor = row(form, "data.source").editor
+    assert isinstance(editor, SourceEditor)
+    editor.activated.emit(editor.findData(POINTS))  # "Choose points…"
+    assert editor.currentText() == "Fashion-MNIST"  # until one is chosen
+    assert editor.dialog is not None
+    assert editor.dialog.fileMode() == QFileDialog.FileMode.ExistingFile
+    (kinds,) = editor.dialog.nameFilters()
+    assert "*.csv" in kinds
+    assert "*.npy" in kinds
+    editor.dialog.fileSelected.emit(str(file))
+    editor.dialog.close()
+    assert form.recipe().data.source == str(file)
+    assert editor.currentText() == "mine.csv"
 
 
 def test_facts_are_rows_that_nobody_can_edit(form: RecipeForm) -> None:
