@@ -107,6 +107,10 @@ class LearningPlots(QWidget):
         self._legends = QVBoxLayout()
         self._legends.setSpacing(0)
         column.addLayout(self._legends)
+        self.apart = _line("loss_apart")
+        self.apart.setForegroundRole(QPalette.ColorRole.Text)
+        self.apart.hide()
+        column.addWidget(self.apart)
         column.addWidget(self.readout)
 
     def _lay_out_levels(self, column: QVBoxLayout) -> None:
@@ -176,9 +180,14 @@ class LearningPlots(QWidget):
         """What the probed networks saw: shown for a cell of the map that is chosen."""
         self._sights = sights
 
-    def set_compared(self, runs: Sequence[tuple[str, QColor, NDArray[np.float64]]]) -> None:
-        """Draw the probe losses of some runs on common axes: name, colour, (step, loss); none: the run on screen."""
+    def set_compared(self, runs: Sequence[tuple[str, QColor, NDArray[np.float64]]], apart: Sequence[str] = ()) -> None:
+        """Draw the probe losses of some runs on common axes: name, colour, (step, loss); none: the run on screen.
+
+        ``apart``: the settings for which their losses are not one quantity, if they are not.
+        """
         self.loss.set_compared(runs)
+        self.apart.set_text(self.tr("Not one quantity: {0}").format(", ".join(apart)) if apart else "")
+        self.apart.setVisible(bool(apart))
         while len(self._run_legends) < len(runs):
             self._run_legends.append(Legend())
             self._legends.addWidget(self._run_legends[-1])

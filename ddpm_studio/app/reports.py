@@ -11,6 +11,7 @@ from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.jobs import DataMissing, DataOpened, DataTaken, LoadingStopped, RunOpened
 from ddpm_studio.app.offers import Offers
+from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.runs_panel import RunRow, RunsPanel
 from ddpm_studio.app.session import Session
@@ -20,7 +21,8 @@ from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.data import BUILT_IN
 from ddpm_studio.diffusion import Tape
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.store import RecordError, Run, list_runs
+from ddpm_studio.recipes.quantity import apart
+from ddpm_studio.store import CheckpointError, RecordError, Run, RunError, list_runs
 from ddpm_studio.training.events import (
     Carried,
     ChangeRefused,
@@ -105,17 +107,19 @@ class Reports(QObject):
     @Slot(list)
     def on_curves_wanted(self, wanted: list[tuple[RunRow, QColor]]) -> None:
         """Draw the probe losses of runs side by side; a fork's begins where its parent stood."""
-        curves = []
+        curves, recipes = [], []
         for row, shade in wanted:
+            run = Run(row.path)
             try:
-                with Run(row.path).record() as record:
+                with run.record() as record:
                     points = record.probe_curve()
-            except RecordError:
+                recipes.append(self._session.recipe if row.active else run.current_recipe())
+            except (RecordError, RunError, CheckpointError):
                 continue
             points[:, 0] += row.before
             curves.append((row.name, shade, points))
         if self._stage.plots is not None:
-            self._stage.plots.set_compared(curves)
+            self._stage.plots.set_compared(curves, [say(name) for name in apart(recipes)])
 
     # -- events
 

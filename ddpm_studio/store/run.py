@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -205,7 +205,20 @@ def list_runs(folder: Path | None = None) -> list[RunSummary]:
     if not folder.is_dir():
         return []
     runs = [Run(p) for p in folder.iterdir() if (p / "recipe.toml").is_file() and (p / "record.sqlite").is_file()]
-    return sorted((summarize(run) for run in runs), key=lambda s: s.changed, reverse=True)
+    return sorted(_told_apart(map(summarize, runs)), key=lambda s: s.changed, reverse=True)
+
+
+def _told_apart(found: Iterable[RunSummary]) -> list[RunSummary]:
+    """No two have one title: of those begun within a minute the second ends in (2), and so on."""
+    taken: set[str] = set()
+    named = []
+    for summary in sorted(found, key=lambda s: s.run.name):  # which has the time of its start
+        title, number = summary.title, 2
+        while title in taken:
+            title, number = f"{summary.title} ({number})", number + 1
+        taken.add(title)
+        named.append(replace(summary, title=title))
+    return named
 
 
 def summarize(run: Run) -> RunSummary:

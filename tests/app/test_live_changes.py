@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit
 from pytestqt.qtbot import QtBot
@@ -314,3 +315,22 @@ def test_chosen_runs_share_their_axes(qtbot: QtBot, window: MainWindow) -> None:
     assert plots.loss._compared == []
     assert plots.legend.isVisible()
     assert not plots._run_legends[0].isVisible()
+
+
+def test_losses_of_another_kind_on_one_axis_are_told_apart(qtbot: QtBot, window: MainWindow) -> None:
+    changes = {"one": {}, "alike": {"seed": 7}, "other": {"objective.loss": "l1", "prediction.predicts": "x0"}}
+    for name, change in changes.items():
+        run = Run.create(SMALL.with_settings(change), runs_folder() / name)
+        with run.record(write=True) as record:
+            record.add_probe(ProbeRow(50, 1.0, 1.0, *(np.ones(2),) * 3))
+    window.reports.list_runs()
+    rows, plots = {row.name: row for row in window.runs_panel.model.rows()}, window.plots
+    assert plots is not None
+    for names, said in (
+        (("one", "alike"), ""),
+        (("one", "other"), "Not one quantity: Loss, Predicts"),
+        (("alike",), ""),
+    ):
+        window.reports.on_curves_wanted([(rows[name], QColor("red")) for name in names])
+        assert plots.apart.text() == said
+        assert plots.apart.isVisible() == bool(said)

@@ -453,6 +453,22 @@ def test_runs_are_listed_newest_first_and_damaged_ones_too(tmp_path: Path) -> No
         runs[0].recipe()
 
 
+def test_runs_begun_within_a_minute_have_names_of_their_own(tmp_path: Path) -> None:
+    for folder in ("a-20260102-100301", "a-20260102-100301-2", "a-20260102-100359", "a-20260102-100401", "named (2)"):
+        Run.create(Recipe(title="Moons"), tmp_path / folder)
+    (tmp_path / "named").mkdir()
+    Run.create(Recipe(title="Moons"), tmp_path / "named")
+    titles = {s.run.name: s.title for s in list_runs(tmp_path)}
+    assert titles == {
+        "a-20260102-100301": "Moons, 10:03",
+        "a-20260102-100301-2": "Moons, 10:03 (2)",
+        "a-20260102-100359": "Moons, 10:03 (3)",
+        "a-20260102-100401": "Moons, 10:04",
+        "named (2)": "named (2)",
+        "named": "named",
+    }
+
+
 def test_a_record_is_one_sqlite_file(tmp_path: Path) -> None:
     run = Run.create(find("moons"), tmp_path / "run")
     db = sqlite3.connect(run.record_file)
