@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ddpm_studio.data import DataError
+from ddpm_studio.data import DataError, DataFacts, known_facts
 from ddpm_studio.recipes import Recipe, built_in
 from ddpm_studio.recipes.editions import badge, difference_texts, label_of, printed_differences
 from ddpm_studio.recipes.settings import NONE
@@ -26,9 +26,9 @@ def recipe_lines() -> Iterator[str]:
         yield f"{name:<{width}}  {origin}{recipe.about}"
 
 
-def recipe_facts(recipe: Recipe) -> dict[str, Any]:
-    """A recipe, and how many parameters its network has (None where its data are not here)."""
-    return {"recipe": recipe_values(recipe), "parameters": _parameters(recipe)}
+def recipe_facts(recipe: Recipe, data: DataFacts | None = None) -> dict[str, Any]:
+    """A recipe, and how many parameters its network has; None where nobody knows the shape of its ``data``."""
+    return {"recipe": recipe_values(recipe), "parameters": _parameters(recipe, data)}
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -36,13 +36,16 @@ def run_facts(run: Run) -> dict[str, Any]:
     recipe = run.current_recipe()
     with run.record() as record:
         last, probe = record.last_metrics(), record.last_probe()
-    return recipe_facts(recipe) | {
+    data, disk = run.data(), run.disk()
+    return recipe_facts(recipe, data) | {
+        "data": None if data is None else data.plain(),
         "step": int(last.get("step", 0)),
         "images_seen": int(last.get("images_seen", 0)),
         "checkpoints": [c.step for c in run.checkpoints()],
         "loss": last.get("loss"),
         "probe_loss": probe.train if probe else None,
         "held_out_loss": probe.held_out if probe else None,
+        "disk": disk._asdict(),
     }
 
 
@@ -63,6 +66,12 @@ def fact_lines(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _shown(name: str, value: Any) -> str:
+    if name == "data" and value is not None:
+        return DataFacts.parse(value).text
+    if name == "disk":
+        mega = {part: f"{of / 1e6:.1f} MB" for part, of in value.items()}
+        frames = f"{mega['frames']} of frames, previews at most {mega['frames_cap']}"
+        return f"{mega['total']}: record {mega['record']} ({frames}), checkpoints {mega['checkpoints']}"
     if name == "parameters" and value is None:
         return "not known without the data"
     if isinstance(value, list):
@@ -88,12 +97,14 @@ def _as_set(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _parameters(recipe: Recipe) -> int | None:
+def _parameters(recipe: Recipe, data: DataFacts | None) -> int | None:
     """None where the data, which say how many channels there are, are not here."""
     from ddpm_studio.engine import dataset_of
     from ddpm_studio.training.build import count_parameters
 
     try:
-        return count_parameters(recipe, dataset_of(recipe))
+        own = recipe.data
+        known = data or known_facts(own.source, height=own.height, width=own.width)
+        return count_parameters(recipe, known or dataset_of(recipe))
     except DataError:
         return None

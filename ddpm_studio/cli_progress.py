@@ -123,9 +123,9 @@ def show_sampling(events: Iterator[Event]) -> list[Tape]:
         for event in events:
             match event:
                 case TapeStarted():
-                    bar.reset(task, total=event.tape.total, description=event.tape.label)
+                    bar.reset(task, total=event.calls, description=event.tape.label)
                 case TapeGrew():
-                    bar.update(task, completed=len(event.tape.frames))
+                    bar.update(task, completed=event.tape.calls)
                 case TapeFinished():
                     tapes.append(event.tape)
     return tapes

@@ -352,7 +352,12 @@ def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
             record.add_event(
                 event.resumed_at,
                 "started",
-                {"plan": event.plan, "why": session.plan.reason, "until": event.steps},
+                {
+                    "plan": event.plan,
+                    "why": session.plan.reason,
+                    "until": event.steps,
+                    "frames_cap": record.frames_cap,
+                },
             )
         case Finished():
             record.add_event(event.step, "stopped" if event.stopped else "finished", {"seconds": event.seconds})

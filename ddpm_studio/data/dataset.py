@@ -46,6 +46,16 @@ class DataFacts:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def text(self) -> str:
+        """In words, e.g. ``pixel-faces, 5,700 pictures to learn from, 32 × 32, colour``."""
+        many = "" if self.count is None else f"{self.count:,} "
+        words = [self.name, f"{many}{self.kind} to learn from"]
+        if self.kind == "pictures":
+            channels, height, width = self.shape
+            words += [f"{width} × {height}", "grey" if channels == 1 else "colour"]
+        return ", ".join(words + [f"{len(self.classes)} classes"] * bool(self.classes))
+
     @classmethod
     def parse(cls, values: dict[str, Any]) -> DataFacts:
         """From plain values, as ``plain`` gave them.

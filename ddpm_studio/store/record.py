@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,7 +172,8 @@ class Record:
     def add_tape(self, tape: Tape, purpose: str) -> None:
         """Keep a tape. Previews are the rows of a reel: one replaces that of its step, and its rules hold them short.
 
-        See ``diffusion.reel``: above ``frames_cap`` bytes rows go, never the first or the last of a kind.
+        See ``diffusion.reel``: above ``frames_cap`` bytes rows go, never the first or the last of a kind. Of samples
+        and comparisons, which nothing shows again but the last ones, the oldest go above half of that.
         """
         if purpose == "preview":
             tape = narrowed(tape, self.frames_cap)
@@ -198,6 +199,8 @@ class Record:
                 if not drop:
                     break
                 _delete(db, [rows[place][0] for place in drop])
+            if purpose != "preview":
+                _delete(db, _outlived(db, self.frames_cap / 2))
 
     def forget_after(self, step: int) -> None:
         """Drop what lies behind ``step``: the run goes on from there (a resumed or rolled-back state)."""
@@ -346,6 +349,35 @@ class Record:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise RecordError(f"{self.path} cannot be read: {error}") from None
+
+
+def _outlived(db: sqlite3.Connection, cap: float) -> list[int]:
+    """The samples and comparisons that may go, by id: the oldest, so that the others fit under ``cap`` bytes.
+
+    The last sample and the last comparison, with all its tapes, stay whatever their size.
+    """
+    rows = db.execute("select id, step, purpose, bytes, about from tapes where purpose != 'preview' order by id desc")
+    sets: dict[tuple[str, Hashable], list[tuple[int, int, int]]] = {}  # a comparison's tapes come and go together
+    for i, step, purpose, nbytes, about in rows.fetchall():
+        name = _comparison(about) if purpose == "compare" else i
+        sets.setdefault((purpose, name), []).append((step, i, nbytes))
+    samples, comparisons = ([key for key in sets if key[0] == purpose] for purpose in ("sample", "compare"))
+    stay = comparisons[:1] + sorted(samples, key=lambda key: sets[key][0])[-1:]  # of the samples the longest trained
+    held, gone = 0, []
+    for key in [*stay, *(key for key in sets if key not in stay)]:
+        held += sum(nbytes for _, _, nbytes in sets[key])
+        if held > cap and key not in stay:
+            gone += [i for _, i, _ in sets[key]]
+    return gone
+
+
+def _comparison(about: str) -> Hashable:
+    """The name of the comparison that a tape belongs to; None for a damaged one."""
+    try:
+        name: Hashable = json.loads(about).get("comparison")
+    except (ValueError, AttributeError):
+        return None
+    return name
 
 
 def _kind(about: str) -> tuple[Any, ...]:

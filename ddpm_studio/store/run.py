@@ -11,13 +11,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
+from ddpm_studio.data import DataFacts
 from ddpm_studio.diffusion.reel import CAP
 from ddpm_studio.paths import runs_folder, sweep
 from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
@@ -39,6 +41,16 @@ class Parent:
     step: int  # in the parent's own count
     before: int  # steps learnt before the fork's first one, by the parent and its own parents
     born: float  # seconds since 1970
+
+
+class Disk(NamedTuple):
+    """Bytes of a run's files; ``frames`` are a part of its ``record``, and its previews stay below ``frames_cap``."""
+
+    record: int
+    checkpoints: int
+    frames: int
+    frames_cap: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -149,6 +161,32 @@ class Run:
         """The recipe in force at the last checkpoint: changes made while the run went on are in it."""
         checkpoints = self.checkpoints()
         return checkpoints[-1].about()[1] if checkpoints else self.recipe()
+
+    def data(self) -> DataFacts | None:
+        """What the last checkpoint says of the data; None without one, or with an older one.
+
+        Raises:
+            CheckpointError: if it is damaged.
+        """
+        checkpoints = self.checkpoints()
+        return checkpoints[-1].data() if checkpoints else None
+
+    def disk(self) -> Disk:
+        """What it takes on the disk now."""
+        with self.record() as record:
+            frames = record.frame_bytes()
+            caps = [event.about.get("frames_cap", CAP) for event in record.events() if event.kind == "started"]
+        sizes: dict[Path, int] = {}
+        for path in self.path.rglob("*"):
+            with suppress(FileNotFoundError):  # a training renames a file that it has written
+                sizes[path] = 0 if path.is_dir() else path.stat().st_size
+        return Disk(
+            record=sum(size for path, size in sizes.items() if path.name.startswith(self.record_file.name)),
+            checkpoints=sum(size for path, size in sizes.items() if path.parent == self.checkpoint_folder),
+            frames=frames,
+            frames_cap=caps[-1] if caps else CAP,
+            total=sum(sizes.values()),
+        )
 
     def remove_if_empty(self) -> None:
         """Take the folder away again if nothing was learnt: a training that could not begin leaves no trace."""

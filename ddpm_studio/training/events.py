@@ -100,10 +100,14 @@ class Probed:
 
 @dataclass(frozen=True)
 class TapeStarted:
-    """A reverse process begins; ``tape`` will grow frame by frame. ``purpose``: "preview", "sample" or "compare"."""
+    """A reverse process begins; ``tape`` will grow frame by frame. ``purpose``: "preview", "sample" or "compare".
+
+    ``calls``: how often it will ask the network, which ``tape.calls`` counts; 0 where nobody knows.
+    """
 
     tape: Tape
     purpose: str
+    calls: int = 0
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,7 @@ def record(
     fields = fewer if tape.kind == "points" and not classes else set()
     tape.total, tape.grid = len(kept), [int(t) for t in grid]
     label = torch.arange(count, device=device) % classes if classes else None
-    yield TapeStarted(tape, purpose)
+    yield TapeStarted(tape, purpose, network_calls(settings, schedule))
     seeds = item_seeds(tape.seed, count)
     x = start_noise(schedule, schedule.steps, seeds, shape, device=device)
     steps = reverse_process(denoiser, grid, sampler, shape, seeds=seeds, x=x, label=label, device=device)

@@ -36,11 +36,12 @@ from ddpm_studio.training.events import (
     StepDone,
     StepSkipped,
     TapeFinished,
+    TapeStarted,
     ThreadsChanged,
 )
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
-from ddpm_studio.training.sampling import make_grid, make_sampler
+from ddpm_studio.training.sampling import make_grid, make_sampler, sample
 from ddpm_studio.training.trainer import DivergedError, adam_beta1, learning_rate, train
 
 RecipeOf = Callable[..., Recipe]
@@ -533,6 +534,15 @@ def test_grids_of_samplers(steps: int, recipe_of: RecipeOf) -> None:
     assert annealed[-1] == 0
     assert annealed[:-1] == [t for t in usual[:-1] for _ in range(3)]
     assert grid("langevin-plain", level=7) == [7] * (steps + 1)
+
+
+@pytest.mark.parametrize("kind", ["ddpm", "ddim", "euler", "heun", "dpmpp-2m", "langevin", "langevin-plain"])
+def test_it_is_known_how_often_the_network_will_be_asked(kind: str, recipe_of: RecipeOf) -> None:
+    """So that a bar of progress counts calls: of a long walk far fewer states are kept."""
+    recipe = recipe_of(sampler__kind=kind, sampler__steps=140)
+    events = list(sample(session_of(recipe), Control(), recipe.sampler, 2, 0, "ema", "sample"))
+    (started,), (finished,) = of(TapeStarted, events), of(TapeFinished, events)
+    assert started.calls == finished.tape.calls > len(finished.tape.frames)
 
 
 def test_langevins_own_settings_reach_the_rule(recipe_of: RecipeOf) -> None:
