@@ -210,9 +210,9 @@ def _changed(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
 @app.command()
 def sample(
     run: RunArgument,
-    out: Annotated[Path, typer.Option(help="FILE.png (grid), .gif, .mp4, .webm (the process) or .npy")] = Path(
-        "samples.png"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="FILE.png (grid), .gif, .mp4, .webm (the process), .npy or .csv (points)")
+    ] = Path("samples.png"),
     count: Annotated[int, typer.Option("-n", min=1, max=65536, help="How many.")] = 64,
     samplers: Annotated[
         list[str] | None,
@@ -236,7 +236,7 @@ def sample(
     kinds = samplers or [recipe.sampler.kind]
     if eta is not None and "ddim" not in kinds:
         raise typer.BadParameter("--eta belongs to DDIM: add --sampler ddim")
-    if len(kinds) > 1 and out.suffix.lower() == ".npy":
+    if len(kinds) > 1 and out.suffix.lower() in (".npy", ".csv"):
         raise typer.BadParameter("an array holds one sampler: choose a file that ends in .png, .gif, .mp4 or .webm")
     begin = recipe.seed if seed is None else seed
     cells = []
@@ -376,7 +376,8 @@ def export(
             "--format",
             metavar="FORMAT",
             help="gif, apng, webp, mp4, webm (films), strip (filmstrip), picture (the end), frames (folder of PNG), "
-            "npy, loss-csv, loss-png, loss-svg or html (report); by default what the ending of --out says.",
+            "npy, points-csv, points-npy, loss-csv, loss-png, loss-svg or html (report); by default what the ending of "
+            "--out says.",
         ),
     ] = None,
     of: Annotated[

@@ -1,4 +1,4 @@
-"""Samples as a file: a grid, the reverse process as a film, or an array."""
+"""Samples as a file: a grid, the reverse process as a film, an array, or a table of points."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.errors import ExportError, Progress
 from ddpm_studio.export.film import at_share, caption, process
+from ddpm_studio.export.points import write_points
 from ddpm_studio.export.writers import write_array, write_film, write_image
 
 __all__ = ["ENDINGS", "ExportError", "SampleFile", "caption"]
 
 FILMS = {".gif": "gif", ".apng": "apng", ".webp": "webp", ".mp4": "mp4", ".webm": "webm"}
-ENDINGS = (".png", *FILMS, ".npy")
+ENDINGS = (".png", *FILMS, ".npy", ".csv")
 
 
 class SampleFile:
@@ -32,16 +33,19 @@ class SampleFile:
         """Write a complete tape, or several of a kind side by side, all at the same share of their process.
 
         Raises:
-            ExportError: if the file cannot be written, or its ending says nothing; an array holds one tape.
+            ExportError: if the file cannot be written, or its ending says nothing; an array or a table holds one
+                tape, and a table points.
             Cancelled: if ``progress`` answers False; nothing is left behind.
         """
         ending = self.path.suffix.lower()
         if ending not in ENDINGS:
             raise ExportError(f"{self.path.name} must end in one of {', '.join(ENDINGS)}")
-        if len(tapes) > 1 and ending == ".npy":
+        if len(tapes) > 1 and ending in (".npy", ".csv"):
             raise ExportError(f"{self.path.name} would hold one process: save several as .png, .gif, .mp4 or .webm")
         if ending == ".png":
             write_image(at_share(tapes, 1.0), self.path)
+        elif ending == ".csv":
+            write_points(tapes[0], self.path)
         elif ending == ".npy":
             # uint8 (N, H, W, C) or float32 (N, 2); a trace has a leading axis of steps + 1
             frames = tapes[0].frames

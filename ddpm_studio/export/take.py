@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.clocks import Clocks, frame_near, picked
 from ddpm_studio.export.compared import compared_strip
@@ -17,10 +16,10 @@ from ddpm_studio.export.errors import ExportError, Progress
 from ddpm_studio.export.film import Film, at_share, diagonal, learning, process
 from ddpm_studio.export.grid import Show
 from ddpm_studio.export.loss import write_loss
+from ddpm_studio.export.points import write_points
 from ddpm_studio.export.strip import both_strip, learning_strip, process_strip
-from ddpm_studio.export.writers import write_array, write_file, write_film, write_image
+from ddpm_studio.export.writers import write_array, write_film, write_image
 from ddpm_studio.store import Run
-from ddpm_studio.store.files import text
 
 Of = Literal["process", "learning", "both"]
 
@@ -184,7 +183,7 @@ def _write_process(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: 
     if FORMATS[kind].one and several:
         raise ExportError("an array or a table holds one process: choose a film, a filmstrip or a folder of pictures")
     if FORMATS[kind].points:
-        _write_points(tapes[0], wanted, path)
+        write_points(tapes[0], path, kind.removeprefix("points-"), share=wanted.share, show=wanted.show)
     elif kind == "strip":
         chosen = bool(wanted.items)
         made = compared_strip(tapes, wanted.show, chosen=chosen) if several else None
@@ -196,17 +195,6 @@ def _write_process(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: 
         write_array((frame.view(wanted.show) for frame in frames), len(frames), path, progress)
     else:
         write_film(process(tapes, wanted.show), kind, path, progress)
-
-
-def _write_points(tape: Tape, wanted: Wanted, path: Path) -> None:
-    """(N, 2), as ``data.points_file`` reads them."""
-    if tape.kind != "points":
-        raise ExportError("these are pictures, not points: choose a picture or an array")
-    points = frame_at(tape, wanted.share).view(wanted.show)
-    if wanted.format == "points-npy":
-        write_array(iter([points]), 1, path, stack=False)
-    else:
-        write_file(path, text("x,y\n" + "".join(f"{x},{y}\n" for x, y in points)))
 
 
 def _write_cells(clocks: Clocks, wanted: Wanted, path: Path, progress: Progress | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddpm_studio.data.points_file import read_points
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.export.grid import GAP, frame_image
 from ddpm_studio.export.samples import ENDINGS, ExportError, SampleFile, caption
@@ -62,6 +63,17 @@ def test_npy(tape: Tape, tmp_path: Path, name: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [name], "numpy appends nothing"
 
 
+def test_csv(tmp_path: Path) -> None:
+    SampleFile(tmp_path / "a.CSV").write(CASES["points"])
+    points = read_points(tmp_path / "a.CSV")
+    np.testing.assert_array_equal(points.astype(np.float32), CASES["points"].frames[-1].x)
+    with pytest.raises(ExportError, match="these are pictures"):
+        SampleFile(tmp_path / "b.csv").write(CASES["grey"])
+    with pytest.raises(ExportError, match="one process"):
+        SampleFile(tmp_path / "b.csv").write(CASES["points"], CASES["points"])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_gif(tape: Tape, tmp_path: Path) -> None:
     SampleFile(tmp_path / "a.gif").write(tape)
     with Image.open(tmp_path / "a.gif") as picture:
@@ -96,7 +108,7 @@ def test_where_nothing_can_be_written_is_one_sentence(tmp_path: Path, ending: st
     (tmp_path / f"folder{ending}").mkdir()
     for path in (tmp_path / "file" / f"a{ending}", tmp_path / f"folder{ending}"):
         with pytest.raises(ExportError, match="cannot be written") as caught:
-            SampleFile(path).write(CASES["grey"])
+            SampleFile(path).write(CASES["points"])
         assert "\n" not in str(caught.value)
 
 

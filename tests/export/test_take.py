@@ -135,7 +135,7 @@ def test_points_can_be_learnt(points: Run, tmp_path: Path, share: float) -> None
 
 
 def test_points_are_of_one_process_of_points(run: Run, points: Run, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="these are pictures"):
+    with pytest.raises(ExportError, match="would hold points, and these are pictures"):
         export_run(run, Wanted("points-csv"), tmp_path / "a.csv")
     with pytest.raises(ExportError, match="of one process"):
         export_run(points, Wanted("points-npy", "learning"), tmp_path / "a.npy")
