@@ -85,7 +85,7 @@ class EditionBadge(QWidget):
 
     def set_recipe(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        text = badge(recipe)
+        text = badge(recipe, say)
         text = text[:1].upper() + text[1:]
         self.setVisible(bool(text))
         if not text:
@@ -108,7 +108,7 @@ class EditionBadge(QWidget):
 
     def _tooltip(self) -> str:
         recipe = self._recipe
-        texts = list(difference_texts(recipe, printed_differences(recipe)).values())
+        texts = list(difference_texts(recipe, printed_differences(recipe), say).values())
         if not texts:
             return self.tr(
                 "As the tutorial prints it; where it is silent, as in its author's code, or ours.\n"
@@ -124,7 +124,7 @@ class EditionBadge(QWidget):
         live = live_settings(recipe)
         if own:
             menu.addSection(self.tr("Reset"))
-            for path, text in difference_texts(recipe, own).items():
+            for path, text in difference_texts(recipe, own, say).items():
                 changes = reset_changes(recipe, path)
                 self._add(f"edition.reset.{path}", text, changes, not self._running or changes.keys() <= live)
             everything: dict[str, Any] = {}
@@ -135,7 +135,7 @@ class EditionBadge(QWidget):
         elif recipe.edition == "laptop":
             printed = edition_of(recipe, "printed")
             menu.addSection(self.tr("Make as printed"))
-            for path, text in difference_texts(recipe, printed_differences(recipe)).items():
+            for path, text in difference_texts(recipe, printed_differences(recipe), say).items():
                 self._add(f"edition.printed.{path}", text, reset_changes(recipe, path, printed), not self._running)
         for edition, title in EDITIONS.items():
             other = edition_of(recipe, edition)

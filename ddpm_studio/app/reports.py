@@ -21,6 +21,7 @@ from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.data import BUILT_IN
 from ddpm_studio.diffusion import Tape
 from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes.editions import label_of, text_of
 from ddpm_studio.recipes.quantity import apart
 from ddpm_studio.store import CheckpointError, RecordError, Run, RunError, list_runs
 from ddpm_studio.training.events import (
@@ -84,7 +85,7 @@ class Reports(QObject):
     @Slot()
     def list_runs(self) -> None:
         training = self._controller.run if self._controller.training else None
-        found = list_runs()
+        found = list_runs(say=say)
         parents = {s.born: s.run.path for s in found}  # by their birth: folders may have been renamed
         parents |= {s.parent.born: s.parent.path for s in found if s.parent and s.parent.path.is_dir()}
         rows = [
@@ -159,7 +160,7 @@ class Reports(QObject):
     def on_event(self, event: object) -> None:
         match event:
             case Waiting():
-                self.say(event.text + "…")
+                self.say(say(event.text) + "…")
             case Started():
                 self._plan, self._steps = event.plan, event.steps
                 self._form.set_facts(self._facts(parameters=event.parameters))
@@ -169,14 +170,14 @@ class Reports(QObject):
                 self._session.has_checkpoint = True
                 self._status.saved()
             case SettingChanged():
-                text = _change(event.setting, event.old, event.new)
+                text = _change(self._session.recipe, event.setting, event.old, event.new)
                 log.info("step %d: %s", event.step, text)
                 self._stage.add_flag(event.step, text)
             case ForkForeseen():
                 self._session.on_foreseen(event)
             case Carried():
-                self._banner.show_notice(self.tr("Forked: {0}.").format(event.sentence()), kind="info")
-                self.say(self.tr("Forked: {0}.").format(event.sentence()))
+                self._banner.show_notice(self.tr("Forked: {0}.").format(event.sentence(say)), kind="info")
+                self.say(self.tr("Forked: {0}.").format(event.sentence(say)))
             case SaveFailed() | ChangeRefused():
                 self._banner.show_notice(event.reason)
             case StepSkipped():
@@ -224,7 +225,7 @@ class Reports(QObject):
             self._show_data(DataOpened(opened.recipe.data.source, opened.dataset))
         for event in opened.events:
             if event.kind == "setting_changed":
-                text = _change(**event.about)
+                text = _change(opened.recipe, **event.about)
                 log.info("step %d: %s", event.step, text)
                 self._stage.add_flag(event.step, text)
         self._stage.show_last(opened.tape)
@@ -325,6 +326,7 @@ class Reports(QObject):
             self._runs_panel.set_active_step(int(step))
 
 
-def _change(setting: str, old: object, new: object) -> str:
+def _change(recipe: Recipe, setting: str, old: object, new: object) -> str:
     """A change of a setting as its flag says it."""
-    return f"{setting.partition('.')[2].replace('_', ' ')}: {old} → {new}"
+    values = (text_of(recipe, setting, value, say) for value in (old, new))
+    return f"{say(label_of(recipe, setting))}: {' → '.join(values)}"

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QCoreApplication, QObject, Signal, Slot
 
 from ddpm_studio.app.jobs import Job
 from ddpm_studio.data import Cancelled
@@ -45,7 +45,7 @@ class EngineWorker(QObject):
             try:
                 importlib.import_module(module)
             except BaseException as error:
-                self.failed.emit(f"{module} cannot be loaded: {error}", traceback.format_exc())
+                self.failed.emit(_tr("{0} cannot be loaded: {1}").format(module, error), traceback.format_exc())
             else:
                 self.imported.emit(module)
         sys.setswitchinterval(interval)
@@ -66,10 +66,14 @@ class EngineWorker(QObject):
             self.finished.emit()
 
 
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("EngineWorker", text)  # which any thread may call
+
+
 def _sentence(error: BaseException) -> str:
     """One sentence for the user."""
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "There is not enough memory for this: choose a smaller batch or a smaller network"
+        return _tr("There is not enough memory for this: choose a smaller batch or a smaller network")
     if type(error).__module__.startswith("ddpm_studio"):
         return str(error)  # ours: written for the user
-    return f"Something unexpected happened: {type(error).__name__}: {error}"
+    return _tr("Something unexpected happened: {0}: {1}").format(type(error).__name__, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from ddpm_studio.recipes.library import built_in
@@ -9,6 +10,7 @@ from ddpm_studio.recipes.recipe import SECTION_TITLES, Recipe, kind_title, means
 from ddpm_studio.recipes.settings import NONE, Field, fields_of
 
 Edition = Literal["printed", "laptop"]
+Say = Callable[[str], str]  # a text in the language of the person who reads it
 EDITIONS: dict[Edition, str] = {"printed": "As printed", "laptop": "Laptop edition"}
 _KINDS = {"schedule.kind": "Noise schedule", "network.kind": "Network", "sampler.kind": "Sampler"}
 # No document says anything of these, so a recipe is as printed with any of them.
@@ -88,6 +90,7 @@ def _is_open(recipe: Recipe, path: str) -> bool:
 
 
 # -- in words ------------------------------------------------------------------------------------------------
+# ``say`` is given each text before numbers are put into it; as it is, the words are English.
 
 
 def label_of(recipe: Recipe, path: str) -> str:
@@ -98,12 +101,12 @@ def label_of(recipe: Recipe, path: str) -> str:
     return path if field is None else field.setting.label
 
 
-def text_of(recipe: Recipe, path: str, value: Any) -> str:
+def text_of(recipe: Recipe, path: str, value: Any, say: Say = str) -> str:
     """A value as the form shows it: "on", "64, 128, 256", "0.0002"."""
     if path in _KINDS:
-        return kind_title(value)
+        return say(kind_title(value))
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return say("on") if value else say("off")
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
@@ -114,8 +117,9 @@ def text_of(recipe: Recipe, path: str, value: Any) -> str:
     if field is None:
         return str(value)
     if value is None:
-        return "auto" if field.default is None else NONE
-    return str((field.setting.choices or {}).get(value, value))
+        return say("auto") if field.default is None else say(NONE)
+    choices = field.setting.choices or {}
+    return say(choices[value]) if value in choices else str(value)
 
 
 def _field_of(recipe: Recipe, path: str) -> Field | None:
@@ -124,24 +128,28 @@ def _field_of(recipe: Recipe, path: str) -> Field | None:
     return next((field for field in fields_of(cls) if field.name == name), None)
 
 
-def difference_texts(recipe: Recipe, differences: dict[str, tuple[Any, Any]], other: str = "printed") -> dict[str, str]:
+def difference_texts(
+    recipe: Recipe, differences: dict[str, tuple[Any, Any]], say: Say = str, text: str = "{0} {1} (printed {2})"
+) -> dict[str, str]:
     """Differences by setting in the form's words: ``{"training.batch": "batch 64 (printed 128)"}``."""
     return {
-        path: f"{_small(label_of(recipe, path))} {text_of(recipe, path, mine)} "
-        f"({other} {text_of(recipe, path, theirs)})"
-        for path, (mine, theirs) in differences.items()
+        path: say(text).format(
+            _small(say(label_of(recipe, path))), *(text_of(recipe, path, value, say) for value in values)
+        )
+        for path, values in differences.items()
     }
 
 
-def badge(recipe: Recipe) -> str:
+def badge(recipe: Recipe, say: Say = str) -> str:
     """In a few words: "as printed", "differs: batch 64 (printed 128), …", "laptop edition"; "" without a tutorial."""
     changed = own_differences(recipe)
     if edition_of(recipe, "printed") is None or not recipe.edition:
         return ""
     if recipe.edition == "printed":
-        return "differs: " + ", ".join(difference_texts(recipe, changed).values()) if changed else "as printed"
-    texts = difference_texts(recipe, changed, "edition's")
-    return "laptop edition" + (", changed: " + ", ".join(texts.values()) if changed else "")
+        texts = difference_texts(recipe, changed, say)
+        return say("differs: {0}").format(", ".join(texts.values())) if changed else say("as printed")
+    texts = difference_texts(recipe, changed, say, "{0} {1} (edition's {2})")
+    return say("laptop edition, changed: {0}").format(", ".join(texts.values())) if changed else say("laptop edition")
 
 
 def _small(label: str) -> str:

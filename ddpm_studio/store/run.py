@@ -23,7 +23,7 @@ from ddpm_studio.data import DataFacts
 from ddpm_studio.diffusion.reel import CAP
 from ddpm_studio.paths import runs_folder, sweep
 from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
-from ddpm_studio.recipes.editions import badge
+from ddpm_studio.recipes.editions import Say, badge
 from ddpm_studio.store.checkpoint import Checkpoint, checkpoints_in
 from ddpm_studio.store.files import write_text
 from ddpm_studio.store.record import EventRow, Record, RecordError
@@ -237,13 +237,13 @@ class RunSummary:
     born: float = 0.0  # time of the first event
 
 
-def list_runs(folder: Path | None = None) -> list[RunSummary]:
+def list_runs(folder: Path | None = None, say: Say = str) -> list[RunSummary]:
     """The runs in a folder (default: the user's), newest first; damaged ones are listed with what can be read."""
     folder = folder or runs_folder()
     if not folder.is_dir():
         return []
     runs = [Run(p) for p in folder.iterdir() if (p / "recipe.toml").is_file() and (p / "record.sqlite").is_file()]
-    return sorted(_told_apart(map(summarize, runs)), key=lambda s: s.changed, reverse=True)
+    return sorted(_told_apart(summarize(run, say) for run in runs), key=lambda s: s.changed, reverse=True)
 
 
 def _told_apart(found: Iterable[RunSummary]) -> list[RunSummary]:
@@ -259,8 +259,8 @@ def _told_apart(found: Iterable[RunSummary]) -> list[RunSummary]:
     return named
 
 
-def summarize(run: Run) -> RunSummary:
-    """What the list of runs shows of one."""
+def summarize(run: Run, say: Say = str) -> RunSummary:
+    """What the list of runs shows of one; ``say`` translates the words about its edition."""
     step, loss, first = 0, None, None
     try:
         with run.record() as record:
@@ -274,7 +274,7 @@ def summarize(run: Run) -> RunSummary:
     edition = ""
     try:
         recipe = run.recipe()
-        title, edition = _display_name(run.name, recipe.title), badge(recipe)
+        title, edition = _display_name(run.name, recipe.title), badge(recipe, say)
     except RunError:
         title = run.name
     changed = datetime.fromtimestamp(run.record_file.stat().st_mtime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -173,13 +174,13 @@ class Carried:
     averaged: int  # tensors of the EMA
     data_order: bool
 
-    def sentence(self) -> str:
-        """What came along, in words."""
-        order = "the data go on where they were" if self.data_order else "the data begin anew"
-        return (
-            f"{self.weights} of {self.of} weight tensors, their EMA and {self.moments} optimizer moments came along; "
-            f"{order}; its own steps count from 0"
+    def sentence(self, say: Callable[[str], str] = str) -> str:
+        """What came along, in words; ``say`` puts a text into the language of the person who reads it."""
+        order = say("the data go on where they were") if self.data_order else say("the data begin anew")
+        text = say(
+            "{0} of {1} weight tensors, their EMA and {2} optimizer moments came along; {3}; its own steps count from 0"
         )
+        return text.format(self.weights, self.of, self.moments, order)
 
 
 @dataclass(frozen=True)

@@ -164,12 +164,13 @@ def test_each_undo_in_a_run_is_an_event_and_a_flag(
     window.actions_by_id["edit.redo"].trigger()
     qtbot.waitUntil(lambda: len(flags) == 3)
     was = SMALL.training.clip_norm
-    assert [text for _, text in flags] == [f"clip norm: {a} → {b}" for a, b in ((was, 0.5), (0.5, was), (was, 0.5))]
+    assert was == 1
+    assert [text for _, text in flags] == [f"Clip gradient: {a} → {b}" for a, b in ((1, 0.5), (0.5, 1), (1, 0.5))]
     assert window.plots is not None
     window.plots.refresh()
-    assert f"clip norm: {was} → 0.5" in window.plots.loss.flags_near(flags[0][0])
+    assert "Clip gradient: 1 → 0.5" in window.plots.loss.flags_near(flags[0][0])
     assert window.plots.loss.flags_near(-1e6) == ""
-    assert f"step {flags[0][0]}: clip norm: {was} → 0.5" in caplog.text  # which the log panel shows
+    assert f"step {flags[0][0]}: Clip gradient: 1 → 0.5" in caplog.text  # which the log panel shows
     stopped(qtbot, window)
     with run.record() as record:
         told = [e.about for e in record.events() if e.kind == "setting_changed"]

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from PySide6.QtCore import QMimeData, QPointF, Qt, QThread, QTimer, QUrl
+from PySide6.QtCore import QMimeData, QPointF, Qt, QThread, QTimer, QTranslator, QUrl
 from PySide6.QtGui import QAction, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog
@@ -30,15 +30,17 @@ from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.jobs import DataMissing
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.recipe_rows import FieldRow
+from ddpm_studio.app.reports import _change
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.theme import install, theme
 from ddpm_studio.app.widgets import PushButton
+from ddpm_studio.app.worker import _sentence
 from ddpm_studio.data import cifar, mnist
 from ddpm_studio.data.vision import torchvision
 from ddpm_studio.recipes import Recipe, built_in, find
 from ddpm_studio.recipes.tutorials import tutorials
 from ddpm_studio.store import Run, list_runs
-from ddpm_studio.training.events import SaveFailed
+from ddpm_studio.training.events import Carried, SaveFailed, Waiting
 
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
@@ -247,7 +249,7 @@ def test_a_change_while_training_is_an_event_and_a_flag(qtbot, window, opened):
     assert "a fork of it can" in row(window, "network.width").toolTip()
     type_in(window, "training.learning_rate", "0.0007")
     qtbot.waitUntil(lambda: bool(window.controller.channels.flags))
-    assert window.controller.channels.flags[0][1] == "learning rate: 0.003 → 0.0007"
+    assert window.controller.channels.flags[0][1] == "Learning rate: 0.003 → 0.0007"
     qtbot.waitUntil(lambda: "0.0007" in window.plots.readout.text())
     press(window, "run.stop")
     wait_idle(qtbot, window)
@@ -687,6 +689,39 @@ def test_long_sampling_says_how_far_it_is(qtbot, window):
 def test_a_long_recipe_title_can_be_read(window):
     window.session.choose(find("score-two-gaussians-laptop"))
     assert window.top_bar.recipe_button.toolTip().startswith("Score: two Gaussians, laptop\n")
+
+
+class Marker(QTranslator):
+    """A language in which each sentence ends in a sign."""
+
+    def translate(self, context: str, text: str, about: str | None = None, n: int = -1) -> str:
+        return text + "§"
+
+    def isEmpty(self) -> bool:  # noqa: N802
+        return False
+
+
+def test_what_lower_layers_say_is_translated_in_the_window(qtbot, qapp, window):
+    Run.create(find("scratch5-mnist").with_settings({"training.batch": 64}))
+    marker = Marker()
+    qapp.installTranslator(marker)
+    try:
+        window.session.choose(find("scratch5-mnist").with_settings({"training.batch": 64}))
+        assert "batch§ 64 (printed 128)§" in window.badge.pill.text()
+        window.reports.list_runs()
+        assert "batch§ 64 (printed 128)§" in window.runs_panel.model.rows()[0].note
+        window.reports.on_event(Waiting("Loading the network"))
+        assert message(window) == "Loading the network§…"
+        window.reports.on_event(Carried(3, 4, 2, 4, data_order=True))
+        said = "Forked: 3 of 4 weight tensors, their EMA and 2 optimizer moments came along; the data go on where"
+        assert window.banner.sentence.text().replace("§", "").startswith(said)
+        assert window.banner.sentence.text().count("§") == 3
+        assert _sentence(MemoryError()).endswith("network§")
+        assert _change(window.recipe, "training.ema_decay", 0.9, 0.0) == "EMA decay§: 0.9 → 0"
+    finally:
+        qapp.removeTranslator(marker)
+        window.session.choose(find("fashion-mnist"))
+        wait_idle(qtbot, window)
 
 
 def test_few_parameters_are_counted_one_by_one(window):

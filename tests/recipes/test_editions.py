@@ -123,3 +123,23 @@ def test_a_recipe_of_no_tutorial_has_no_badge() -> None:
     for recipe in (Recipe(), find("moons"), Recipe(tutorial="999", edition="printed")):
         assert badge(recipe) == ""
         assert printed_differences(recipe) == own_differences(recipe) == reset_changes(recipe, "training.batch") == {}
+
+
+def test_words_can_be_said_in_another_language() -> None:
+    """Every word goes through ``say`` before numbers are put into it; only numbers and signs do not."""
+    words: list[str] = []
+
+    def other(text: str) -> str:
+        words.append(text)
+        return text.upper()
+
+    changed = find("scratch5-mnist").with_settings({"training.batch": 64, "training.stratified": True})
+    assert badge(changed, other).startswith("DIFFERS: BATCH 64 (PRINTED 128), ")
+    assert "SPREAD LEVELS ON (PRINTED OFF)" in badge(changed, other)
+    assert "{0} {1} (printed {2})" in words
+    assert badge(find("scratch5-mnist"), other) == "AS PRINTED"
+    laptop = find("scratch5-mnist-laptop")
+    assert badge(laptop, other) == "LAPTOP EDITION"
+    assert badge(laptop.with_settings({"training.batch": 16}), other).startswith(
+        "LAPTOP EDITION, CHANGED: BATCH 16 (EDI"
+    )
