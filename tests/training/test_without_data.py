@@ -11,11 +11,13 @@ import pytest
 import tomlkit
 
 from ddpm_studio import engine
+from ddpm_studio.app.jobs import Channels, OpenRunJob, SampleJob
 from ddpm_studio.data import DataError
 from ddpm_studio.engine import dataset_of, open_session, run_sampling, run_training
 from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes.axes import Cell
 from ddpm_studio.store import Checkpoint, CheckpointError, Run
-from ddpm_studio.training.control import Control, SampleRequest
+from ddpm_studio.training.control import Comparison, Control, SampleRequest
 from ddpm_studio.training.events import Finished, TapeFinished
 
 RecipeOf, NewRun = Callable[..., Recipe], Callable[..., Run]
@@ -100,3 +102,14 @@ def test_damaged_facts_are_one_sentence(trained: Run, data: object) -> None:
     with pytest.raises(CheckpointError, match="is damaged") as caught:
         sampled(trained)
     assert "\n" not in str(caught.value)
+
+
+def test_the_window_opens_it_and_samples_now(trained: Run, tmp_path: Path) -> None:
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    (opened,) = OpenRunJob(trained, Control(), Channels()).events()
+    assert opened.dataset is None
+    events = list(SampleJob(trained, Control(), Channels(), SampleRequest(3, 7, "ema")).events())
+    assert [event.tape.count for event in events if isinstance(event, TapeFinished)] == [3]
+    ema, raw = (Cell(trained.recipe().sampler, 7, weights, None, weights) for weights in ("ema", "raw"))
+    compared = list(SampleJob(trained, Control(), Channels(), Comparison((ema, raw), 2)).events())
+    assert [event.tape.complete for event in compared if isinstance(event, TapeFinished)] == [True, True]
