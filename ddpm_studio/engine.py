@@ -225,15 +225,16 @@ class SavedSources(Sources):
     """
 
     def __init__(self, run: Run, session: Session | None = None, *, device: str | None = None) -> None:
-        self._run, self._own, self._device = run, session, device
+        super().__init__(session)
+        self._run, self._device = run, device
         self._datasets: dict[Data, Dataset] = {}
         self._opened: tuple[Checkpoint, Session] | None = None
 
     def origin(self, cell: Cell) -> Origin:
         with _as_source_error():
             run = self._run_of(cell)
-            if self._own is not None and self._is_own(run, cell):
-                return Origin.of(self._own)
+            if self.session is not None and self._is_in_hand(run, cell):
+                return Origin.of(self.session)
             checkpoint = self._checkpoint(run, cell)
             data = self._data(checkpoint)
             return Origin(checkpoint.about()[1], data.kind, data.shape, checkpoint.step)
@@ -241,12 +242,13 @@ class SavedSources(Sources):
     def open(self, cell: Cell) -> Session:
         with _as_source_error():
             run = self._run_of(cell)
-            if self._own is not None and self._is_own(run, cell):
-                return self._own
+            if self.session is not None and self._is_in_hand(run, cell):
+                return self.session
             checkpoint = self._checkpoint(run, cell)
             if self._opened is None or self._opened[0] != checkpoint:
                 # All compute with as many threads: a training beside this goes on with its own, and nothing is timed.
-                threads = None if self._own is None and self._opened is None else torch.get_num_threads()
+                first = self.session is None and self._opened is None
+                threads = None if first else torch.get_num_threads()
                 self._opened = None  # before the next one: two large networks may be too many
                 data = self._data(checkpoint)
                 dataset = data if isinstance(data, Dataset) else None
@@ -254,10 +256,14 @@ class SavedSources(Sources):
                 self._opened = checkpoint, session
             return self._opened[1]
 
+    def forget(self) -> None:
+        self._opened = None
+        self._datasets.clear()
+
     def _run_of(self, cell: Cell) -> Run:
         return self._run if cell.run is None else Run.open(cell.run)
 
-    def _is_own(self, run: Run, cell: Cell) -> bool:
+    def _is_in_hand(self, run: Run, cell: Cell) -> bool:
         return run == self._run and cell.checkpoint is None
 
     def _checkpoint(self, run: Run, cell: Cell) -> Checkpoint:

@@ -335,10 +335,13 @@ class Record:
         return self.tape(rows[0][0]) if rows else None
 
     def last_comparison(self) -> list[Tape]:
-        """The tapes of the newest comparison of samplers, in the order in which they were sampled."""
+        """The complete tapes of the newest comparison, row by row."""
         rows = self._all("select id, about from tapes where purpose = 'compare' order by id desc")
         named = [(i, json.loads(about).get("comparison")) for i, about in rows]
-        return [self.tape(i) for i, name in reversed(named) if name == named[0][1]]
+        tapes = [self.tape(i) for i, name in reversed(named) if name == named[0][1]]
+        # Sampled checkpoint by checkpoint, so maybe column by column; along both axes what comes first was first.
+        down, across = ([getattr(tape, side) for tape in tapes] for side in ("row", "column"))
+        return sorted(tapes, key=lambda tape: (down.index(tape.row), across.index(tape.column)))
 
     def frame_bytes(self) -> int:
         """Bytes of frames on disk."""

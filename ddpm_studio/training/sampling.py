@@ -126,13 +126,13 @@ class Origin(NamedTuple):
 
 
 class Sources:
-    """Where the cells of a comparison get their networks. These know the session in hand alone; the engine's open more.
+    """Where the cells of a comparison get their networks: these know the session in hand alone, the engine's open more.
 
     Raises:
-        SourceError: from both methods, where there is no such checkpoint or run.
+        SourceError: from ``origin`` and ``open``, where there is no such checkpoint or run.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session | None) -> None:
         self.session = session
 
     def origin(self, cell: Cell) -> Origin:
@@ -140,10 +140,13 @@ class Sources:
         return Origin.of(self.open(cell))
 
     def open(self, cell: Cell) -> Session:
-        """The session to sample ``cell`` with. It may be another one at the next call: only one is kept."""
-        if cell.run is not None or cell.checkpoint is not None:
+        """The session to sample ``cell`` with; the one before is not needed any more."""
+        if self.session is None or cell.run is not None or cell.checkpoint is not None:
             raise SourceError(f"{cell.label} is on disk, and here is nothing but the network in hand")
         return self.session
+
+    def forget(self) -> None:
+        """Let go of what was opened beside the session in hand."""
 
 
 def compare(
@@ -170,34 +173,40 @@ def compare(
     yield ComparisonStarted(tapes, calls)
     failed: SourceError | None = None
     asked_in_a_pause = control.paused  # which it does not wait for
-    for i in _by_checkpoint(cells):
-        asked_in_a_pause = asked_in_a_pause and control.paused
-        if control.paused and not asked_in_a_pause:
-            yield Paused(origins[i].step)
-            while control.paused and not control.comparison_stopped:
-                control.hold()
-            yield Resumed(origins[i].step)
-        if control.comparison_stopped:
-            break
-        try:
-            session = sources.open(cells[i])
-        except SourceError as error:
-            failed = error
-            break
-        yield from sample(
-            session,
-            control,
-            cells[i].settings,
-            comparison.count,
-            cells[i].seed,
-            cells[i].weights,
-            "compare",
-            every_state=every_state,
-            tape=tapes[i],
-        )
+    try:
+        for i in _by_checkpoint(cells):
+            asked_in_a_pause = asked_in_a_pause and control.paused
+            if control.paused and not asked_in_a_pause:
+                yield from _pause(control, origins[i].step)
+            if control.comparison_stopped:
+                break
+            cell, session = cells[i], sources.open(cells[i])
+            yield from sample(
+                session,
+                control,
+                cell.settings,
+                comparison.count,
+                cell.seed,
+                cell.weights,
+                "compare",
+                every_state=every_state,
+                tape=tapes[i],
+            )
+    except SourceError as error:
+        failed = error
+    finally:
+        sources.forget()
     yield ComparisonFinished(tapes, not all(tape.complete for tape in tapes), time.perf_counter() - begun)
     if failed is not None:
         raise failed
+
+
+def _pause(control: Control, step: int) -> Iterator[Event]:
+    yield Paused(step)
+    while control.paused and not control.comparison_stopped:
+        control.hold()
+    if not (control.paused or control.stopping):
+        yield Resumed(step)
 
 
 def _by_checkpoint(cells: Sequence[Cell]) -> list[int]:

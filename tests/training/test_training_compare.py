@@ -1,30 +1,42 @@
-"""Samplers side by side: the same start for all, one tape each, kept with the run, stopped at will."""
+"""A grid of cells: one noise for all of a seed, one tape each, kept with the run, held and stopped at will."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from ddpm_studio import engine
+from ddpm_studio.diffusion.denoiser import Denoiser
+from ddpm_studio.diffusion.parameterization import Parameterization
+from ddpm_studio.diffusion.schedule import NoiseSchedule
+from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.engine import run_comparison, run_training
 from ddpm_studio.recipes import Recipe, RecipeError, find
-from ddpm_studio.recipes.axes import Cell
-from ddpm_studio.recipes.comparing import sampler_choices, set_knob
+from ddpm_studio.recipes.axes import Axis, Cell, cells
+from ddpm_studio.recipes.comparing import calls_at_most, sampler_choices, set_knob
 from ddpm_studio.recipes.sections import DDIM, DDPM, Heun, Langevin, PlainLangevin
 from ddpm_studio.store import Run
 from ddpm_studio.training.control import Comparison, Control
 from ddpm_studio.training.events import (
     ComparisonFinished,
+    ComparisonRefused,
     ComparisonStarted,
     Event,
     Finished,
     Paused,
+    Resumed,
     StepDone,
     TapeFinished,
     TapeGrew,
 )
+from ddpm_studio.training.sampling import SourceError, Tone, network_calls, record
 
 RecipeOf = Callable[..., Recipe]
 NewRun = Callable[..., Run]
@@ -114,6 +126,244 @@ def test_stopping_a_comparison_leaves_the_training_and_what_is_complete(recipe_o
         assert [tape.label for tape in record.last_comparison()] == ["DDPM"]
     again = list(run_comparison(run, control_after(control), comparison_of(ALL[3:], 4, 0)))
     assert not of(ComparisonFinished, again)[0].stopped
+
+
+@pytest.fixture
+def two_runs(recipe_of: RecipeOf, new_run: NewRun) -> tuple[Run, Run]:
+    """One with checkpoints at steps 2 and 4, and another with other weights, sampler and schedule, at 2."""
+    one = new_run(recipe_of(), "one")
+    for until in (2, 4):
+        list(run_training(one, Control(), until=until))
+    other = new_run(recipe_of(seed=9, sampler__kind="heun", schedule__kind="linear", network__depth=3), "other")
+    list(run_training(other, Control(), until=2))
+    return one, other
+
+
+def grid_of(run: Run, rows: Axis | None, columns: Axis | None, seed: int = 5, **more: Any) -> tuple[Cell, ...]:
+    table = cells(run.recipe(), rows, columns, seed=seed, **more)
+    return tuple(cell for row in table for cell in row)
+
+
+@given(seed=st.integers(0, 2**31 - 1), count=st.integers(1, 6))
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+def test_one_seed_is_one_noise_bit_for_bit(two_runs: tuple[Run, Run], seed: int, count: int) -> None:
+    one, other = two_runs
+    recipes = {run.path: run.recipe() for run in two_runs}
+    wanted = [
+        *grid_of(one, Axis("checkpoint", (2, 4)), Axis("sampler", ("ddim", "ddpm", "langevin-plain")), seed),
+        *grid_of(one, Axis("run", tuple(recipes)), Axis("weights", ("ema", "raw")), seed, recipes=recipes),
+    ]
+    tapes = of(ComparisonFinished, list(run_comparison(one, Control(), Comparison(tuple(wanted), count), keep=False)))[
+        0
+    ].tapes
+    assert len(tapes) == 10
+    noise = tapes[0].frames[0].x
+    assert noise.shape == (count, 2)
+    for tape in tapes:
+        assert tape.frames[0].x.tobytes() == noise.tobytes()
+    ends = [tape.frames[-1].x.tobytes() for tape in tapes]
+    assert ends[3] == ends[6]  # the same cell, asked for by its checkpoint and by its run
+    assert len(set(ends)) == 9
+    another = Comparison(grid_of(other, None, Axis("seed", (seed, (seed + 1) % 2**31))), count)
+    again, differs = of(ComparisonFinished, list(run_comparison(other, Control(), another, keep=False)))[0].tapes
+    assert again.frames[0].x.tobytes() == noise.tobytes() != differs.frames[0].x.tobytes()
+
+
+def test_pictures_of_two_runs_begin_alike(recipe_of: RecipeOf, new_run: NewRun) -> None:
+    runs = [new_run(recipe_of("pictures", seed=seed), f"pictures {seed}") for seed in (0, 1)]
+    for run in runs:
+        list(run_training(run, Control(), until=1))
+    axis = Axis("run", tuple(run.path for run in runs))
+    wanted = Comparison(grid_of(runs[0], None, axis, recipes={run.path: run.recipe() for run in runs}), 3)
+    left, right = of(ComparisonFinished, list(run_comparison(runs[0], Control(), wanted)))[0].tapes
+    assert (left.column, right.column) == ("pictures 0", "pictures 1")
+    assert left.frames[0].x.tobytes() == right.frames[0].x.tobytes()
+    assert not np.array_equal(left.frames[-1].x, right.frames[-1].x)
+
+
+def test_tapes_say_where_they_come_from_and_a_run_keeps_the_grid(
+    two_runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two_runs
+    loaded: list[tuple[str, int | None]] = []
+    real = engine.open_session
+
+    def spy(run: Run, *, step: int | None = None, **more: Any) -> Any:
+        loaded.append((run.name, step))
+        return real(run, step=step, **more)
+
+    monkeypatch.setattr(engine, "open_session", spy)
+    recipes = {run.path: run.recipe() for run in two_runs}
+    wanted = grid_of(one, Axis("seed", (1, 2)), Axis("run", tuple(recipes)), recipes=recipes)
+    events = list(run_comparison(one, Control(), Comparison(wanted, 4)))
+    tapes = of(ComparisonFinished, events)[0].tapes
+    assert [(tape.row, tape.column, tape.seed) for tape in tapes] == [
+        ("1", "one", 1),
+        ("1", "other", 1),
+        ("2", "one", 2),
+        ("2", "other", 2),
+    ]
+    assert [tape.sampler for tape in tapes] == ["ddim", "heun"] * 2  # each run's own
+    assert [tape.training_step for tape in tapes] == [4, 2] * 2
+    assert tapes[1].schedule == other.recipe().schedule.model_dump() != tapes[0].schedule
+    assert loaded == [("one", 4), ("other", 2)]
+    assert of(ComparisonStarted, events)[0].calls == tuple(tape.calls for tape in tapes)
+    with one.record() as record:
+        assert [tape.label for tape in record.last_comparison()] == [tape.label for tape in tapes]
+    with other.record() as record:
+        assert not record.last_comparison()
+
+
+@given(
+    st.sampled_from(["ddpm", "ddim", "euler", "heun", "dpmpp-2m"]),
+    st.integers(1, 60),
+    st.sampled_from(["uniform", "quadratic", "karras", "log-snr"]),
+    st.sampled_from(["cosine", "linear", "flow"]),
+)
+def test_calls_are_known_before_they_are_made(kind: str, steps: int, spacing: str, schedule: str) -> None:
+    changes = {"schedule.kind": schedule, "schedule.steps": 60, "prediction.predicts": "v", "preview.steps": 5}
+    wishes = {"sampler.kind": kind, "sampler.steps": steps, "sampler.spacing": spacing}
+    recipe = find("moons").with_settings(changes | wishes)
+    table = NoiseSchedule.named(**recipe.schedule.model_dump())
+    blank = Denoiser(lambda x, t, label=None: torch.zeros_like(x), table, Parameterization("v"))
+    tape = Tape("points", 60, 0)
+    list(record(blank, recipe.sampler, tape, (2,), count=1, tone=Tone(), control=Control(), purpose="compare"))
+    assert tape.calls == network_calls(recipe.sampler, table) <= calls_at_most(recipe.sampler)
+
+
+def test_what_cannot_be_compared_is_said_before_anything_is_sampled(
+    two_runs: tuple[Run, Run], recipe_of: RecipeOf, new_run: NewRun, tmp_path: Path
+) -> None:
+    one, other = two_runs
+    pictures, empty = new_run(recipe_of("pictures"), "pictures"), new_run(recipe_of(), "empty")
+    list(run_training(pictures, Control(), until=1))
+    wide = new_run(recipe_of("pictures", data__width=16), "wide")
+    list(run_training(wide, Control(), until=1))
+    base = Cell(DDIM(steps=2), 0)
+    for first, cell, why in (
+        (one, Cell(DDIM(steps=2), 0, checkpoint=3), "one has no checkpoint at step 3; there are: 2, 4"),
+        (one, Cell(DDIM(steps=2), 0, checkpoint=4, run=other.path), "other has no checkpoint at step 4"),
+        (one, Cell(DDIM(steps=2), 0, run=empty.path), "empty has no checkpoint yet"),
+        (one, Cell(DDIM(steps=2), 0, run=tmp_path / "gone"), "there is no folder"),
+        (one, Cell(DDIM(steps=2), 0, run=tmp_path), "is not a run"),
+        (one, Cell(DDIM(steps=2), 0, label="P", run=pictures.path), "P makes pictures of 12 × 8 in colour, and .*2-D"),
+        (pictures, Cell(DDIM(steps=2), 0, run=wide.path), "pictures of 16 × 8 in colour, and .*pictures of 12 × 8"),
+    ):
+        seen: list[Event] = []
+        with pytest.raises(SourceError, match=why):
+            seen.extend(run_comparison(first, Control(), Comparison((base, cell), 2)))
+        assert not of(ComparisonStarted, seen)
+
+
+def test_a_damaged_checkpoint_ends_a_comparison_and_keeps_what_is_complete(two_runs: tuple[Run, Run]) -> None:
+    one, _ = two_runs
+    one.checkpoints()[-1].tensors_file.write_bytes(b"no tensors")
+    seen: list[Event] = []
+    wanted = Comparison(grid_of(one, None, Axis("checkpoint", (2, 4))), 2)
+    with pytest.raises(SourceError, match="step-000004"):
+        seen.extend(run_comparison(one, Control(), wanted))
+    ended = of(ComparisonFinished, seen)[0]
+    assert ended.stopped
+    assert [tape.complete for tape in ended.tapes] == [True, False]
+    with one.record() as record:
+        assert [tape.column for tape in record.last_comparison()] == ["2"]
+
+
+def test_a_training_compares_with_what_is_on_disk_and_goes_on_bit_for_bit(
+    two_runs: tuple[Run, Run], recipe_of: RecipeOf, new_run: NewRun
+) -> None:
+    one, other = two_runs
+    same = new_run(recipe_of(), "same")
+    list(run_training(same, Control(), until=2))
+    list(run_training(same, Control(), until=4))
+    list(run_training(same, Control(), until=8))
+    control, seen = Control(), list[Event]()
+    here = Cell(DDIM(steps=2), 3, label="now")
+    damaged = other.checkpoints()[-1].tensors_file
+    for event in run_training(one, control, until=8):
+        seen.append(event)
+        if isinstance(event, StepDone) and event.step == 5:
+            wanted = (here, Cell(DDIM(steps=2), 3, checkpoint=2), Cell(DDIM(steps=2), 3, run=other.path), here)
+            control.ask(Comparison(wanted, 2))
+            control.ask(Comparison((here, Cell(DDIM(steps=2), 3, checkpoint=3)), 2))
+        if isinstance(event, ComparisonRefused) and damaged.stat().st_size > 20:
+            damaged.write_bytes(b"no tensors")
+            control.ask(Comparison((here, Cell(DDIM(steps=2), 3, run=other.path)), 2))
+    first, second = of(ComparisonFinished, seen)
+    assert [tape.training_step for tape in first.tapes] == [5, 2, 2, 5]
+    assert not first.stopped
+    assert len({tape.frames[0].x.tobytes() for tape in first.tapes}) == 1
+    assert first.tapes[0].frames[-1].x.tobytes() == first.tapes[3].frames[-1].x.tobytes()
+    reasons = [event.reason for event in of(ComparisonRefused, seen)]
+    assert len(reasons) == 2
+    assert "no checkpoint at step 3" in reasons[0]
+    assert damaged.name in reasons[1]
+    assert [tape.complete for tape in second.tapes] == [True, False]
+    assert of(Finished, seen)[0].step == 8
+    mine, theirs = (run.checkpoints()[-1].tensors() for run in (one, same))
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_pause_takes_effect_between_two_cells(two_runs: tuple[Run, Run], training: bool) -> None:
+    one, _ = two_runs
+    control, seen, held = Control(), list[Event](), 0
+    wanted = Comparison(grid_of(one, None, Axis("sampler", ("ddim", "ddpm", "euler"))), 2)
+
+    def hold(seconds: float = 0.05) -> None:
+        """Somebody looks at the pause for a while, and says resume."""
+        nonlocal held
+        held += 1
+        if held == 3:
+            control.pause(False)
+
+    control.hold = hold  # type: ignore[method-assign]
+    if training:
+        control.ask(wanted)
+    events = run_training(one, control, until=5) if training else run_comparison(one, control, wanted)
+    for event in events:
+        seen.append(event)
+        if isinstance(event, TapeGrew) and event.tape.sampler == "ddim":
+            control.pause()
+    tapes = of(ComparisonFinished, seen)[0].tapes
+    assert all(tape.complete for tape in tapes)
+    paused, resumed = seen.index(of(Paused, seen)[0]), seen.index(of(Resumed, seen)[0])
+    assert [event.tape.sampler for event in of(TapeFinished, seen[:paused])] == ["ddim"]
+    assert [event.tape.sampler for event in of(TapeFinished, seen[resumed:])] == ["ddpm", "euler"]
+    assert resumed == paused + 1
+    assert held == 3
+    assert len(of(Paused, seen)) == len(of(Resumed, seen)) == 1
+    assert not training or of(Finished, seen)[0].step == 5
+
+
+def test_a_pause_in_the_last_cell_is_told_before_the_training_waits(two_runs: tuple[Run, Run]) -> None:
+    one, _ = two_runs
+    control, seen = Control(), list[Event]()
+    control.ask(Comparison(grid_of(one, None, None), 2))
+    control.hold = lambda seconds=0.05: control.pause(False)  # type: ignore[method-assign]
+    for event in run_training(one, control, until=5):
+        seen.append(event)
+        if isinstance(event, TapeGrew):
+            control.pause()
+    kinds = [type(event) for event in seen if isinstance(event, ComparisonFinished | Paused | Resumed | StepDone)]
+    assert kinds == [ComparisonFinished, Paused, Resumed, StepDone]
+
+
+def test_a_comparison_can_be_stopped_in_its_pause(two_runs: tuple[Run, Run]) -> None:
+    one, _ = two_runs
+    control, seen = Control(), list[Event]()
+    for event in run_comparison(one, control, Comparison(grid_of(one, None, Axis("seed", (1, 2))), 2)):
+        seen.append(event)
+        if isinstance(event, TapeGrew):
+            control.pause()
+        if isinstance(event, Paused):
+            control.stop_comparison()
+    ended = of(ComparisonFinished, seen)[0]
+    assert [tape.complete for tape in ended.tapes] == [True, False]
+    assert not of(Resumed, seen)  # it still is paused
 
 
 def control_after(control: Control) -> Control:
