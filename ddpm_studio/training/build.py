@@ -28,6 +28,7 @@ from ddpm_studio.networks import (
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.training.compute import ComputePlan, choose_plan
 from ddpm_studio.training.ema import Averaging, ema_copy
+from ddpm_studio.training.flat import FlatAdamW
 
 VALUE_RANGES = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0)}
 
@@ -204,7 +205,7 @@ class Session:
     plan: ComputePlan
     network: nn.Module
     ema: nn.Module
-    optimizer: torch.optim.AdamW
+    optimizer: FlatAdamW
     step: int = 0
     images_seen: int = 0
     rate_scale: float = 1.0  # halved by a roll-back
@@ -232,14 +233,9 @@ class Session:
         return self.dataset
 
     @cached_property
-    def weights(self) -> list[nn.Parameter]:
-        """The network's parameters; walking through its modules at every step would cost as much as a layer."""
-        return list(self.network.parameters())
-
-    @cached_property
     def average(self) -> Averaging:
         """Moves the EMA towards the network."""
-        return Averaging(self.ema, self.network)
+        return Averaging(self.ema, self.network, self.optimizer.flat.values)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -274,9 +270,7 @@ class Session:
         """Everything that a later session needs, as named tensors and plain numbers. Tensors are not copied."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
-        names = [name for name, _ in self.network.named_parameters()]
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{names[index]}.{slot}": value for slot, value in slots.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.slots().items()}
         numbers = {
             "step": self.step,
             "images_seen": self.images_seen,
@@ -298,19 +292,9 @@ class Session:
             self.ema.load_state_dict(_under(tensors, "ema."))
         except RuntimeError as error:
             raise ValueError("the saved weights belong to another network than the recipe describes") from error
-        self.load_moments(_under(tensors, "optimizer."))
+        self.optimizer.load_slots(_under(tensors, "optimizer."))
         self.step, self.images_seen = int(numbers["step"]), int(numbers["images_seen"])
         self.rate_scale, self.ema_updates = float(numbers["rate_scale"]), int(numbers["ema_updates"])
-
-    def load_moments(self, slots: dict[str, Tensor]) -> None:
-        """Give the optimizer its moments, named "parameter.slot"; parameters without any begin without."""
-        state: dict[int, dict[str, Tensor]] = {}
-        for index, (name, parameter) in enumerate(self.network.named_parameters()):
-            mine = {key.rpartition(".")[2]: value for key, value in slots.items() if key.rpartition(".")[0] == name}
-            if mine:
-                state[index] = {slot: _laid_out_like(parameter, value) for slot, value in mine.items()}
-        whole = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
 
 
 def build(recipe: Recipe, dataset: Dataset | DataFacts, *, precision: str | None = None) -> Session:
@@ -325,13 +309,7 @@ def build(recipe: Recipe, dataset: Dataset | DataFacts, *, precision: str | None
     plan = choose_plan(recipe, network, dataset.shape, precision)
     network = plan.place(network)
     settings = recipe.training
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=settings.learning_rate,
-        betas=(settings.beta1, settings.beta2),
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    optimizer = FlatAdamW(network, betas=(settings.beta1, settings.beta2), weight_decay=settings.weight_decay)
     return Session(
         recipe=recipe,
         data=dataset.facts if isinstance(dataset, Dataset) else dataset,
@@ -348,11 +326,6 @@ def snapshot(session: Session) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A copy of the state that later training cannot change."""
     tensors, numbers = session.state()
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}, deepcopy(numbers)
-
-
-def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
-    """A copy in the parameter's memory layout: the fused AdamW pairs elements by their place in memory."""
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

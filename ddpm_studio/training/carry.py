@@ -54,7 +54,7 @@ def carry_over(session: Session, parent: Recipe, tensors: dict[str, Tensor], num
         for key, tensor in tensors.items()
         if key.startswith("optimizer.") and key.removeprefix("optimizer.").rpartition(".")[0] in agreed
     }
-    session.load_moments(slots)
+    session.optimizer.load_slots(slots)
     if len(agreed) == len(mine):
         session.ema_updates = int(numbers["ema_updates"])
     same_order = parent.data == session.recipe.data and parent.seed == session.recipe.seed

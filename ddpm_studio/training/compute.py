@@ -32,6 +32,11 @@ class ComputePlan:
     reason: str = ""
     single_item_seconds: float = math.inf  # of a step with one thread, per item; inf: threads stay
 
+    @property
+    def graphs(self) -> bool:
+        """Whether steps are recorded once and replayed: on a card, which takes longer to be told than to compute."""
+        return self.device.type == "cuda"
+
     def describe(self) -> str:
         """For the status bar: "CPU, bf16, 2 threads"."""
         short = {"float32": "fp32", "bfloat16": "bf16"}[self.precision]

@@ -7,6 +7,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from ddpm_studio.training.flat import Flat
+
 
 def ema_copy(network: nn.Module) -> nn.Module:
     """A separate module in evaluation mode: sampling never touches the network in training."""
@@ -19,16 +21,19 @@ def warmed_up(decay: float, updates: int) -> float:
 
 
 class Averaging:
-    """Moves one network's weights towards another's; their tensors are looked up once."""
+    """Moves one network's weights towards another's, all in one operation; both are flat."""
 
-    def __init__(self, ema: nn.Module, network: nn.Module) -> None:
-        self._mine: list[Tensor] = list(ema.parameters())
-        self._theirs: list[Tensor] = list(network.parameters())
-        self._my_buffers, self._their_buffers = list(ema.buffers()), list(network.buffers())
+    def __init__(self, ema: nn.Module, network: nn.Module, values: Tensor) -> None:
+        """``values`` (P,): the parameters of ``network``. Those of ``ema`` are moved into a vector of their own."""
+        self._mine, self._theirs = Flat(ema).values, values
+        self._buffers = list(zip(ema.buffers(), network.buffers(), strict=True))
 
     @torch.no_grad()
-    def __call__(self, decay: float) -> None:
-        """ema += (1 - decay) (network - ema) in place; buffers (such as batch norm's statistics) are copied."""
-        torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
-        for mine, theirs in zip(self._my_buffers, self._their_buffers, strict=True):
-            mine.copy_(theirs)
+    def __call__(self, weight: Tensor, skip: Tensor) -> None:
+        """ema += weight (network - ema) in place; buffers (such as batch norm's statistics) are copied.
+
+        weight, skip: () on the device. Nothing moves if ``skip`` is 1.
+        """
+        self._mine.lerp_(self._theirs, weight * (1 - skip))
+        for mine, theirs in self._buffers:
+            mine.copy_(torch.where(skip.bool(), mine, theirs))

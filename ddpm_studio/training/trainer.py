@@ -11,9 +11,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
-import torch
-
-from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import Session, snapshot
@@ -28,7 +25,6 @@ from ddpm_studio.training.control import (
     SampleRequest,
     SaveRequest,
 )
-from ddpm_studio.training.ema import warmed_up
 from ddpm_studio.training.events import (
     ChangeRefused,
     CheckpointDue,
@@ -45,9 +41,9 @@ from ddpm_studio.training.events import (
     StepSkipped,
     ThreadsChanged,
 )
-from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
 from ddpm_studio.training.sampling import SourceError, Sources, compare, sample
+from ddpm_studio.training.step import TrainingStep
 
 BAD_IN_A_ROW = 3  # non-finite steps before a roll-back
 ROLL_BACKS = 4  # from one good state, before giving up
@@ -58,41 +54,6 @@ PARTING = 0.5  # seconds that the last preview after Stop may take
 
 class DivergedError(RuntimeError):
     """Training cannot go on: the loss stays non-finite; one sentence with a remedy."""
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """The rate of the step after ``step`` steps: warm-up from 0, then constant, falling to 0, or one cycle."""
-    settings = recipe.training
-    if settings.decay == "one-cycle":
-        high = settings.learning_rate
-        return _one_cycle(step, settings.steps, high / 25, high, high / 25 / 1e4)
-    if step < settings.warmup:
-        return settings.learning_rate * (step + 1) / (settings.warmup + 1)
-    if settings.decay == "none":
-        return settings.learning_rate
-    done = min((step - settings.warmup) / max(settings.steps - settings.warmup, 1), 1.0)
-    left = 1 - done if settings.decay == "linear" else (1 + math.cos(math.pi * done)) / 2
-    return settings.learning_rate * left
-
-
-def adam_beta1(recipe: Recipe, step: int) -> float:
-    """Adam's β1 of the step after ``step`` steps; one cycle moves it against the rate."""
-    if recipe.training.decay == "one-cycle":
-        return _one_cycle(step, recipe.training.steps, 0.95, 0.85, 0.95)
-    return recipe.training.beta1
-
-
-def _one_cycle(step: int, steps: int, start: float, middle: float, end: float) -> float:
-    """Half cosines from start to middle in the first 30 % of the steps, and on to the end (arXiv 1708.07120).
-
-    The values of torch's OneCycleLR at its defaults, which tutorial 004 uses.
-    """
-    turn = 0.3 * steps - 1
-    if step <= turn:
-        a, b, p = start, middle, step / turn if turn > 0 else 1.0
-    else:
-        a, b, p = middle, end, min((step - turn) / (steps - 1 - turn), 1.0)
-    return b + (a - b) * (1 + math.cos(math.pi * p)) / 2
 
 
 def train(
@@ -118,7 +79,7 @@ def train(
     watch = _Watch(session, control, sources or Sources(session))
     good, bad, skipped, roll_backs = snapshot(session), 0, 0, 0
     saved_at = good_at = begun
-    trained, rate, governor = 0.0, _Rate(), ThreadGovernor(session.plan)
+    trained, rate, governor, step = 0.0, _Rate(), ThreadGovernor(session.plan), TrainingStep(session)
     if session.step < last_step:
         yield from watch.look(trained)
 
@@ -126,29 +87,24 @@ def train(
         yield from watch.answer(trained)
         if _stopped(control):
             break
-        start, seen = clock(), session.images_seen
-        loss, grad_norm = _step(session)
+        start = clock()
+        taken = step.advance(last_step - session.step)
         spent = clock() - start
         trained += spent
-        threads = governor.observe(spent, session.recipe.training.batch)
-        if threads is not None:
-            yield ThreadsChanged(session.step, threads)
-        if math.isfinite(loss) and math.isfinite(grad_norm):
-            bad = 0
-            batch = session.images_seen - seen
-            yield StepDone(
-                session.step,
-                session.images_seen,
-                loss,
-                session.optimizer.param_groups[0]["lr"],
-                grad_norm,
-                rate.update(batch, spent),
-            )
-        else:
-            bad, skipped = bad + 1, skipped + 1
-            what = "loss" if not math.isfinite(loss) else "gradient"
-            yield StepSkipped(session.step, f"the {what} was not finite", bad, skipped)
-        if bad == BAD_IN_A_ROW:
+        each = spent / len(taken)
+        for done in taken:
+            threads = governor.observe(each, done.items)
+            if threads is not None:
+                yield ThreadsChanged(done.step, threads)
+            speed = rate.update(done.items, each)
+            if done.finite:
+                bad = 0
+                yield StepDone(done.step, done.images_seen, done.loss, done.rate, done.grad_norm, speed)
+            else:
+                bad, skipped = bad + 1, skipped + 1
+                what = "loss" if not math.isfinite(done.loss) else "gradient"
+                yield StepSkipped(done.step, f"the {what} was not finite", bad, skipped)
+        if bad >= BAD_IN_A_ROW:
             roll_backs, bad = roll_backs + 1, 0
             if roll_backs > ROLL_BACKS:
                 session.load_state(*good)
@@ -181,51 +137,6 @@ def train(
     if control.keep:
         yield CheckpointDue(session.step, "stopped" if stopped else "finished")
     yield Finished(session.step, session.images_seen, stopped, clock() - begun)
-
-
-def _step(session: Session) -> tuple[float, float]:
-    """One optimizer step. Returns (loss, gradient norm); if either is not finite the weights are untouched."""
-    recipe, settings = session.recipe, session.recipe.training
-    device = session.plan.device
-    _seed(mix(recipe.seed, 0, session.step), device)  # levels, noise, mirroring, dropout
-    index = session.order(session.images_seen, settings.batch).to(device)
-    x0, label = session.items.batch(index)
-    if not session.classes:
-        label = None
-    first = recipe.objective.first_level
-    t = draw_levels(len(x0), session.schedule.steps, settings.stratified, device, first)
-    eps = torch.randn_like(x0)
-
-    denoiser = session.training_denoiser()
-    alpha, sigma = session.schedule.at(t, x0)
-    x_t = alpha * x0 + sigma * eps
-    target = denoiser.parameterization.encode(x0, eps, alpha, sigma)
-    loss = loss_per_item(recipe, denoiser.output(x_t, t, label), target, alpha, sigma).mean()
-
-    session.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in session.weights if p.grad is not None])
-    if settings.clip_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(session.weights, settings.clip_norm, norm)
-    values = loss.item(), norm.item()
-    session.step += 1
-    session.images_seen += len(x0)
-    if all(map(math.isfinite, values)):
-        adam = session.optimizer.param_groups[0]
-        adam["lr"] = learning_rate(recipe, session.step - 1) * session.rate_scale
-        adam["betas"] = (adam_beta1(recipe, session.step - 1), settings.beta2)
-        session.optimizer.step()
-        decay = settings.ema_decay
-        session.average(warmed_up(decay, session.ema_updates) if settings.ema_warmup else decay)
-        session.ema_updates += 1
-    return values
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    """Seed the default generator of the device alone: torch.manual_seed keeps a stack trace for absent cards."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
 
 
 def _stopped(control: Control) -> bool:

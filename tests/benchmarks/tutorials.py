@@ -20,7 +20,8 @@ from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import TapeFinished
 from ddpm_studio.training.sampling import sample
-from ddpm_studio.training.trainer import _step, train
+from ddpm_studio.training.step import TrainingStep
+from ddpm_studio.training.trainer import train
 
 STAND_INS = {"mnist": "fashion-mnist", "cifar-10": "pixel-faces"}
 POINTS = 10_000
@@ -36,11 +37,12 @@ def session_of(recipe: Recipe) -> Session:
 
 def step_times(session: Session, seconds: float) -> list[float]:
     """Seconds of each training step, after one that is not counted."""
-    _step(session)
+    step = TrainingStep(session)
+    step.advance()
     times: list[float] = []
     while sum(times) < seconds or len(times) < 3:
         start = time.perf_counter()
-        _step(session)
+        step.advance()
         times.append(time.perf_counter() - start)
     return times
 

@@ -141,7 +141,7 @@ def test_live_settings_reach_optimizer_ema_and_loss(recipe_of: RecipeOf, new_run
             if event.step == 10:
                 control.ask(ChangeRequest(changes))
             if event.step == 15:
-                assert session.optimizer.param_groups[0]["lr"] == 1e-4
+                assert float(session.optimizer.rate) == pytest.approx(1e-4)
                 control.ask(ChangeRequest({name: _value(before, name) for name in changes}))
     assert ema_is_network == [False] * 10 + [True] * 5 + [False] * 5
     told = [e for e in seen if isinstance(e, SettingChanged)]
@@ -156,8 +156,9 @@ def test_clipping_and_weight_change_the_very_next_step(recipe_of: RecipeOf, new_
         for event in train(session, control, until=6):
             if isinstance(event, StepDone) and event.step == 5 and changes:
                 control.ask(ChangeRequest(dict(changes)))
-        moment = session.optimizer.state[session.weights[0]]["exp_avg"].clone()
-        return float(moment.abs().sum()), session.weights[0].detach().clone()
+        name, weights = next(session.network.named_parameters())
+        moment = session.optimizer.slots()[f"{name}.exp_avg"]
+        return float(moment.abs().sum()), weights.detach().clone()
 
     plain, weights = after({})
     clipped, _ = after({"training.clip_norm": 1e-9})

@@ -18,6 +18,7 @@ from ddpm_studio.diffusion import NoiseSchedule, Parameterization
 from ddpm_studio.engine import dataset_of
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training import compute, trainer
+from ddpm_studio.training import step as step_module
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import DataOrder, Session, build, count_parameters, snapshot
 from ddpm_studio.training.compute import ComputePlan, DeviceError, ThreadGovernor, choose_plan, pick_device
@@ -39,10 +40,12 @@ from ddpm_studio.training.events import (
     TapeStarted,
     ThreadsChanged,
 )
+from ddpm_studio.training.flat import Flat
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.probe import Probe
+from ddpm_studio.training.rates import adam_beta1, learning_rate
 from ddpm_studio.training.sampling import make_grid, make_sampler, sample
-from ddpm_studio.training.trainer import DivergedError, adam_beta1, learning_rate, train
+from ddpm_studio.training.trainer import DivergedError, train
 
 RecipeOf = Callable[..., Recipe]
 CPU = torch.device("cpu")
@@ -112,7 +115,7 @@ def test_one_cycle_moves_rate_and_beta_of_the_optimizer(recipe_of: RecipeOf) -> 
     session, betas, rates = session_of(recipe), [], []
     for event in train(session, Control()):
         if isinstance(event, StepDone):
-            group = session.optimizer.param_groups[0]
+            group = session.optimizer.adam.param_groups[0]
             betas.append(group["betas"])
             rates.append(event.learning_rate)
     np.testing.assert_allclose(rates, [learning_rate(recipe, n) for n in range(20)], rtol=1e-6)
@@ -133,11 +136,16 @@ def test_ema_warms_up() -> None:
         for p in network.parameters():
             p.add_(1)
     network(torch.randn(8, 2))
-    Averaging(ema, network)(0.1)
+    one, zero = torch.ones(()), torch.zeros(())
+    average = Averaging(ema, network, Flat(network).values)
+    average(0.9 * one, skip=one)
+    assert all(torch.equal(a, b) for a, b in zip(before, ema.parameters(), strict=True))
+    assert not torch.equal(ema[1].running_mean, network[1].running_mean)
+    average(0.9 * one, skip=zero)
     for old, new in zip(before, ema.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.9)
     assert torch.equal(ema[1].running_mean, network[1].running_mean)
-    Averaging(ema, network)(0.0)  # no average: the weights themselves, to the last bit
+    average(one, skip=zero)  # no average: the weights themselves, to the last bit
     assert all(torch.equal(a, b) for a, b in zip(ema.parameters(), network.parameters(), strict=True))
 
 
@@ -344,14 +352,14 @@ def test_no_share_no_job(trained: float, burst: float) -> None:
 
 
 def broken_after(monkeypatch: pytest.MonkeyPatch, bad: Callable[[int], bool], value: float = math.nan) -> None:
-    real, calls = trainer.loss_per_item, 0
+    real, calls = step_module.loss_per_item, 0
 
     def loss(*args: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
         return real(*args) * (value if bad(calls) else 1.0)
 
-    monkeypatch.setattr(trainer, "loss_per_item", loss)
+    monkeypatch.setattr(step_module, "loss_per_item", loss)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -12,7 +12,7 @@ import torch
 from ddpm_studio.engine import dataset_of, open_session, run_training
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import Run
-from ddpm_studio.training import trainer
+from ddpm_studio.training import step
 from ddpm_studio.training.build import build, snapshot
 from ddpm_studio.training.control import ChangeRequest, Control, SampleRequest, SaveRequest
 from ddpm_studio.training.events import CheckpointDue, Event, RolledBack, StepDone, TapeGrew
@@ -124,14 +124,14 @@ def test_a_roll_back_takes_its_checkpoints_along(
     """Saved at step 6, rolled back to 0, stopped at 4: step 6 belongs to a course that was given up."""
     run, control = new_run(recipe_of()), Control()
     control.ask(SaveRequest())
-    real, calls = trainer.loss_per_item, 0
+    real, calls = step.loss_per_item, 0
 
     def sometimes_nan(*args: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
         return real(*args) * (float("nan") if 7 <= calls <= 9 else 1)
 
-    monkeypatch.setattr(trainer, "loss_per_item", sometimes_nan)
+    monkeypatch.setattr(step, "loss_per_item", sometimes_nan)
     rolled = None
     for event in run_training(run, control, until=20):
         if isinstance(event, StepDone) and event.step == 6:
@@ -157,9 +157,10 @@ def test_the_optimizer_keeps_the_layout_of_the_weights(recipe_of: RecipeOf) -> N
     flat = {name: t.contiguous() for name, t in session.state()[0].items()}  # as a checkpoint has them
     again = build(session.recipe, session.dataset)
     again.load_state(flat, session.state()[1])
+    moments = again.optimizer.slots()
     assert any(not p.is_contiguous() for p in again.network.parameters())
-    for p in again.network.parameters():
-        assert {s.stride() for s in again.optimizer.state[p].values() if s.shape == p.shape} == {p.stride()}
+    for name, p in again.network.named_parameters():
+        assert {moments[f"{name}.{slot}"].stride() for slot in ("exp_avg", "exp_avg_sq")} == {p.stride()}
 
 
 def test_a_state_of_another_network_is_refused(recipe_of: RecipeOf) -> None:

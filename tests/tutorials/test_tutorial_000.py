@@ -38,8 +38,8 @@ from ddpm_studio.training.build import Items, Session, build
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import TapeFinished
 from ddpm_studio.training.objective import draw_levels
+from ddpm_studio.training.rates import adam_beta1, learning_rate
 from ddpm_studio.training.sampling import Tone, sample, to_uint8
-from ddpm_studio.training.trainer import adam_beta1, learning_rate
 
 PRINTED = find("scratch5-mnist")
 T = 1000

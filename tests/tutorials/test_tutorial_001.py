@@ -41,7 +41,8 @@ from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import StepDone
 from ddpm_studio.training.objective import draw_levels
-from ddpm_studio.training.trainer import learning_rate, train
+from ddpm_studio.training.rates import learning_rate
+from ddpm_studio.training.trainer import train
 
 PRINTED = find("ddpm-cifar10")
 T = 1000

@@ -35,8 +35,8 @@ from ddpm_studio.networks.embeddings import sinusoidal
 from ddpm_studio.recipes import find
 from ddpm_studio.training.build import DataOrder, Items, Session, build
 from ddpm_studio.training.objective import draw_levels
+from ddpm_studio.training.rates import adam_beta1, learning_rate
 from ddpm_studio.training.sampling import Tone, to_uint8
-from ddpm_studio.training.trainer import adam_beta1, learning_rate
 
 PRINTED = find("simple-unet-cars")
 T = 300

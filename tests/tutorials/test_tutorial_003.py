@@ -41,8 +41,8 @@ from ddpm_studio.networks.embeddings import interleaved_pairs
 from ddpm_studio.recipes import find
 from ddpm_studio.training.build import DataOrder, Items, Session, build
 from ddpm_studio.training.objective import draw_levels
+from ddpm_studio.training.rates import adam_beta1, learning_rate
 from ddpm_studio.training.sampling import Tone, to_uint8
-from ddpm_studio.training.trainer import adam_beta1, learning_rate
 
 PRINTED = find("attention-mnist")
 T = 1000

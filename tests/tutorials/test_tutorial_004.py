@@ -33,7 +33,8 @@ from ddpm_studio.training.build import DataOrder, Session, build
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import TapeFinished
 from ddpm_studio.training.objective import draw_levels
-from ddpm_studio.training.trainer import adam_beta1, learning_rate, train
+from ddpm_studio.training.rates import adam_beta1, learning_rate
+from ddpm_studio.training.trainer import train
 
 PRINTED = find("score-two-gaussians")
 T, K, ALPHA = 200, 200, 0.1

@@ -1,0 +1,214 @@
+"""One step of training as a fixed program over fixed memory: the same lines run eagerly and as a graph on a card.
+
+A card takes longer to be told a small step than to compute it. There the step is recorded once (a CUDA graph) and
+replayed, several in a row; nothing in it depends on a value that only the host could read.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddpm_studio.diffusion.noise import mix
+from ddpm_studio.recipes import Recipe
+from ddpm_studio.training.build import Session
+from ddpm_studio.training.ema import warmed_up
+from ddpm_studio.training.objective import draw_levels, loss_per_item
+from ddpm_studio.training.rates import adam_beta1, learning_rate
+
+SLICE_SECONDS = 0.02  # of replayed steps between two looks at what is asked for
+MOST = 64  # steps in a slice
+WARM_UP = 3  # steps before a recording: libraries choose their algorithms and memory
+
+
+class Stepped(NamedTuple):
+    """What one step came to. If loss or gradient norm is not finite, it left all weights as they were."""
+
+    step: int
+    images_seen: int
+    items: int
+    loss: float
+    grad_norm: float
+    rate: float  # learning rate
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+class _Host(NamedTuple):
+    """What the host knows of a step before it."""
+
+    items: Tensor  # int64 (batch,): which
+    rate: float
+    weight: float  # with which the average moves towards the network
+
+
+class TrainingStep:
+    """Takes the steps of a session: ``advance`` moves its weights, average, moments and counters."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._replay: _Replay | None = None
+
+    def advance(self, most: int = 1) -> list[Stepped]:
+        """Take a step; on a card that replays them, as many as take 20 ms, but at most ``most``."""
+        session = self._session
+        # Adam's β1 is a number of the recording: where it moves with each step, nothing is recorded.
+        if session.plan.graphs and session.recipe.training.decay != "one-cycle":
+            if self._replay is None or not self._replay.fits():
+                self._replay = _Replay(session, self._hosts(1)[0].items)
+            hosts = self._hosts(min(most, self._replay.slice))
+            if len(hosts[0].items) == self._replay.batch:
+                return self._count(hosts, self._replay(hosts))
+        host = self._hosts(1)[0]
+        device = session.plan.device
+        _seed(session, 0)
+        session.optimizer.rate.fill_(host.rate)
+        values = compute(session, host.items.to(device), torch.tensor(host.weight, device=device), None)
+        return self._count([host], [values.tolist()])
+
+    def _hosts(self, count: int) -> list[_Host]:
+        """The next ``count`` steps as the host knows them, fewer where a batch of another size comes."""
+        session = self._session
+        settings, recipe, seen = session.recipe.training, session.recipe, session.images_seen
+        hosts: list[_Host] = []
+        for i in range(count):
+            index = session.order(seen, settings.batch)
+            if hosts and len(index) != len(hosts[0].items):
+                break
+            decay = settings.ema_decay
+            if settings.ema_warmup:
+                decay = warmed_up(decay, session.ema_updates + i)
+            rate = learning_rate(recipe, session.step + i) * session.rate_scale
+            hosts.append(_Host(index, rate, 1 - decay))
+            seen += len(index)
+        return hosts
+
+    def _count(self, hosts: list[_Host], values: list[list[float]]) -> list[Stepped]:
+        session, done = self._session, []
+        for host, (loss, norm) in zip(hosts, values, strict=True):
+            session.step += 1
+            session.images_seen += len(host.items)
+            done.append(Stepped(session.step, session.images_seen, len(host.items), loss, norm, host.rate))
+            session.ema_updates += done[-1].finite
+        return done
+
+
+def compute(session: Session, index: Tensor, weight: Tensor, hold: Tensor | None) -> Tensor:
+    """The step on the items ``index`` int64 (batch,): (loss, gradient norm), float32 (2,) on the device.
+
+    The average moves by ``weight`` () towards the network. Nothing moves if the loss or the gradient is not finite, or
+    if ``hold`` () is 1.
+    """
+    recipe, settings = session.recipe, session.recipe.training
+    x0, label = session.items.batch(index)
+    if not session.classes:
+        label = None
+    t = draw_levels(len(x0), session.schedule.steps, settings.stratified, x0.device, recipe.objective.first_level)
+    eps = torch.randn_like(x0)
+
+    denoiser = session.training_denoiser()
+    alpha, sigma = session.schedule.at(t, x0)
+    x_t = alpha * x0 + sigma * eps
+    target = denoiser.parameterization.encode(x0, eps, alpha, sigma)
+    loss = loss_per_item(recipe, denoiser.output(x_t, t, label), target, alpha, sigma).mean()
+
+    adam = session.optimizer
+    adam.gradient.zero_()
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.linalg.vector_norm(adam.gradient)
+    if settings.clip_norm is not None:
+        adam.gradient.mul_((settings.clip_norm / (norm + 1e-6)).clamp(max=1.0))
+    result = torch.stack((loss.detach(), norm))
+    skip = result.isfinite().all().logical_not().float()
+    if hold is not None:
+        skip = torch.maximum(skip, hold)
+    adam.step(adam_beta1(recipe, session.step), skip)
+    session.average(weight, skip)
+    return result
+
+
+def _seed(session: Session, ahead: int) -> None:
+    """All chance of the step ``ahead`` of the present one: levels, noise, mirroring, dropout.
+
+    Seeds the default generator of the device alone: torch.manual_seed keeps a stack trace for absent cards.
+    """
+    seed = mix(session.recipe.seed, 0, session.step + ahead)
+    torch.default_generator.manual_seed(seed)
+    if session.plan.device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def _recorded(recipe: Recipe) -> Recipe:
+    """The recipe without what the host tells each replay, so that a change of it needs no new recording."""
+    told: dict[str, Any] = {"training.learning_rate": 1e-3, "training.ema_decay": 0.5, "preview.budget": 0.0}
+    return recipe.with_settings(told)
+
+
+class _Replay:
+    """A recorded step; what differs from step to step lies in rows, of which each replay takes the next."""
+
+    def __init__(self, session: Session, index: Tensor) -> None:
+        self._session, self._recipe, self.batch = session, _recorded(session.recipe), len(index)
+        self._adam, self._seen = session.optimizer.adam, session.recipe
+        self.slice = 1
+        device = session.plan.device
+        self._index = index.to(device).repeat(MOST, 1)
+        self._rate, self._weight = (torch.zeros(MOST, device=device) for _ in range(2))
+        self._results = torch.zeros(MOST, 2, device=device)
+        self._row = torch.zeros(1, dtype=torch.int64, device=device)
+        self._hold = torch.ones((), device=device)
+        self.replay: Callable[[], Any]
+        self._record()
+        self._hold.zero_()
+
+    def _record(self) -> None:
+        """Record the step. Nothing moves in it: all is held."""
+        buffers = [(buffer, buffer.clone()) for buffer in self._session.network.buffers()]
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP):
+                self._take_row()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._take_row()
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        self.replay = graph.replay
+
+    def fits(self) -> bool:
+        """Whether what was recorded is still what the session computes."""
+        recipe = self._session.recipe
+        same, self._seen = recipe is self._seen, recipe
+        return self._adam is self._session.optimizer.adam and (same or self._recipe == _recorded(recipe))
+
+    def _take_row(self) -> None:
+        row = self._row
+        self._session.optimizer.rate.copy_(self._rate.index_select(0, row)[0])
+        index = self._index.index_select(0, row)[0]
+        weight = self._weight.index_select(0, row)[0]
+        self._results.index_copy_(0, row, compute(self._session, index, weight, self._hold)[None])
+        row.add_(1)
+
+    def __call__(self, hosts: list[_Host]) -> list[list[float]]:
+        """Replay the steps that the host has planned: (loss, gradient norm) of each."""
+        begun, count = time.perf_counter(), len(hosts)
+        self._index[:count].copy_(torch.stack([host.items for host in hosts]))
+        self._rate[:count].copy_(torch.tensor([host.rate for host in hosts]))
+        self._weight[:count].copy_(torch.tensor([host.weight for host in hosts]))
+        self._row.zero_()
+        for i in range(count):
+            _seed(self._session, i)
+            self.replay()
+        values: list[list[float]] = self._results[:count].tolist()  # waits for the card, once in a slice
+        each = (time.perf_counter() - begun) / count
+        self.slice = min(max(round(SLICE_SECONDS / each), 1), MOST)
+        return values
