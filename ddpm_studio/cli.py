@@ -249,7 +249,7 @@ def sample(
         if eta is not None and kind == "ddim":
             changes["sampler.eta"] = eta
         settings = _changed(recipe, changes | ({} if device is None else {"compute.device": device})).sampler
-        cells.append(Cell(settings, begin, label=sampler_label(kind)))
+        cells.append(Cell(settings, begin, label=sampler_label(kind), column=sampler_label(kind)))
     from ddpm_studio.engine import run_comparison, run_sampling
 
     control = Control()

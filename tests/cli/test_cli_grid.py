@@ -194,6 +194,33 @@ def test_wrong_usage(
     assert not list(tmp_path.iterdir())
 
 
+def test_runs_side_by_side(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Run.create(find("moons").with_settings(TINY | {"sampler.kind": "heun"}), tmp_path / "other")
+    list(run_training(other, Control(), until=2))
+    written: list[str] = []
+    real = table.draw_text
+    monkeypatch.setattr(table, "draw_text", lambda *a, **k: (written.append(a[2]), real(*a, **k)))
+    monkeypatch.chdir(tmp_path)
+    here = f"run={run.path},other"
+    assert main(["grid", str(run.path), "--rows", "steps=2,3", "--columns", here, "-n", "9", "--out", "a.png"]) == 0
+    assert {"Run", "rün", "other", "Sampling steps", "2", "3"} <= set(written)
+    assert written[-1].endswith("seed 0 · EMA weights")
+    capsys.readouterr()
+    for columns, why in (
+        ("run=other,gone", "there is no folder gone"),
+        ("run=other,.", "is not a run"),
+        ("run=other,../", "is not a run"),
+    ):
+        assert main(["grid", str(run.path), "--columns", columns, "--out", "b.png"]) == 1
+        assert why in " ".join(capsys.readouterr().err.split())
+    wanted = ["--rows", "checkpoint=2,4", "--columns", f"run={run.path},other", "--out", "b.png"]
+    assert main(["grid", str(run.path), *wanted]) == 1
+    assert "other has no checkpoint at step 4; there are: 2" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "b.png").exists()
+
+
 def test_a_run_without_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = Run.create(find("moons").with_settings(TINY), tmp_path / "new")
     assert main(["grid", str(made.path), "--rows", "steps=2", "--out", str(tmp_path / "a.png")]) == 1
