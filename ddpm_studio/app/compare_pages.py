@@ -9,7 +9,8 @@ from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QObject, Qt, Sig
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from ddpm_studio.app.recipe_editors import LineEditor, SwitchEditor, say
+from ddpm_studio.app.recipe_editors import LineEditor, SwitchEditor
+from ddpm_studio.app.texts import say
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, PanelScroll, Value
 from ddpm_studio.recipes import Recipe, RecipeError

@@ -14,11 +14,10 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVB
 from ddpm_studio.app.canvas import PictureCanvas, PointCanvas
 from ddpm_studio.app.compare_cell import AxisLabel, CompareCell, RunCell, modes_text
 from ddpm_studio.app.playback import Player
-from ddpm_studio.app.status import time_left_at
+from ddpm_studio.app.texts import time_left_at
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.together import Together
-from ddpm_studio.app.top_bar import ThinProgress
-from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, PushButton
+from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, PushButton, ThinProgress
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Frame, Tape
 

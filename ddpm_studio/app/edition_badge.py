@@ -9,7 +9,7 @@ from PySide6.QtGui import QAction, QPainter, QPaintEvent
 from PySide6.QtWidgets import QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from ddpm_studio.app.painting import draw_box, draw_focus
-from ddpm_studio.app.recipe_editors import say
+from ddpm_studio.app.texts import say
 from ddpm_studio.app.theme import GRID, MARGIN, color, icon, tabular, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption
 from ddpm_studio.data import BUILT_IN

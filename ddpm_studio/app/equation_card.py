@@ -14,8 +14,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from ddpm_studio.app.equation_text import EquationText, MathLines, Note
 from ddpm_studio.app.levels import CODE, level_number, level_text, levels
 from ddpm_studio.app.painting import rich
-from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.text_button import TextButton
+from ddpm_studio.app.texts import in_equation, say
 from ddpm_studio.app.theme import GRID, MARGIN, tabular, theme
 from ddpm_studio.app.widgets import Caption, Card, ElidedLabel, PanelScroll, ToolButton
 from ddpm_studio.diffusion.numbers import Numbers, numbers_at, time_vector
@@ -40,25 +40,6 @@ LABEL = "label"  # the one live name that is not of the Numbers: what the networ
 NAMES = frozenset({LABEL, *(field.name for field in dataclasses.fields(Numbers))})
 
 
-def written(value: float) -> str:
-    """A number as an equation shows it: 0.784, 0.0105, 0.00832, 1.20·10^{−4}, ∞; – where there is none."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if size >= 1e5 or size < 0.000995:
-        mantissa, exponent = f"{size:.2e}".split("e")
-        text = f"{mantissa}·10^{{{str(int(exponent)).replace('-', '−')}}}"
-    elif size >= 1000:
-        text = f"{size:,.0f}"
-    else:
-        text = f"{size:.{3 if size >= 0.0995 else 4 if size >= 0.00995 else 5}f}"
-    return f"−{text}" if value < 0 else text
-
-
 def filled(live: str, numbers: Numbers, label: float) -> str:
     """A live line with its numbers; levels are counted as the window does."""
 
@@ -69,7 +50,7 @@ def filled(live: str, numbers: Numbers, label: float) -> str:
             return f"{{{text}}}" if live[: match.start()].endswith("_") else text
         value = label if name == LABEL else getattr(numbers, name)
         whole = name == LABEL and float(value).is_integer()
-        return f"{int(value):,}" if whole else written(value)
+        return f"{int(value):,}" if whole else in_equation(value)
 
     return re.sub(r"<(\w+)>", number, live)
 
@@ -265,7 +246,7 @@ class EquationCard(Card):
         self.where.setText(level_text(t))
         if schedule is not None and t is not None and live:
             text = self._filled(schedule, t, live)
-            if t == 0 and any(nothing in text for nothing in (written(math.nan), written(math.inf))):
+            if t == 0 and any(nothing in text for nothing in (in_equation(math.nan), in_equation(math.inf))):
                 # At the end of a process no step is left: the last one stands there.
                 last = min((level for level, next_one in self._grid.items() if next_one == 0), default=1)
                 text = self._filled(schedule, last, live)

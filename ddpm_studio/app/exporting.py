@@ -15,7 +15,7 @@ from ddpm_studio.app.channels import LatestValue
 from ddpm_studio.app.errors import show_error
 from ddpm_studio.app.export_panel import ExportPanel, Shown
 from ddpm_studio.app.jobs import Channels, Exported, ExportJob
-from ddpm_studio.app.status import time_left_at
+from ddpm_studio.app.texts import time_left_at
 from ddpm_studio.app.theme import GRID
 from ddpm_studio.app.widgets import Caption, PushButton
 from ddpm_studio.app.worker import EngineWorker

@@ -15,6 +15,7 @@ from ddpm_studio.app.labels import Caption, MathLabel
 from ddpm_studio.app.levels import level_text, levels
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.playback import Player
+from ddpm_studio.app.texts import four_decimals
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, ToolButton
 from ddpm_studio.diffusion.move_numbers import MoveNumbers, RecordedMove, noise_added, recorded_move
@@ -171,7 +172,7 @@ class FourUp(QWidget):
         if z is not None:
             grey = np.round(np.clip((z + NOISE_RANGE) * (255 / (2 * NOISE_RANGE)), 0, 255)).astype(np.uint8)
             assert move.numbers is not None
-            added = self.tr("added times σ_t = {0}").format(_number(move.numbers.std))
+            added = self.tr("added times σ_t = {0}").format(four_decimals(move.numbers.std))
             tiles.append(Tile("z", z if points else grey, "" if points else added))
         return tiles
 
@@ -179,9 +180,9 @@ class FourUp(QWidget):
         """ "|ε̂| = 0.98"; empty if it was not recorded."""
         assert move.after.eps is not None
         if move.after.eps_rms is not None:
-            return f"|ε̂| = {_number(float(move.after.eps_rms[item]))}"
+            return f"|ε̂| = {four_decimals(float(move.after.eps_rms[item]))}"
         if move.after.eps.ndim == 2:  # of a point nothing is clipped
-            return f"|ε̂| = {_number(math.sqrt(float(np.square(move.after.eps[item]).mean())))}"
+            return f"|ε̂| = {four_decimals(math.sqrt(float(np.square(move.after.eps[item]).mean())))}"
         return ""
 
     def _lines_of(self, tape: Tape, move: RecordedMove, item: int) -> list[str]:
@@ -195,7 +196,7 @@ class FourUp(QWidget):
         parts = [self._mean_of(numbers, after), "", ""]
         if numbers.with_eps is not None and numbers.with_x0 is not None:
             parts[1] = f"= {_sum(numbers.with_x0, 'x̂_0', numbers.std)}"
-        noise = f"σ_t = {_number(numbers.std)}" if numbers.std else self.tr("no noise is added")
+        noise = f"σ_t = {four_decimals(numbers.std)}" if numbers.std else self.tr("no noise is added")
         if numbers.with_eps is None and numbers.with_x0 is None:
             noise = self.tr("no noise is added")
         parts[2] = " · ".join(text for text in (f"{level_text(move.t)} → {level_text(move.u)}", noise, size) if text)
@@ -246,15 +247,9 @@ class FourUp(QWidget):
             draw_tile(painter, place, tile, reach)
 
 
-def _number(value: float) -> str:
-    """Four decimals where they say something; a true minus."""
-    text = f"{value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.2e}"
-    return text.replace("-", "−")
-
-
 def _sum(factors: tuple[float, float], second: str, std: float) -> str:
     """E.g. "1.0230 x_t − 0.2140 ε̂ + 0.0310 z"."""
     a, b = factors
     sign = "−" if b < 0 else "+"
-    noise = f" + {_number(std)} z" if std else ""
-    return f"{_number(a)} x_t {sign} {_number(abs(b))} {second}{noise}"
+    noise = f" + {four_decimals(std)} z" if std else ""
+    return f"{four_decimals(a)} x_t {sign} {four_decimals(abs(b))} {second}{noise}"

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from ddpm_studio.app.canvas import FrameCanvas
 from ddpm_studio.app.mode_facts import ModeFacts
+from ddpm_studio.app.texts import measured
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular
 from ddpm_studio.app.verdict import mode_name, percent, verdict
 from ddpm_studio.app.widgets import Caption
@@ -196,7 +197,7 @@ class HistogramView(QWidget):
                     mode=mode_name(self._mixture, k),
                     share=f"{100 * facts.shares[k]:.1f} %",
                     data=percent(facts.data_shares[k]),
-                    spread=_number(facts.spreads[k]),
+                    spread=measured(facts.spreads[k]),
                     data_spread=facts.data_spread,
                 )
                 for k in range(count)
@@ -210,12 +211,6 @@ class HistogramView(QWidget):
             low=low,
             high=high,
             data=f"{100 * facts.data_shares.mean():.3g} %",
-            spread=_number(facts.spread),
+            spread=measured(facts.spread),
             data_spread=facts.data_spread,
         )
-
-
-def _number(value: float) -> str:
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:.3f}" if value < 10 else f"{value:.3g}"

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.curves import log_ticks
 from ddpm_studio.app.labels import EmptyHint
+from ddpm_studio.app.texts import on_axis
 from ddpm_studio.app.theme import GRID, color, tabular, theme
 
 pg.setConfigOption("exitCleanup", False)
@@ -45,14 +46,7 @@ class LogAxis(pg.AxisItem):  # type: ignore[misc]
 
     def tickStrings(self, values: Sequence[float], scale: float, spacing: float | None) -> list[str]:
         numbers = [10**v for v in values] if self.log else [v * scale for v in values]
-        return [_short(number) for number in numbers]
-
-
-def _short(number: float) -> str:
-    """0.05, 300, 12k, 3e-05."""
-    if abs(number) >= 10_000:
-        return f"{number / 1e6:.3g}M" if abs(number) >= 1e6 else f"{number / 1e3:.4g}k"
-    return f"{number:.4g}" if abs(number) < 1e-12 or abs(number) >= 1e-3 else f"{number:.2g}"
+        return [on_axis(number) for number in numbers]
 
 
 class Plot(pg.PlotWidget):  # type: ignore[misc]

@@ -29,11 +29,6 @@ _NOTHING = object()  # equals no value
 # -- values as text ---------------------------------------------------------------------------------------
 
 
-def say(text: str) -> str:
-    """A text of the schema in the user's language."""
-    return QCoreApplication.translate("Recipe", text) if text else ""
-
-
 def write(value: Any) -> str:
     """A value as the form shows it: 1,000 and 0.0001 and "32, 64"; None is empty."""
     if value is None:

@@ -13,8 +13,9 @@ from PySide6.QtCore import QEvent, Qt, Signal, Slot
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from ddpm_studio.app.equation_card import EquationCard
-from ddpm_studio.app.recipe_editors import LineEditor, say, write
+from ddpm_studio.app.recipe_editors import LineEditor, write
 from ddpm_studio.app.recipe_rows import FieldRow, ForkLine, SectionBox, make_editor
+from ddpm_studio.app.texts import say
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import DENSE_HEIGHT, PanelScroll, Segmented
 from ddpm_studio.recipes import (

@@ -8,7 +8,7 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QWidget
 
-from ddpm_studio.app.recipe_editors import say
+from ddpm_studio.app.texts import say
 from ddpm_studio.recipes import Recipe, built_in
 from ddpm_studio.recipes.editions import EDITIONS
 from ddpm_studio.recipes.tutorials import tutorials

@@ -29,8 +29,8 @@ from ddpm_studio.app.recipe_editors import (
     LineEditor,
     SourceEditor,
     SwitchEditor,
-    say,
 )
+from ddpm_studio.app.texts import say
 from ddpm_studio.app.theme import GRID, MARGIN, color
 from ddpm_studio.app.widgets import (
     DENSE_HEIGHT,

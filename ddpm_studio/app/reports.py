@@ -11,12 +11,12 @@ from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.jobs import DataMissing, DataOpened, DataTaken, LoadingStopped, RunOpened
 from ddpm_studio.app.offers import Offers
-from ddpm_studio.app.recipe_editors import say
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.runs_panel import RunRow, RunsPanel
 from ddpm_studio.app.session import Session
 from ddpm_studio.app.stage import Stage
-from ddpm_studio.app.status import StatusBar, time_left, time_left_at
+from ddpm_studio.app.status import StatusBar
+from ddpm_studio.app.texts import say, time_left, time_left_at
 from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.data import BUILT_IN
 from ddpm_studio.diffusion import Tape

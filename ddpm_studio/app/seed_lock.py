@@ -8,8 +8,9 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from ddpm_studio.app.recipe_editors import LineEditor, say
+from ddpm_studio.app.recipe_editors import LineEditor
 from ddpm_studio.app.settings import WindowSettings
+from ddpm_studio.app.texts import say
 from ddpm_studio.app.theme import GRID
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ToolButton
 from ddpm_studio.recipes import Recipe, RecipeError

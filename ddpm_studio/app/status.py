@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import psutil
-from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QStatusBar, QWidget
 
 from ddpm_studio.app.heartbeat import Heartbeat
@@ -56,20 +55,3 @@ class StatusBar(QStatusBar):
     def _set(label: Caption, text: str) -> None:
         if text != label.text():
             label.setText(text)
-
-
-def time_left_at(share: float, spent: float) -> str:
-    """How long something takes still that has come to ``share`` 0 … 1 in ``spent`` seconds; "" if it is too early."""
-    return time_left(spent / share - spent) if spent > 1 and share > 0.02 else ""
-
-
-def time_left(seconds: float) -> str:
-    """How long something takes still, in words that do not flicker."""
-    translate = QCoreApplication.translate
-    if seconds < 10:
-        return translate("StatusBar", "a few s left")
-    if seconds < 100:
-        return translate("StatusBar", "{0:.0f} s left").format(round(seconds / 5) * 5)
-    if seconds < 5400:
-        return translate("StatusBar", "{0:.0f} min left").format(seconds / 60)
-    return translate("StatusBar", "{0:.1f} h left").format(seconds / 3600)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ddpm_studio.app.recipe_editors import say
+from ddpm_studio.app.texts import say
 from ddpm_studio.diffusion import tape_text
 from ddpm_studio.diffusion.tape import Tape
 

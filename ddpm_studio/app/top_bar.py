@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QAction, QFont, QPainter, QPaintEvent, QPalette, QResizeEvent
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QAction, QFont, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QWidget
 
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.labels import Value
 from ddpm_studio.app.recipe_menu import RecipeMenu
 from ddpm_studio.app.seed_lock import SeedControl, SeedLock
-from ddpm_studio.app.theme import GRID, MARGIN, color, tabular, theme
-from ddpm_studio.app.widgets import PushButton, ToolButton, icon_button
+from ddpm_studio.app.theme import GRID, MARGIN, tabular
+from ddpm_studio.app.widgets import PushButton, ThinProgress, ToolButton, icon_button
 from ddpm_studio.recipes import Recipe
 
 FILES = ("recipe.open", "recipe.save_as", "data.open_folder", "data.draw")  # at the end of the menu of recipes
-
-
-class ThinProgress(QWidget):
-    """A slim bar, 0 … 1; empty when unknown."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.share = 0.0
-        self.setFixedSize(QSize(112, 6))
-        self.setAccessibleName(self.tr("Training progress"))
-        theme().changed.connect(self.update)
-
-    def set_share(self, share: float) -> None:
-        if share != self.share:
-            self.share = share
-            self.setAccessibleDescription(f"{share:.0%}")
-            self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(color("hairline"))
-        painter.drawRoundedRect(self.rect(), 3, 3)
-        painter.setBrush(color("accent"))
-        painter.drawRoundedRect(0, 0, round(self.width() * min(self.share, 1.0)), self.height(), 3, 3)
 
 
 class TopBar(QWidget):

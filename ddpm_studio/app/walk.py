@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy,
 from ddpm_studio.app.frame_strip import LevelSlider
 from ddpm_studio.app.levels import level_text, levels
 from ddpm_studio.app.painting import rich
-from ddpm_studio.app.recipe_editors import say
+from ddpm_studio.app.texts import say
 from ddpm_studio.app.theme import GRID, MARGIN, tabular
 from ddpm_studio.app.walk_math import TUTORIAL, small, some_faces, walkable
 from ddpm_studio.app.walk_steps import PAPER, SCRIPT_SIZE, Scene, Step, all_steps, wrapped

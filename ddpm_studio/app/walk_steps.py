@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVB
 from ddpm_studio.app.labels import Caption, ElidedLabel, Heading
 from ddpm_studio.app.levels import level_number, level_text
 from ddpm_studio.app.painting import rich
-from ddpm_studio.app.recipe_editors import say
+from ddpm_studio.app.texts import in_sentence, say
 from ddpm_studio.app.theme import GRID, tabular
 from ddpm_studio.app.walk_math import (
     Chain,
@@ -252,8 +252,8 @@ class Scheduler(Step):
         return "ᾱ_t = (1−β_1) (1−β_2) ⋯ (1−β_t)"
 
     def numbers(self, scene: Scene) -> str:
-        left = _short(scene.schedule.alpha_bar[scene.t], 4)
-        return f"{level_text(scene.t)}:  β_t = {_short(scene.beta, 4)} ,  ᾱ_t = {left}"
+        left = in_sentence(scene.schedule.alpha_bar[scene.t], 4)
+        return f"{level_text(scene.t)}:  β_t = {in_sentence(scene.beta, 4)} ,  ᾱ_t = {left}"
 
     def note(self, scene: Scene) -> str:
         left, most = float(scene.schedule.alpha_bar[-1]), float(scene.schedule.betas.max())
@@ -262,12 +262,12 @@ class Scheduler(Step):
             "be near 0. "
         )
         if left > 0.01:
-            return said + self.tr("Here it is {0}: some of the picture is left.").format(_short(left))
+            return said + self.tr("Here it is {0}: some of the picture is left.").format(in_sentence(left))
         if most < 0.5:
             said += self.tr("Here it is {0}, though no single β_t is above {1}.")
         else:
             said += self.tr("Here it is {0}.")
-        return said.format(_short(left) if left > 1e-6 else self.tr("as good as 0"), _short(most))
+        return said.format(in_sentence(left) if left > 1e-6 else self.tr("as good as 0"), in_sentence(most))
 
     def prepare(self, scene: Scene) -> None:
         steps = scene.schedule.steps
@@ -530,11 +530,6 @@ def _same(one: Recipe, other: Recipe) -> bool:
 def _plain(number: float) -> str:
     """0.00 without a sign."""
     return f"{number:.2f}".replace("-0.00", "0.00")
-
-
-def _short(number: float, digits: int = 2) -> str:
-    """So many digits, never as 4e-05."""
-    return np.format_float_positional(number, precision=digits, fractional=False, trim="-")
 
 
 def _density(x: Float32) -> Float64:

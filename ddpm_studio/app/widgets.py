@@ -37,6 +37,7 @@ __all__ = [
     "PanelScroll",
     "PushButton",
     "Segmented",
+    "ThinProgress",
     "ThinScrollBar",
     "ToolButton",
     "Value",
@@ -327,6 +328,32 @@ class ThinScrollBar(QScrollBar):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(color("faint" if self.isSliderDown() or self.underMouse() else "hairline"))
         painter.drawRoundedRect(QRectF(4, top + 1, 5, length - 2), 2.5, 2.5)
+
+
+class ThinProgress(QWidget):
+    """A slim bar, 0 … 1; empty when unknown."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.share = 0.0
+        self.setFixedSize(QSize(112, 6))
+        self.setAccessibleName(self.tr("Training progress"))
+        theme().changed.connect(self.update)
+
+    def set_share(self, share: float) -> None:
+        if share != self.share:
+            self.share = share
+            self.setAccessibleDescription(f"{share:.0%}")
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(color("hairline"))
+        painter.drawRoundedRect(self.rect(), 3, 3)
+        painter.setBrush(color("accent"))
+        painter.drawRoundedRect(0, 0, round(self.width() * min(self.share, 1.0)), self.height(), 3, 3)
 
 
 class PanelScroll(QScrollArea):

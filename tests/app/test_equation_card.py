@@ -14,7 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QMainWindow
 
 from ddpm_studio.app.appearance import Appearance
-from ddpm_studio.app.equation_card import NAMES, EquationCard, filled, written
+from ddpm_studio.app.equation_card import NAMES, EquationCard, filled
 from ddpm_studio.app.equation_text import Note, split_symbols
 from ddpm_studio.app.levels import CODE, PAPER, level_text, levels
 from ddpm_studio.app.painting import math_width
@@ -22,6 +22,7 @@ from ddpm_studio.app.playback import Player
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.schedule_plot import SchedulePlot
 from ddpm_studio.app.settings import WindowSettings
+from ddpm_studio.app.texts import in_equation
 from ddpm_studio.app.timeline import Timeline
 from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
 from ddpm_studio.diffusion.numbers import numbers_at
@@ -89,7 +90,7 @@ def test_every_name_in_a_live_line_is_a_number(document: Any) -> None:
     ],
 )
 def test_numbers_are_short(value: float, text: str) -> None:
-    assert written(value) == text
+    assert in_equation(value) == text
 
 
 def test_the_issues_example(card: EquationCard) -> None:
@@ -126,10 +127,14 @@ def test_a_step_goes_where_the_recipes_sampler_goes(card: EquationCard) -> None:
     assert card.shown is not None
     assert card.shown.number == "5"
     n = numbers_at(NoiseSchedule.linear(1000), 412)
-    assert card.numbers.text().startswith(f"x_{{411}} = {written(n.mean_x)} x_{{412}} − {written(n.mean_eps)} ε_θ")
+    assert card.numbers.text().startswith(
+        f"x_{{411}} = {in_equation(n.mean_x)} x_{{412}} − {in_equation(n.mean_eps)} ε_θ"
+    )
     show(card, "scratch5-mnist-laptop", "sampler.steps")  # 250 of 1000 levels
     n = numbers_at(NoiseSchedule.linear(1000), 412, 408)
-    assert card.numbers.text().startswith(f"x_{{408}} = {written(n.mean_x)} x_{{412}} − {written(n.mean_eps)} ε_θ")
+    assert card.numbers.text().startswith(
+        f"x_{{408}} = {in_equation(n.mean_x)} x_{{412}} − {in_equation(n.mean_eps)} ε_θ"
+    )
 
 
 def test_the_langevin_step(card: EquationCard) -> None:
