@@ -36,7 +36,8 @@ from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.compute import available_cores
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.events import Probed
-from ddpm_studio.training.trainer import _step, train
+from ddpm_studio.training.step import TrainingStep
+from ddpm_studio.training.trainer import train
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 TABLE = Path(__file__).with_suffix(".md")
@@ -143,10 +144,10 @@ def truth(recipe: str) -> Truth:
     return Truth(features(dataset.train), features(dataset.held_out))
 
 
-def digest(recipe: Recipe) -> str:
-    """Names what was trained: all settings that learn or draw, so that a changed variant is measured anew."""
-    kept = recipe.model_dump(mode="json", exclude={"name", "title", "about", "preview", "compute", "tutorial"})
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+def digest(job: Job) -> str:
+    """Names what was asked for, so that a variant whose settings were edited here is measured anew."""
+    asked = [*job, BASE, VARIANTS[job.variant]]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def results() -> list[dict[str, Any]]:
@@ -185,7 +186,7 @@ def judge(session: Session, job: Job, settings: Any) -> dict[str, Any]:
 def run(job: Job, precision: str, done: set[tuple[str, str]]) -> None:
     """Train and judge whatever of this job is not in the table yet."""
     recipe = job.settings()
-    name = digest(recipe)
+    name = digest(job)
     ways = [("recipe", recipe.sampler)]
     if job.variant == "base" and job.seed == 0 and job.steps == 1200:
         ways += [
@@ -231,12 +232,13 @@ def run(job: Job, precision: str, done: set[tuple[str, str]]) -> None:
 def measure_times(recipe: str, names: list[str], precision: str, rounds: int) -> None:
     """Milliseconds a step on all cores, the variants in turn, so that a slow minute hits all of them."""
     sessions = {name: on(Job(recipe, name, 1200, 0).settings(), available_cores(), precision) for name in names}
+    steps = {name: TrainingStep(session) for name, session in sessions.items()}
     times: dict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
-        for name, session in sessions.items():
+        for name, step in steps.items():
             for warm in (True, *[False] * 10):
                 start = time.perf_counter()
-                _step(session)
+                step.advance()
                 if not warm:
                     times[name].append(1000 * (time.perf_counter() - start))
     for name, values in times.items():
@@ -262,8 +264,9 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield (
         f"Made by `python tests/benchmarks/learning.py table` from learning.jsonl. FD: Fréchet distance of {COUNT:,} "
         "drawn pictures to all trained ones in the features of our own classifier (not Inception's scale), mean over "
-        "seeds ± standard deviation; KID times 1,000. Each row trained its whole schedule of so many steps; "
-        "`x base` is FD over that of the base with the same seeds. Seconds: steps times the milliseconds a step that "
+        "seeds ± standard deviation. Each row trained its whole schedule of so many steps; "
+        "`x base` is FD over that of the base with the same seeds; seeds differ, so one seed alone decides nothing "
+        "below a tenth. Seconds: steps times the milliseconds a step that "
         "`time` measured on 2 cores."
     )
     quality = [row for row in rows if row["kind"] == "quality"]
@@ -294,10 +297,10 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
                 spread = f" ± {statistics.stdev(fd):.2f}" if len(fd) > 1 else ""
                 same = [row["fd"] / base[seed]["fd"] for seed, row in found.items() if seed in base]
                 ratio = f"{statistics.mean(same):.2f}" if same else ""
-                kid = 1000 * statistics.mean(row["kid"] for row in found.values())
+                kid = statistics.mean(row["kid"] for row in found.values())
                 step_ms = ms.get((recipe, variant))
                 cost = "| |" if step_ms is None else f"{step_ms:.1f} | {step_ms * at_steps(found) / 1000:.0f} |"
-                yield f"| {variant} | {statistics.mean(fd):.2f}{spread} | {len(fd)} | {ratio} | {kid:.1f} | {cost}"
+                yield f"| {variant} | {statistics.mean(fd):.2f}{spread} | {len(fd)} | {ratio} | {kid:.2f} | {cost}"
         drawn = [row for row in mine if row["variant"] == "base" and row["seed"] == 0 and row["steps"] == 1200]
         if len(drawn) > 1:
             yield ""
@@ -307,7 +310,7 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
             yield "| --- | ---: | ---: |"
             for row in sorted(drawn, key=lambda row: row["fd"]):
                 label = "ddim 25" if row["sampler"] == "recipe" else row["sampler"]
-                yield f"| {label} | {row['fd']:.2f} | {1000 * row['kid']:.1f} |"
+                yield f"| {label} | {row['fd']:.2f} | {row['kid']:.2f} |"
 
 
 def at_steps(found: dict[int, dict[str, Any]]) -> int:
