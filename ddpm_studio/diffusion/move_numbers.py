@@ -48,11 +48,16 @@ def move_numbers(schedule: NoiseSchedule, settings: Mapping[str, Any], t: int, u
         "ddim": (float(settings.get("eta", 0.0)), "posterior"),
         "euler": (0.0, "posterior"),
         "heun": (0.0, "posterior"),  # in its last move
-        "dpmpp-2m": (0.0, "posterior"),  # in its first, from pure noise its second, and its last
+        # in its first, from pure noise its second, and its last
+        **dict.fromkeys(("dpmpp-2m", "dpmpp-3m", "unipc"), (0.0, "posterior")),
+        "ipndm": (0.0, "posterior"),  # in its first and its last
     }.get(kind, (math.nan, ""))
     if math.isnan(eta):
         raise ValueError(f"no sampler is called {kind!r}")
-    alone = {"heun": 0, "dpmpp-2m": 1 + (float(schedule.alpha[-1]) == 0)}.get(kind, index)  # moves by one estimate
+    after_noise = 1 + (float(schedule.alpha[-1]) == 0)
+    alone = {"heun": 0, "ipndm": 1, "dpmpp-2m": after_noise, "dpmpp-3m": after_noise, "unipc": after_noise}.get(
+        kind, index
+    )  # moves by one estimate
     if index > alone and s_u > 0:
         return MoveNumbers(None, None, 0.0)
     v = max(s**2 - (a / a_u * s_u) ** 2, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,8 @@ def reverse_process(
     yield ReverseStep(0, total, grid[0], grid[0], x, None, None, nfe)
     for index, (t, u) in enumerate(pairwise(grid), start=1):
         prediction = predict(x, t, label)
-        move = Move(table, x, t, u, prediction, tuple(past), noise, predict, label)
+        left = total - index if grid[-1] == 0 else math.inf
+        move = Move(table, x, t, u, prediction, tuple(past), noise, predict, label, left)
         x = sampler.step(move)
         past.append(Past(t, prediction))
         yield ReverseStep(index, total, u, t, x, prediction.x0, prediction.eps, nfe)

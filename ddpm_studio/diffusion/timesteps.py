@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 
 SPACINGS = ("uniform", "quadratic", "karras", "log-snr")
+NOISE_ALONE = 80.0  # σ/α from which a level shows nothing of data of size 1: EDM's greatest
 
 
 def timestep_grid(
@@ -17,8 +18,8 @@ def timestep_grid(
 
     Spacings: "uniform" in t (the "trailing" one of arXiv 2305.08891: starts at T, ends clean), "quadratic"
     in t (DDIM, appendix D.3), "karras" (EDM eq. 5, exponent rho in σ/α), "log-snr" (uniform in log SNR, as
-    DPM-Solver). Where two wished levels fall on one entry of the table it is visited once, so the
-    grid may be shorter.
+    DPM-Solver); the last two leave levels of σ/α > 80 in one move. Where two wished levels fall on one entry of
+    the table it is visited once, so the grid may be shorter.
 
     Raises:
         ValueError: if steps does not lie in 1 … T - end or the spacing is unknown.
@@ -41,10 +42,11 @@ def timestep_grid(
 
 def _levels_by_noise(schedule: NoiseSchedule, steps: int, spacing: str, rho: float) -> NDArray[np.float64]:
     """``steps`` levels from T to 1, evenly spaced in log(σ/α) or in (σ/α)^(1/rho)."""
-    # A flow has alpha[T] = 0, infinite σ/α: the top level stands apart and the rest is spaced below it.
+    # σ/α is infinite at the top of a flow and 20,291 at that of a cosine schedule, where all levels are alike: spaced
+    # over them, half of ten steps would change nothing. T stands for them all.
     with np.errstate(divide="ignore"):
         ratio = schedule.sigma[1:] / schedule.alpha[1:]
-    finite = ratio[np.isfinite(ratio)]
+    finite = ratio[: max(int(np.searchsorted(ratio, NOISE_ALONE, "right")), 1)]
     u = np.linspace(0, 1, steps)
     if spacing == "karras":
         high, low = finite[-1] ** (1 / rho), finite[0] ** (1 / rho)

@@ -13,6 +13,7 @@ from pydantic import ValidationError, model_validator
 
 from ddpm_studio.recipes.sections import (
     DDIM,
+    IPNDM,
     CompactUNet,
     Compute,
     Cosine,
@@ -27,6 +28,7 @@ from ddpm_studio.recipes.sections import (
     Schedule,
     ScoreMLP,
     Training,
+    UniPC,
 )
 from ddpm_studio.recipes.settings import Section, Setting, fields_of
 
@@ -137,15 +139,27 @@ class Recipe(Section):
         """What its network is for."""
         return "points" if isinstance(self.network, PointMLP | ScoreMLP) else "pictures"
 
-    def preview_sampler(self) -> Sampler:
-        """The sampler section of a preview: DDIM, or the recipe's own with fewer steps and moves."""
-        steps = min(self.preview.steps, self.schedule.steps)
-        if self.preview.method == "ddim":
-            return DDIM(steps=steps)
-        fewer = {"steps": min(self.preview.steps, self.sampler.steps)}
-        if isinstance(self.sampler, Langevin):
-            fewer["moves"] = min(self.sampler.moves, 10)  # 201 a level would cost more than they show
-        return self.sampler.model_copy(update=fewer)
+    def preview_sampler(self, calls: int = 10) -> Sampler:
+        """The sampler section of a preview: one for few steps, or the recipe's own with fewer steps and moves.
+
+        ``calls``: how often it may ask the network, where the recipe does not fix the steps.
+        """
+        fixed = self.preview.steps
+        method = self.preview.method
+        if method == "recipe":
+            own = self.sampler
+            wished = fixed or max(calls // 2 if own.kind == "heun" else calls, 1)
+            fewer = {"steps": min(wished, own.steps)}
+            if isinstance(own, Langevin):
+                fewer["moves"] = min(own.moves, 10)  # 201 a level would cost more than they show
+            return own.model_copy(update=fewer)
+        if method == "auto":
+            # ε̂ gives x̂_0 with an error divided by α: an early network needs the clipping, which a rule that looks
+            # back cannot bear.
+            by_noise = self.prediction.predicts in ("epsilon", "score") and self.schedule.kind != "geometric"
+            method = "ddim" if by_noise and self.prediction.clip_x0 else "ipndm"
+        kinds: dict[str, type[DDIM | IPNDM | UniPC]] = {"ddim": DDIM, "ipndm": IPNDM, "unipc": UniPC}
+        return kinds[method](steps=min(fixed or calls, self.schedule.steps))
 
     def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
         """Settings in which two recipes differ, as ``{"training.batch": (mine, theirs)}``; texts do not count."""
@@ -179,6 +193,9 @@ KIND_TITLES = {  # where a kind is not simply called as it is written in TOML
     "euler": "Euler",
     "heun": "Heun",
     "dpmpp-2m": "DPM-Solver++",
+    "dpmpp-3m": "DPM-Solver++(3M)",
+    "unipc": "UniPC",
+    "ipndm": "iPNDM",
     "langevin": "annealed Langevin",
     "langevin-plain": "plain Langevin",
 }
@@ -237,7 +254,9 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
         if value not in list(kinds):
             raise RecipeError({path: f"{value!r} is none of {', '.join(kinds)}"})
         old, new = kinds[target["kind"]], kinds[value]
-        kept = {k: v for k, v in target.items() if means_alike(old, new, k) and _fits(new, k, v)}
+        # what nobody has chosen is the new kind's own: each sampler has the spacing that is best for it
+        chosen = {k: v for k, v in target.items() if v != old.model_fields[k].default}
+        kept = {k: v for k, v in chosen.items() if means_alike(old, new, k) and _fits(new, k, v)}
         values[section] = kept | {"kind": value}
         return
     target[name] = value

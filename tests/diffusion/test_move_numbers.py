@@ -27,10 +27,13 @@ CASES = [
     {"kind": "euler", "steps": 8},
     {"kind": "heun", "steps": 8},
     {"kind": "dpmpp-2m", "steps": 8},
+    {"kind": "dpmpp-3m", "steps": 8},
+    {"kind": "unipc", "steps": 8},
+    {"kind": "ipndm", "steps": 8},
     {"kind": "langevin", "steps": 4, "moves": 3},
     {"kind": "langevin-plain", "steps": 6},
 ]
-MEMORY = ("heun", "dpmpp-2m")
+MEMORY = ("heun", "dpmpp-2m", "dpmpp-3m", "unipc", "ipndm")
 
 
 @given(seed=st.integers(-(2**63), 2**63 - 1), move=st.integers(0, 2000), size=st.integers(1, 9))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ddpm_studio.diffusion import NoiseSchedule, reverse_process, timestep_grid
 from ddpm_studio.diffusion.oracle import DataSetDenoiser, GaussianMixtureDenoiser
-from ddpm_studio.diffusion.samplers import DDIM, DDPM, DPMSolver2M, Euler, Heun, Sampler
+from ddpm_studio.diffusion.samplers import DDIM, DDPM, IPNDM, DPMSolver2M, DPMSolver3M, Euler, Heun, Sampler, UniPC
 
 double = torch.float64
 
@@ -108,6 +108,9 @@ FINE: list[tuple[Sampler, int]] = [
     (Euler(), 200),
     (Heun(), 60),
     (DPMSolver2M(), 60),
+    (DPMSolver3M(), 60),
+    (UniPC(), 60),
+    (IPNDM(), 60),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,25 @@ from hypothesis import strategies as st
 from ddpm_studio.diffusion import Denoiser, NoiseSchedule, ReverseStep, reverse_process, timestep_grid
 from ddpm_studio.diffusion.noise import gaussian, mix, seed_tensor
 from ddpm_studio.diffusion.reverse import start_noise
-from ddpm_studio.diffusion.samplers import DDIM, DDPM, DPMSolver2M, Euler, Heun, Langevin, PlainLangevin, Sampler
+from ddpm_studio.diffusion.samplers import (
+    DDIM,
+    DDPM,
+    IPNDM,
+    DPMSolver2M,
+    DPMSolver3M,
+    Euler,
+    Heun,
+    Langevin,
+    PlainLangevin,
+    Sampler,
+    UniPC,
+)
 from ddpm_studio.diffusion.timesteps import SPACINGS
 
 lean = settings(deadline=None, max_examples=80)
 SCHEDULE = NoiseSchedule.cosine(40)
-ALL: list[Sampler] = [DDPM(), DDPM("beta"), DDIM(), DDIM(0.5), DDIM(1.0), Euler(), Heun(), DPMSolver2M()]
+LOOKING_BACK: list[Sampler] = [DPMSolver2M(), DPMSolver3M(), UniPC(), IPNDM()]
+ALL: list[Sampler] = [DDPM(), DDPM("beta"), DDIM(), DDIM(0.5), DDIM(1.0), Euler(), Heun(), *LOOKING_BACK]
 every_sampler = pytest.mark.parametrize("sampler", ALL, ids=repr)
 every_rule = pytest.mark.parametrize("sampler", [*ALL, Langevin(), PlainLangevin(0.1)], ids=repr)
 shapes = pytest.mark.parametrize("shape", [(1, 5, 7), (3, 4, 4), (2,), (1,)], ids=str)
@@ -275,12 +289,24 @@ def test_spacings_are_the_papers() -> None:
     ratio = schedule.sigma[1:] / schedule.alpha[1:]
     karras = [t for t in timestep_grid(schedule, 18, "karras") if t]
     i = np.arange(18) / 17
-    wished = (ratio[-1] ** (1 / 7) + i * (ratio[0] ** (1 / 7) - ratio[-1] ** (1 / 7))) ** 7  # EDM, eq. 5
-    assert karras == sorted({int(np.abs(np.log(ratio / w)).argmin()) + 1 for w in wished}, reverse=True)
+    high = ratio[ratio <= 80][-1]
+    wished = (high ** (1 / 7) + i * (ratio[0] ** (1 / 7) - high ** (1 / 7))) ** 7  # EDM, eq. 5
+    assert karras[0] == 1000, "T stands for all levels of σ/α above 80"
+    assert karras[1:] == sorted({int(np.abs(np.log(ratio / w)).argmin()) + 1 for w in wished[1:]}, reverse=True)
     quadratic = timestep_grid(schedule, 10, "quadratic")
     assert quadratic == [round(1000 * ((10 - i) / 10) ** 2) for i in range(11)]
-    lam = schedule.log_snr[[t for t in timestep_grid(schedule, 10, "log-snr") if t]]
-    np.testing.assert_allclose(np.diff(lam), np.ptp(lam) / 9, rtol=0.12)
+    lam = schedule.log_snr[[t for t in timestep_grid(schedule, 10, "log-snr") if 0 < t < 1000]]
+    np.testing.assert_allclose(np.diff(lam), np.ptp(lam) / 8, rtol=0.12)
+
+
+@pytest.mark.parametrize("spacing", ["karras", "log-snr"])
+@pytest.mark.parametrize("build", [NoiseSchedule.cosine, NoiseSchedule.flow])
+def test_no_step_is_spent_where_all_levels_are_noise(build: Callable[[], NoiseSchedule], spacing: str) -> None:
+    """σ/α grows to 20,291 and to infinity; even in its logarithm, half of ten steps would change nothing."""
+    schedule = build()
+    grid = timestep_grid(schedule, 10, spacing)
+    assert len(grid) == 11
+    assert (schedule.sigma[grid[1:]] < 80 * schedule.alpha[grid[1:]]).all()
 
 
 def test_wrong_grids_are_refused() -> None:

@@ -17,20 +17,25 @@ from ddpm_studio.diffusion.oracle import GaussianMixtureDenoiser
 from ddpm_studio.diffusion.samplers import (
     DDIM,
     DDPM,
+    IPNDM,
     SAMPLERS,
     DPMSolver2M,
+    DPMSolver3M,
     Euler,
     Heun,
     Langevin,
     Past,
     PlainLangevin,
     Sampler,
+    UniPC,
 )
 
 # diffusers hands torch tensors to numpy in a way that numpy 2 dislikes
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 LINEAR = NoiseSchedule.linear()
+LOOKING_BACK: list[Sampler] = [DPMSolver2M(), DPMSolver3M(), UniPC(), IPNDM()]
+WALKING: list[Sampler] = [DDPM(), DDPM("beta"), DDIM(), DDIM(0.5), DDIM(1.0), Euler(), Heun(), *LOOKING_BACK]
 TABLES = {
     "linear": LINEAR,
     "cosine": NoiseSchedule.cosine(200),
@@ -359,9 +364,7 @@ def test_posterior_over_beta_of_the_deviation() -> None:
 
 
 @every_table
-@pytest.mark.parametrize(
-    "sampler", [DDPM(), DDPM("beta"), DDIM(), DDIM(0.5), DDIM(1.0), Euler(), Heun(), DPMSolver2M()], ids=repr
-)
+@pytest.mark.parametrize("sampler", WALKING, ids=repr)
 def test_the_move_to_the_clean_level_is_x0_and_draws_nothing(sampler: Sampler, schedule: NoiseSchedule) -> None:
     x0, eps = normal(9, 2, 8, 2)
     past = (Past(schedule.steps, Prediction(2 * x0, eps)),)
@@ -370,7 +373,7 @@ def test_the_move_to_the_clean_level_is_x0_and_draws_nothing(sampler: Sampler, s
         torch.testing.assert_close(take(schedule, sampler, x, t, 0, Prediction(x0, eps), past=past), x0, **exact)
 
 
-@pytest.mark.parametrize("sampler", [DDPM(), DDPM("beta"), DDIM(), DDIM(1.0), Euler(), Heun(), DPMSolver2M()], ids=repr)
+@pytest.mark.parametrize("sampler", WALKING, ids=repr)
 def test_the_top_of_a_flow_is_finite(sampler: Sampler) -> None:
     """alpha = 0 there: nothing may divide by it, also not through the past of the move after it."""
     schedule = NoiseSchedule.flow(10)
@@ -433,4 +436,5 @@ def test_samplers_refuse_what_they_do_not_know() -> None:
     for eta in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="it must lie in 0 … 1"):
             DDIM(eta)
-    assert set(SAMPLERS) == {"ddpm", "ddim", "euler", "heun", "dpmpp-2m", "langevin", "langevin-plain"}
+    usual = {"ddpm", "ddim", "euler", "heun", "langevin", "langevin-plain"}
+    assert set(SAMPLERS) == usual | {"dpmpp-2m", "dpmpp-3m", "unipc", "ipndm"}

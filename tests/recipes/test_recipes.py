@@ -467,7 +467,18 @@ def test_bounds_are_those_of_the_validation(cls: type[Section], field: Field) ->
 
 def test_kinds_and_sections() -> None:
     assert set(SECTION_TITLES) == {n for n, i in Recipe.model_fields.items() if isinstance(i.default, Section)}
-    assert set(kinds_of("sampler")) == {"ddpm", "ddim", "euler", "heun", "dpmpp-2m", "langevin", "langevin-plain"}
+    assert set(kinds_of("sampler")) == {
+        "ddpm",
+        "ddim",
+        "euler",
+        "heun",
+        "dpmpp-2m",
+        "dpmpp-3m",
+        "unipc",
+        "ipndm",
+        "langevin",
+        "langevin-plain",
+    }
     assert set(kinds_of("schedule")) == {
         "linear",
         "scaled_linear",

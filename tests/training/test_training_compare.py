@@ -383,6 +383,9 @@ def test_choices_are_set_up_from_the_recipe() -> None:
         "Euler",
         "Heun",
         "DPM-Solver++",
+        "DPM-Solver++(3M)",
+        "UniPC",
+        "iPNDM",
     ]
     by_kind = {choice.settings.kind: choice for choice in choices}
     assert by_kind[recipe.sampler.kind].settings == recipe.sampler

@@ -16,7 +16,19 @@ from ddpm_studio.recipes.sections.networks import (
     SimpleUnet,
 )
 from ddpm_studio.recipes.sections.running import Compute, Preview
-from ddpm_studio.recipes.sections.samplers import DDIM, DDPM, DPMSolver2M, Euler, Heun, Langevin, PlainLangevin, Sampler
+from ddpm_studio.recipes.sections.samplers import (
+    DDIM,
+    DDPM,
+    IPNDM,
+    DPMSolver2M,
+    DPMSolver3M,
+    Euler,
+    Heun,
+    Langevin,
+    PlainLangevin,
+    Sampler,
+    UniPC,
+)
 from ddpm_studio.recipes.sections.schedules import (
     Cosine,
     Flow,
@@ -37,11 +49,13 @@ __all__ = [
     "DDPM",
     "DDPMUNet",
     "DPMSolver2M",
+    "DPMSolver3M",
     "Data",
     "Euler",
     "Flow",
     "Geometric",
     "Heun",
+    "IPNDM",
     "Langevin",
     "Linear",
     "Network",
@@ -59,4 +73,5 @@ __all__ = [
     "Sigmoid",
     "SimpleUnet",
     "Training",
+    "UniPC",
 ]

@@ -20,24 +20,31 @@ class Preview(Section):
             live=True,
             step=1,
         ),
-    ] = 3.0
+    ] = 2.0
     count: Annotated[
         int,
         Rule(ge=1, le=4096),
         Setting("Preview items", "Pictures (or particles) in a preview, always from the same noise."),
     ] = 36
     method: Annotated[
-        Literal["ddim", "recipe"],
+        Literal["auto", "ddim", "ipndm", "unipc", "recipe"],
         Setting(
             "Preview sampler",
-            "DDIM shows most in few steps; or the recipe's own sampler, Langevin with at most 10 moves a level.",
-            choices={"ddim": "DDIM", "recipe": "as sampling"},
+            "auto: a sampler for few steps, or DDIM for a network that predicts noise and is clipped. "
+            "As sampling: Langevin makes at most 10 moves a level.",
+            choices={"auto": "auto", "ddim": "DDIM", "ipndm": "iPNDM", "unipc": "UniPC", "recipe": "as sampling"},
             live=True,
         ),
-    ] = "ddim"
-    steps: Annotated[int, Rule(ge=1, le=1000), Setting("Preview steps", "Denoising steps of a preview.", live=True)] = (
-        12
-    )
+    ] = "auto"
+    steps: Annotated[
+        int | None,
+        Rule(ge=1, le=1000),
+        Setting(
+            "Preview steps",
+            "Denoising steps of a preview; empty: 6 to 20, as many as the budget has room for.",
+            live=True,
+        ),
+    ] = None
 
 
 class Compute(Section):

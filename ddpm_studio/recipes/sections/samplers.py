@@ -8,6 +8,9 @@ from pydantic import Field as Rule
 
 from ddpm_studio.recipes.settings import Section, Setting
 
+Spacing = Literal["uniform", "quadratic", "karras", "log-snr"]
+_SPACING = Setting("Spacing", "Where the sampling steps lie between T and 0.", live=True)
+
 
 class _Walk(Section):
     """From level T down, in a number of steps."""
@@ -23,10 +26,7 @@ class _Walk(Section):
             step=5,
         ),
     ] = 50
-    spacing: Annotated[
-        Literal["uniform", "quadratic", "karras", "log-snr"],
-        Setting("Spacing", "Where the sampling steps lie between T and 0.", live=True),
-    ] = "uniform"
+    spacing: Annotated[Spacing, _SPACING] = "uniform"
 
 
 class DDPM(_Walk):
@@ -84,6 +84,27 @@ class DPMSolver2M(_Walk):
     kind: Literal["dpmpp-2m"] = "dpmpp-2m"
 
 
+class DPMSolver3M(_Walk):
+    """DPM-Solver++(3M) (arXiv 2211.01095): third order with one network call a step; 10 to 20 steps do."""
+
+    kind: Literal["dpmpp-3m"] = "dpmpp-3m"
+    spacing: Annotated[Spacing, _SPACING] = "log-snr"
+
+
+class UniPC(_Walk):
+    """UniPC-3 (arXiv 2302.04867): each step is corrected by the next one's network call; 8 to 20 steps do."""
+
+    kind: Literal["unipc"] = "unipc"
+    spacing: Annotated[Spacing, _SPACING] = "log-snr"
+
+
+class IPNDM(_Walk):
+    """iPNDM with four predictions (arXiv 2204.13902): fourth order where steps are even in σ/α; 6 to 20 steps do."""
+
+    kind: Literal["ipndm"] = "ipndm"
+    spacing: Annotated[Spacing, _SPACING] = "karras"
+
+
 class Langevin(_Walk):
     """Annealed Langevin dynamics (NCSN, arXiv 1907.05600, algorithm 1): many small noisy moves at every level."""
 
@@ -135,4 +156,7 @@ class PlainLangevin(Section):
     ] = 5e-4
 
 
-Sampler = Annotated[DDPM | DDIM | Euler | Heun | DPMSolver2M | Langevin | PlainLangevin, Rule(discriminator="kind")]
+Sampler = Annotated[
+    DDPM | DDIM | Euler | Heun | DPMSolver2M | DPMSolver3M | UniPC | IPNDM | Langevin | PlainLangevin,
+    Rule(discriminator="kind"),
+]
