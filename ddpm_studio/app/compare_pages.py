@@ -33,6 +33,9 @@ TIPS = {
         "ComparePanel", "The deterministic flow with the same densities, second order: two calls a step"
     ),
     "dpmpp-2m": QT_TRANSLATE_NOOP("ComparePanel", "Second order with one call a step"),
+    "dpmpp-3m": QT_TRANSLATE_NOOP("ComparePanel", "Third order with one call a step; 10 to 20 steps do"),
+    "unipc": QT_TRANSLATE_NOOP("ComparePanel", "DPM-Solver++(3M), each step corrected by the next one's call"),
+    "ipndm": QT_TRANSLATE_NOOP("ComparePanel", "Looks back at four estimates of the noise; shows most in 6 to 10 steps"),
 }
 
 

@@ -67,7 +67,7 @@ def set_knob(recipe: Recipe, choice: SamplerChoice, value: int) -> Any:
 def sampler_label(kind: str) -> str:
     """What a kind of sampler is called where it stands alone: "Annealed Langevin"."""
     title = kind_title(kind)
-    return title[:1].upper() + title[1:]
+    return title if title[1:2].isupper() else title[:1].upper() + title[1:]  # iPNDM stays as it is
 
 
 def calls_at_most(settings: Any) -> int:
