@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QObject, Qt, Signal, Slot
+from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QEvent, QObject, Qt, Signal, Slot
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -19,7 +19,7 @@ from ddpm_studio.recipes.comparing import MOST, SamplerChoice, calls_at_most, sa
 from ddpm_studio.recipes.settings import Field, Setting
 
 LEAST = 2  # values of an axis
-SEEN = 5  # rows of ticks; more are scrolled to
+SEEN, SAMPLERS_SEEN = 5, 7  # rows of ticks; more are scrolled to, so that two such pages fit into a small screen
 
 TIPS = {
     "langevin-plain": QT_TRANSLATE_NOOP(
@@ -35,7 +35,7 @@ TIPS = {
     "dpmpp-2m": QT_TRANSLATE_NOOP("ComparePanel", "Second order with one call a step"),
     "dpmpp-3m": QT_TRANSLATE_NOOP("ComparePanel", "Third order with one call a step; 10 to 20 steps do"),
     "unipc": QT_TRANSLATE_NOOP("ComparePanel", "DPM-Solver++(3M), each step corrected by the next one's call"),
-    "ipndm": QT_TRANSLATE_NOOP("ComparePanel", "Looks back at four estimates of the noise; shows most in 6 to 10 steps"),
+    "ipndm": QT_TRANSLATE_NOOP("ComparePanel", "Looks back at four estimates of the noise; best in 6 to 10 steps"),
 }
 
 
@@ -49,6 +49,7 @@ class AxisPage(QWidget):
         super().__init__()
         self.key = key
         self._few = few
+        self._scroll: PanelScroll | None = None
 
     def axis(self) -> Axis:
         """What is chosen, in order."""
@@ -60,6 +61,24 @@ class AxisPage(QWidget):
 
     def commit(self) -> None:
         """Take what is being typed, too."""
+
+    def _hold(self, content: QWidget, rows: int, seen: int) -> None:
+        """Show ``content``, which has so many ``rows``; what lies below those that are ``seen`` is scrolled to."""
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        if rows <= seen:
+            whole.addWidget(content)
+            return
+        self._scroll = PanelScroll(content)
+        self._scroll.setFixedHeight(seen * (DENSE_HEIGHT + GRID // 2) + DENSE_HEIGHT // 2)  # half a row: more
+        for widget in content.findChildren(QWidget):
+            widget.installEventFilter(self)
+        whole.addWidget(self._scroll)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.FocusIn and isinstance(watched, QWidget) and self._scroll is not None:
+            self._scroll.ensureWidgetVisible(watched)
+        return super().eventFilter(watched, event)
 
 
 class Tick(NamedTuple):
@@ -99,26 +118,11 @@ class TickPage(AxisPage):
                 grid.addWidget(widget, row, 3 * column + at)
             self.switches.append(switch)
         grid.setColumnStretch(3 * columns, 1)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        rows = -(-len(ticks) // columns)
-        if rows > SEEN:
-            self._scroll = PanelScroll(content)
-            self._scroll.setFixedHeight(SEEN * (DENSE_HEIGHT + GRID // 2) + DENSE_HEIGHT // 2)  # half a row: more
-            for switch in self.switches:
-                switch.installEventFilter(self)
-            whole.addWidget(self._scroll)
-        else:
-            whole.addWidget(content)
+        self._hold(content, -(-len(ticks) // columns), SEEN)
 
     def axis(self) -> Axis:
         pairs = zip(self._ticks, self.switches, strict=True)
         return Axis(self.key, tuple(tick.value for tick, switch in pairs if switch.isChecked()))
-
-    def eventFilter(self, watched: QObject, event: Any) -> bool:
-        if event.type() == event.Type.FocusIn and isinstance(watched, SwitchEditor):
-            self._scroll.ensureWidgetVisible(watched)
-        return super().eventFilter(watched, event)
 
     @Slot(object)
     def _on_ticked(self, on: bool) -> None:
@@ -205,7 +209,7 @@ class SamplerRow(QObject):
         self.what = Caption(say(choice.knob.setting.label).lower())
         self.calls = Value(reserve="888,888 calls", muted=True)
         for widget in (self.tick, self.label, self.knob):
-            widget.setToolTip(QCoreApplication.translate("ComparePanel", str(TIPS[choice.settings.kind])))
+            widget.setToolTip(QCoreApplication.translate("ComparePanel", str(TIPS.get(choice.settings.kind, ""))))
         self.tick.edited.connect(self._on_ticked)
         self.knob.offered.connect(self._on_value)
         self.knob.edited.connect(self._on_value)
@@ -263,8 +267,9 @@ class SamplerPage(AxisPage):
     def __init__(self, few: str, recipe: Recipe, kind: str) -> None:
         super().__init__("sampler", few)
         self.rows = [SamplerRow(recipe, choice, self) for choice in sampler_choices(recipe, kind)]
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
+        content = QWidget()
+        grid = QGridLayout(content)
+        grid.setContentsMargins(0, 0, MARGIN if len(self.rows) > SAMPLERS_SEEN else 0, 0)
         grid.setHorizontalSpacing(MARGIN)
         grid.setVerticalSpacing(GRID // 2)
         grid.setColumnStretch(1, 1)
@@ -272,6 +277,7 @@ class SamplerPage(AxisPage):
             for column, widget in enumerate((row.tick, row.label, row.knob, row.what, row.calls)):
                 grid.addWidget(widget, i, column)
             row.changed.connect(self.changed)
+        self._hold(content, len(self.rows), SAMPLERS_SEEN)
 
     def set_steps_elsewhere(self, on: bool) -> None:
         """As ``SamplerRow.set_steps_elsewhere``."""

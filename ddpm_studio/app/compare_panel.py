@@ -232,9 +232,7 @@ class ComparePanel(QDialog):
 
     def _tell_noise(self) -> None:
         one = self.seed.isEnabled()
-        text = (
-            self.tr("All start from the same noise") if one else self.tr("Each seed is another noise, for all the same")
-        )
+        text = self.tr("All start from the same noise") if one else self.tr("One noise for each seed")
         items = self.tr("particles") if self._subject.kind == "points" else self.tr("pictures")
         self.noise.setText(self.tr("{0}: {1:,} {2}.").format(text, self._subject.count, items))
 

@@ -431,6 +431,22 @@ def test_runs_are_looked_for_when_they_are_wanted(ask: Ask) -> None:
     ]
 
 
+def test_many_runs_are_scrolled_to(qtbot: QtBot, ask: Ask) -> None:
+    moons = find("moons")
+    asker = ask(runs=lambda: [RunChoice(Path(f"/runs/{i}"), f"Run {i}", "", moons) for i in range(12)])
+    asker.choose("run")
+    last = asker.ticks("run")["Run 11"]
+    assert last.visibleRegion().isEmpty()
+    with qtbot.waitActive(asker.panel):
+        asker.panel.activateWindow()
+    asker.panel.down.findChild(QAbstractButton, "none").setFocus()
+    QTest.keyClick(asker.panel.focusWidget(), Qt.Key.Key_Backtab)
+    assert last.hasFocus()
+    assert last.visibleRegion().boundingRect() == last.rect()
+    QTest.keyClick(last, Qt.Key.Key_Space)
+    assert [cell.column for cell in asker.start().cells] == ["0", "1", "11"]
+
+
 def test_an_open_lock_draws_a_seed_when_it_starts(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seed_lock.random, "randrange", lambda end: 77)
     asker = ask()

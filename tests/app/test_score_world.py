@@ -18,6 +18,7 @@ from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.score_field import LONGEST, TRUE, TYPICAL, Arrows, outlines
 from ddpm_studio.app.session import Session
+from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.stage import Stage
 from ddpm_studio.app.theme import color, theme
 from ddpm_studio.data import Dataset, open_dataset
@@ -364,7 +365,7 @@ def test_a_cloud_is_sampled_with_many_points(qtbot: Any, name: str, count: int) 
         def sample(self, run: object, request: SampleRequest) -> None:
             asked.append(request.count)
 
-    session = Session(Controller(), None)  # type: ignore[arg-type]
+    session = Session(Controller(), WindowSettings())  # type: ignore[arg-type]
     session.recipe = built_in()[name]
     session.run = object()  # type: ignore[assignment]
     session.sample("raw")
@@ -372,7 +373,7 @@ def test_a_cloud_is_sampled_with_many_points(qtbot: Any, name: str, count: int) 
 
 
 def test_data_of_another_recipe_are_forgotten(qtbot: Any) -> None:
-    session = Session(None, None)  # type: ignore[arg-type]
+    session = Session(None, WindowSettings())  # type: ignore[arg-type]
     session.dataset = known = open_dataset("pixel-faces")
     session.recipe = built_in()["pixel-faces"]
     session.choose(session.recipe.with_settings({"training.batch": 8}))
@@ -384,7 +385,7 @@ def test_data_of_another_recipe_are_forgotten(qtbot: Any) -> None:
 
 @pytest.mark.parametrize(("name", "blind"), [("score-two-gaussians", True), ("score-two-gaussians-laptop", False)])
 def test_the_stage_knows_which_network_is_blind(qtbot: Any, name: str, blind: bool) -> None:
-    session = Session(None, None)  # type: ignore[arg-type]
+    session = Session(None, WindowSettings())  # type: ignore[arg-type]
     view, form = shown(qtbot, ReverseView(), 900, 700), RecipeForm({})
     qtbot.addWidget(form)
     stage = Stage(view, form, None, session)  # type: ignore[arg-type]
