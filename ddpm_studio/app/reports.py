@@ -30,6 +30,7 @@ from ddpm_studio.training.events import (
     CheckpointDue,
     Finished,
     ForkForeseen,
+    PreviewsPaid,
     RolledBack,
     SaveFailed,
     SettingChanged,
@@ -140,6 +141,7 @@ class Reports(QObject):
     def on_run_left(self) -> None:
         self._plan, self._steps = "", 0
         self._status.forget_saved()
+        self._status.previews_took(None)
 
     def _tell_recipe(self) -> None:
         self.say(self.tr("Ready. Start learns {0}.").format(self._session.recipe.title))
@@ -163,6 +165,7 @@ class Reports(QObject):
                 self.say(say(event.text) + "…")
             case Started():
                 self._plan, self._steps = event.plan, event.steps
+                self._status.previews_took(None)
                 self._form.set_facts(self._facts(parameters=event.parameters))
                 self.say(self.tr("Learning {0}").format(self._session.recipe.title))
                 self._stage.view.set_hint(self.tr("The first preview comes in a moment."))
@@ -186,6 +189,8 @@ class Reports(QObject):
             case RolledBack():
                 text = self.tr("Back to step {0:,} with the learning rate × {1:g}: {2}.")
                 self._banner.show_notice(text.format(event.step, event.rate_scale, event.reason))
+            case PreviewsPaid():
+                self._status.previews_took(event.share)
             case ThreadsChanged():
                 one = self.tr("Other programs use the processor: learning goes on with one thread")
                 self.say(one if event.threads == 1 else self.tr("Trying all threads again"))

@@ -24,10 +24,11 @@ class StatusBar(QStatusBar):
         self._saved_at: float | None = None
         self.message = ElidedLabel()
         self.message.setObjectName("status_message")
-        self._wait, self._memory, self._saved = Caption(), Caption(), Caption()
+        self._wait, self._previews, self._memory, self._saved = Caption(), Caption(), Caption(), Caption()
         self._wait.setToolTip(self.tr("How late the window's event loop was, over the last 80 seconds"))
+        self._previews.setToolTip(self.tr("Share of the training time that previews took; their budget is a setting"))
         self.addWidget(self.message, 1)
-        for label in (self._wait, self._memory, self._saved):
+        for label in (self._previews, self._wait, self._memory, self._saved):
             self.addPermanentWidget(label)
 
     def saved(self) -> None:
@@ -36,6 +37,11 @@ class StatusBar(QStatusBar):
 
     def forget_saved(self) -> None:
         self._saved_at = None
+
+    def previews_took(self, share: float | None) -> None:
+        """Of the training time so far, 0 … 1; None: no training is on screen."""
+        text = "" if share is None else self.tr("Previews {0:.1f} %").format(100 * share)
+        self._set(self._previews, text)
 
     def refresh(self) -> None:
         late = self.tr("Window: wait {p99:.0f} ms, worst {worst:.0f} ms")

@@ -210,6 +210,7 @@ class Session:
     images_seen: int = 0
     rate_scale: float = 1.0  # halved by a roll-back
     ema_updates: int = 0
+    preview_calls: int = 0  # network calls of a preview, once they are chosen
     _raw: nn.Module | None = field(default=None, repr=False)
 
     @cached_property
@@ -276,6 +277,7 @@ class Session:
             "images_seen": self.images_seen,
             "rate_scale": self.rate_scale,
             "ema_updates": self.ema_updates,
+            "preview_calls": self.preview_calls,
             "precision": self.plan.precision,
             "device": self.plan.device.type,
         }
@@ -295,6 +297,7 @@ class Session:
         self.optimizer.load_slots(_under(tensors, "optimizer."))
         self.step, self.images_seen = int(numbers["step"]), int(numbers["images_seen"])
         self.rate_scale, self.ema_updates = float(numbers["rate_scale"]), int(numbers["ema_updates"])
+        self.preview_calls = int(numbers.get("preview_calls", 0))
 
 
 def build(recipe: Recipe, dataset: Dataset | DataFacts, *, precision: str | None = None) -> Session:

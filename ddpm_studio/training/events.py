@@ -217,6 +217,14 @@ class ThreadsChanged:
 
 
 @dataclass(frozen=True)
+class PreviewsPaid:
+    """One more preview was drawn: all of them took ``share`` of the training time so far, 0 … 1 (early also more)."""
+
+    step: int
+    share: float
+
+
+@dataclass(frozen=True)
 class CheckpointDue:
     """The state is whole and should be saved now, before the generator is asked to go on."""
 
@@ -269,6 +277,7 @@ Event = (
     | ChangeRefused
     | SaveFailed
     | ThreadsChanged
+    | PreviewsPaid
     | CheckpointDue
     | Paused
     | Resumed

@@ -33,6 +33,7 @@ from ddpm_studio.training.events import (
     Finished,
     ForkForeseen,
     Paused,
+    PreviewsPaid,
     Resumed,
     RolledBack,
     SettingChanged,
@@ -41,6 +42,7 @@ from ddpm_studio.training.events import (
     StepSkipped,
     ThreadsChanged,
 )
+from ddpm_studio.training.preview import preview_sampler
 from ddpm_studio.training.probe import Probe
 from ddpm_studio.training.sampling import SourceError, Sources, compare, sample
 from ddpm_studio.training.step import TrainingStep
@@ -167,6 +169,7 @@ class _Watch:
         self.probe = Probe(session)
         self.probes = Budget(PROBE_SHARE, burst=0.3)
         self.previews = Budget(session.recipe.preview.budget / 100, burst=1.0)
+        self.seconds = 0.0  # that previews took
 
     def look(self, trained: float) -> Iterator[Event]:
         """Probe and preview, if they are due."""
@@ -197,13 +200,17 @@ class _Watch:
         yield from sample(
             self.session,
             control or self.control,
-            recipe.preview_sampler(),
+            preview_sampler(self.session, self.weights),
             recipe.preview.count,
             recipe.seed,
             self.weights,
             "preview",
         )
-        self.previews.pay(time.perf_counter() - start, trained)
+        spent = time.perf_counter() - start
+        self.previews.pay(spent, trained)
+        self.seconds += spent
+        if trained > 0:
+            yield PreviewsPaid(self.session.step, self.seconds / trained)
 
     def answer(self, trained: float) -> Iterator[Event]:
         """Take the requests; during a pause wait for more, so that sampling and saving work then too."""
@@ -272,5 +279,7 @@ class _Watch:
         except RecipeError as error:  # a wish that does not fit must not end a training
             yield ChangeRefused(session.step, str(error))
             return
+        if session.recipe.preview != before.preview:
+            session.preview_calls = 0  # to be chosen anew
         for setting, (old, new) in before.differences(session.recipe).items():
             yield SettingChanged(session.step, setting, old, new)

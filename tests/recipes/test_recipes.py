@@ -31,7 +31,7 @@ from ddpm_studio.recipes import (
     section_class,
 )
 from ddpm_studio.recipes import library as library_module
-from ddpm_studio.recipes.sections import DDIM
+from ddpm_studio.recipes.sections import DDIM, IPNDM, UniPC
 
 lean = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 CLASSES: list[type[Section]] = [Recipe] + [
@@ -524,10 +524,30 @@ def test_neither_torch_nor_qt_is_imported(code: str) -> None:
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+def test_a_preview_is_short_by_itself() -> None:
+    usual = built_in()["fashion-mnist"]
+    assert usual.preview.budget == 2
+    assert usual.preview_sampler(8) == IPNDM(steps=8)
+    by_noise = usual.with_settings({"schedule.kind": "linear", "prediction.predicts": "epsilon"})
+    assert by_noise.preview_sampler(8) == DDIM(steps=8), "its x̂_0 is clipped, and a rule that looks back is not"
+    assert by_noise.with_settings({"prediction.clip_x0": False}).preview_sampler(8) == IPNDM(steps=8)
+    assert by_noise.with_settings({"preview.method": "unipc"}).preview_sampler(8) == UniPC(steps=8)
+
+
+def test_a_sampler_comes_with_the_spacing_that_is_best_for_it() -> None:
+    assert Recipe().with_settings({"sampler.kind": "unipc"}).sampler == UniPC(steps=Recipe().sampler.steps)
+    back = Recipe().with_settings({"sampler.kind": "ipndm"}).with_settings({"sampler.kind": "ddim"})
+    assert back.sampler == Recipe().sampler
+    chosen = Recipe().with_settings({"sampler.spacing": "quadratic"}).with_settings({"sampler.kind": "ipndm"})
+    assert chosen.sampler.spacing == "quadratic"
+
+
 def test_a_preview_follows_its_own_rule() -> None:
     quick = built_in()["fashion-mnist"].with_settings({"preview.steps": 7, "preview.method": "ddim"})
     assert quick.preview_sampler() == DDIM(steps=7)
     short = quick.with_settings({"schedule.steps": 5, "sampler.steps": 5})
     assert short.preview_sampler() == DDIM(steps=5), "no more steps than there are levels"
+    own = quick.with_settings({"preview.method": "recipe", "preview.steps": None, "sampler.kind": "heun"})
+    assert own.preview_sampler(9) == own.sampler.model_copy(update={"steps": 4}), "Heun asks twice a step"
     walk = built_in()["score-two-gaussians"].with_settings({"preview.steps": 9})
     assert walk.preview_sampler() == walk.sampler.model_copy(update={"steps": 9, "moves": 10})
