@@ -234,6 +234,13 @@ class Session:
         return self.dataset
 
     @cached_property
+    def members(self) -> list[tuple[nn.Module, Tensor]]:
+        """The network and its gradient, for each thread that takes a part of a batch."""
+        crew = self.plan.crew
+        others = [self.optimizer.replica(self.network) for _ in range(crew.size - 1 if crew else 0)]
+        return [(self.network, self.optimizer.gradient), *others]
+
+    @cached_property
     def average(self) -> Averaging:
         """Moves the EMA towards the network."""
         return Averaging(self.ema, self.network, self.optimizer.flat.values)
@@ -250,8 +257,10 @@ class Session:
     def classes(self) -> int:
         return len(self.data.classes) if getattr(self.recipe.network, "class_label", False) else 0
 
-    def training_denoiser(self) -> Denoiser:
-        return self._denoiser(self.network, clip=False)
+    def training_denoiser(self, network: nn.Module | None = None) -> Denoiser:
+        """A denoiser of the network, or of another one of the ``members``."""
+        call = self.plan.call(network or self.network)
+        return make_denoiser(self.recipe, self.schedule, call, kind=self.data.kind, clip=False)
 
     def sampling_denoiser(self, weights: str, *, clip: bool = True) -> Denoiser:
         """A denoiser of the EMA or of a frozen copy of the raw weights of this moment."""
@@ -263,7 +272,8 @@ class Session:
         return self._denoiser(self._raw, clip=clip)
 
     def _denoiser(self, network: nn.Module, *, clip: bool) -> Denoiser:
-        return make_denoiser(self.recipe, self.schedule, self.plan.call(network), kind=self.data.kind, clip=clip)
+        call = self.plan.call_shared(network)
+        return make_denoiser(self.recipe, self.schedule, call, kind=self.data.kind, clip=clip)
 
     # -- the state as tensors (for checkpoints and roll-back)
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
+import platform
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ddpm_studio.paths import user_folder
 from ddpm_studio.recipes import Recipe
+from ddpm_studio.training.crew import Crew, prepare_thread
+
+# A thread's own time is too coarse on some systems; there the wall clock must do.
+_THREAD_CLOCK = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
 
 
 class DeviceError(RuntimeError):
@@ -31,6 +39,7 @@ class ComputePlan:
     threads: int
     reason: str = ""
     single_item_seconds: float = math.inf  # of a step with one thread, per item; inf: threads stay
+    crew: Crew | None = None  # shares the items of a batch; None: the threads share each operation
 
     @property
     def graphs(self) -> bool:
@@ -47,9 +56,9 @@ class ComputePlan:
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device and into the plan's memory layout."""
         network = network.to(self.device)
-        if self.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        placed: nn.Module = network.to(memory_format=layout)  # type: ignore[call-overload]
+        return placed
 
     def autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "float32":
@@ -68,6 +77,30 @@ class ComputePlan:
 
         return compute
 
+    def call_shared(self, network: nn.Module) -> Callable[..., Tensor]:
+        """``call`` for sampling: the crew shares the items, where there is one."""
+        alone, crew = self.call(network), self.crew
+        if crew is None:
+            return alone
+
+        def compute(x: Tensor, time_label: Tensor, label: Tensor | None = None) -> Tensor:
+            with_gradient = torch.is_grad_enabled()  # each thread has a switch of its own
+
+            def part(member: int, items: slice) -> Tensor:
+                with torch.set_grad_enabled(with_gradient):
+                    return alone(x[items], time_label[items], None if label is None else label[items])
+
+            return torch.cat(crew.share(part, len(x)))
+
+        return compute
+
+    def set_threads(self, threads: int) -> None:
+        """Let this many threads compute from now on."""
+        if self.crew is None:
+            torch.set_num_threads(threads)
+        else:
+            self.crew.active = threads
+
 
 def pick_device(wish: str) -> torch.device:
     """The device for "auto", "cpu" or "cuda".
@@ -82,16 +115,6 @@ def pick_device(wish: str) -> torch.device:
     return torch.device("cuda")
 
 
-def prepare_thread(threads: int) -> None:
-    """Settle torch in the calling thread: number of threads, no denormals.
-
-    Both belong to the thread that computes, so this runs there and before its first operation.
-    """
-    torch.set_flush_denormal(True)
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-
-
 def available_cores() -> int:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -102,8 +125,8 @@ def available_cores() -> int:
 def choose_plan(recipe: Recipe, network: nn.Module, shape: Sequence[int], precision: str | None = None) -> ComputePlan:
     """Choose a plan for training ``network`` on items of ``shape``.
 
-    ``precision`` fixes it (a resumed run keeps the one it was trained with); otherwise the recipe's wish
-    counts, and "auto" measures: bfloat16 is taken only if it is faster here and agrees.
+    ``precision`` fixes it (a resumed run keeps the one it was trained with). What the recipe leaves open is measured
+    the first time that this machine meets this network, and remembered.
 
     Raises:
         DeviceError: see ``pick_device``.
@@ -112,21 +135,78 @@ def choose_plan(recipe: Recipe, network: nn.Module, shape: Sequence[int], precis
     pictures = len(shape) == 3
     # Sharing a network of points among threads costs more than it gains: they wait for each other.
     threads = recipe.compute.threads or (available_cores() if pictures else 1)
-    prepare_thread(threads)
-    exact, fast = (ComputePlan(device, p, pictures, threads) for p in ("float32", "bfloat16"))
-    bench = _Benchmark(network, shape)
-    wish = precision or recipe.compute.precision
-    if wish != "auto":
-        plan = exact if wish == "float32" else fast
-        plan = replace(plan, reason="as asked" if precision is None else "as this run began")
-    elif not pictures:
-        plan = replace(exact, reason="points are too small to gain from bfloat16")
-    else:
-        reason, pays = bench.compare(exact, fast, recipe.training.batch)
-        plan = replace(fast if pays else exact, reason=reason)
-    if device.type == "cpu" and threads > 1 and recipe.compute.threads is None:
-        plan = replace(plan, single_item_seconds=bench.single_thread_item(plan, recipe.training.batch))
+    crew = Crew(threads) if pictures and threads > 1 and device.type == "cpu" and _items_are_alone(network) else None
+    prepare_thread(threads if crew is None else 1)
+    plan = ComputePlan(device, "float32", pictures, threads, "points are too small to gain from bfloat16", crew=crew)
+    if pictures:
+        wish = precision or recipe.compute.precision
+        precisions = ("float32", "bfloat16") if wish == "auto" else (wish,)
+        known = Remembered(recipe, shape, device, threads, precisions)
+        choice = known.read()
+        if choice is None:
+            choice = _Benchmark(network, shape).choose(plan, recipe.training.batch, precisions)
+            known.write(choice)
+        asked = {"auto": "", precision: "as this run began; "}.get(wish, "as asked; ")
+        plan = replace(
+            plan, precision=choice.precision, channels_last=choice.channels_last, reason=asked + choice.reason
+        )
+        if threads > 1 and recipe.compute.threads is None and device.type == "cpu":
+            plan = replace(plan, single_item_seconds=choice.single_item_seconds)
     return plan
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a measurement found best, and why. ``single_item_seconds``: see ``ComputePlan``."""
+
+    precision: str
+    channels_last: bool
+    reason: str
+    single_item_seconds: float
+
+
+class Remembered:
+    """A choice on disk, for one network on one machine; another version of torch measures again.
+
+    The same network then always computes in the same way, however busy the machine was at some start.
+    """
+
+    def __init__(
+        self, recipe: Recipe, shape: Sequence[int], device: torch.device, threads: int, precisions: Sequence[str]
+    ) -> None:
+        card = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+        here = (platform.node(), platform.machine(), os.cpu_count(), torch.backends.cpu.get_cpu_capability(), card)
+        network = recipe.network.model_dump(mode="json")
+        facts = (here, torch.__version__, network, list(shape), recipe.training.batch, threads, list(precisions))
+        self._key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        self._file = user_folder() / "compute-plans.json"
+
+    def read(self) -> Choice | None:
+        """The choice, or None if there is none that can be read."""
+        try:
+            return Choice(**json.loads(self._file.read_text(encoding="utf-8"))[self._key])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, choice: Choice) -> None:
+        """Keep a choice; one that cannot be written is measured again the next time."""
+        try:
+            known = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        known = dict(list(known.items())[-99:]) if isinstance(known, dict) else {}
+        with suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            part = self._file.with_name(f".{self._file.name}.{os.getpid()}.part")
+            part.write_text(json.dumps(known | {self._key: asdict(choice)}, indent=1), encoding="utf-8")
+            part.replace(self._file)
+
+
+def _items_are_alone(network: nn.Module) -> bool:
+    """Whether an item's result depends on nothing but the item: not on the batch's statistics, nor on chance."""
+    parts = list(network.modules())
+    by_chance = any(isinstance(part, nn.Dropout) and part.p > 0 for part in parts)
+    return not by_chance and not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)
 
 
 class _Benchmark:
@@ -141,57 +221,82 @@ class _Benchmark:
                     p.copy_(torch.randn(p.shape, generator=generator) * 0.02)
 
     def step(self, plan: ComputePlan, count: int) -> tuple[float, Tensor]:
-        """Seconds for forward and backward, and the gradient as one vector."""
+        """Seconds for forward and backward with one thread, and the gradient as one vector.
+
+        On a CPU these are the thread's own seconds, which other programs do not lengthen.
+        """
         net = plan.place(self._network)
         g = torch.Generator().manual_seed(1)
         x = torch.randn(count, *self._shape, generator=g).to(plan.device)
         t = (1000 * torch.rand(count, generator=g)).to(plan.device)
         goal = torch.randn(count, *self._shape, generator=g).to(plan.device)
         net.zero_grad(set_to_none=True)
-        start = time.perf_counter()
+        clock = time.perf_counter if plan.device.type == "cuda" else _THREAD_CLOCK
+        start = clock()
         (plan.call(net)(x, t) - goal).square().mean().backward()  # type: ignore[no-untyped-call]
         grad = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
         if plan.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - start, grad
+        return clock() - start, grad
 
-    def compare(self, exact: ComputePlan, fast: ComputePlan, batch: int) -> tuple[str, bool]:
-        """Whether bfloat16 pays here, and why."""
-        if exact.device.type == "cpu" and not (
+    def choose(self, plan: ComputePlan, batch: int, precisions: Sequence[str]) -> Choice:
+        """The fastest of these precisions, each in both memory layouts, that gives the same gradient."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self._choose(plan, batch, precisions)
+        finally:
+            torch.set_num_threads(before)
+
+    def _choose(self, plan: ComputePlan, batch: int, precisions: Sequence[str]) -> Choice:
+        wide, deep = (replace(plan, precision="float32", channels_last=deep) for deep in (False, True))
+        fast = replace(plan, precision="bfloat16", channels_last=True)
+        if "float32" not in precisions:
+            self.step(fast, 2)
+            count = self._affordable(fast, min(batch, 32))
+            return Choice("bfloat16", True, "not compared", self._best(fast, count)[0] / count)
+        for each in (wide, deep):
+            self.step(each, 2)  # libraries choose their algorithms
+        count = self._affordable(deep, min(batch, 32))
+        (slow, gradient), (quick, _) = self._best(wide, count), self._best(deep, count)
+        reason = f"channels_last is {slow / quick:.1f}× as fast as contiguous"
+        exact = Choice("float32", quick <= slow, reason, min(slow, quick) / count)
+        if "bfloat16" not in precisions:
+            return exact
+        seconds, why = self._bfloat16(fast, count, gradient, min(slow, quick))
+        reason = f"{why}; {reason}"
+        if seconds is None:
+            return replace(exact, reason=reason)
+        return Choice("bfloat16", True, reason, seconds / count)
+
+    def _bfloat16(self, fast: ComputePlan, count: int, gradient: Tensor, exact: float) -> tuple[float | None, str]:
+        """Its seconds if it pays and agrees with the float32 ``gradient``, which took ``exact`` seconds; and why."""
+        if fast.device.type == "cpu" and not (
             torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
             and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         ):
-            return "this CPU has no bfloat16 instructions", False
+            return None, "this CPU has no bfloat16 instructions"
         # A CPU without fast ones can be 50 times slower in bfloat16: find out on two pictures.
-        for plan in (exact, fast):
-            self.step(plan, 2)
-        if self.step(fast, 2)[0] > 3 * self.step(exact, 2)[0] + 0.02:
-            return "bfloat16 is slower here", False
-        count = self._affordable(exact, min(batch, 32))
-        slow = [self.step(exact, count) for _ in range(3)]
-        quick = [self.step(fast, count) for _ in range(3)]
-        gain = min(s for s, _ in slow) / min(s for s, _ in quick)
-        agreement = float(torch.cosine_similarity(slow[-1][1], quick[-1][1], dim=0))
+        self.step(fast, 2)
+        if self.step(fast, 2)[0] > 3 * exact * 2 / count + 0.02:
+            return None, "bfloat16 is slower here"
+        seconds, theirs = self._best(fast, count)
+        gain, agreement = exact / seconds, float(torch.cosine_similarity(gradient, theirs, dim=0))
         if not agreement > 0.99:
-            return f"bfloat16 gives another gradient here (cosine {agreement:.3f})", False
+            return None, f"bfloat16 gives another gradient here (cosine {agreement:.3f})"
         if gain < 1.1:
-            return f"bfloat16 gains too little here ({gain:.2f}×)", False
-        return f"bfloat16 is {gain:.1f}× faster here and agrees (cosine {agreement:.4f})", True
+            return None, f"bfloat16 gains too little here ({gain:.2f}×)"
+        return seconds, f"bfloat16 is {gain:.1f}× faster here and agrees (cosine {agreement:.4f})"
+
+    def _best(self, plan: ComputePlan, count: int) -> tuple[float, Tensor]:
+        """The least seconds of three steps, and the gradient."""
+        tried = [self.step(plan, count) for _ in range(3)]
+        return min(seconds for seconds, _ in tried), tried[-1][1]
 
     def _affordable(self, plan: ComputePlan, most: int) -> int:
         """At most ``most`` items, fewer for a network so large that the step would keep the user waiting."""
         few = min(most, 2)
-        return max(few, min(most, int(0.2 * few / self.step(plan, few)[0])))
-
-    def single_thread_item(self, plan: ComputePlan, batch: int) -> float:
-        """Seconds per item of a training step with one thread, from a quarter of the batch."""
-        torch.set_num_threads(1)
-        try:
-            count = self._affordable(plan, max(batch // 4, 1))
-            seconds = min(self.step(plan, count)[0] for _ in range(2))
-        finally:
-            torch.set_num_threads(plan.threads)
-        return seconds / count
+        return max(few, min(most, int(0.2 * few / max(self.step(plan, few)[0], 1e-6))))
 
 
 class ThreadGovernor:
@@ -231,7 +336,7 @@ class ThreadGovernor:
         return self._change(1) if typical > 1.5 * self._plan.single_item_seconds else None
 
     def _change(self, threads: int) -> int:
-        torch.set_num_threads(threads)
+        self._plan.set_threads(threads)
         self.threads, self._alone, self._looked = threads, 0.0, 0.0
         self._recent.clear()
         return threads

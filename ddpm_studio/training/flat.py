@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -93,6 +94,13 @@ class FlatAdamW:
         group["betas"] = (beta1, group["betas"][1])
         self.adam.found_inf = skip  # type: ignore[attr-defined]  # what torch's GradScaler tells a fused optimizer
         self.adam.step()
+
+    def replica(self, network: nn.Module) -> tuple[nn.Module, Tensor]:
+        """A second module with the very same parameters and a gradient (P,) of its own, for another thread."""
+        other, gradient = deepcopy(network), torch.zeros_like(self.gradient)
+        for twin, own, grad in zip(other.parameters(), network.parameters(), self.flat.views(gradient), strict=True):
+            twin.data, twin.grad = own.data, grad
+        return other, gradient
 
     def slots(self) -> dict[str, Tensor]:
         """The moments and counts of all parameters, "name.slot" as torch's AdamW calls the slots; not copied."""

@@ -113,19 +113,33 @@ def compute(session: Session, index: Tensor, weight: Tensor, hold: Tensor | None
     t = draw_levels(len(x0), session.schedule.steps, settings.stratified, x0.device, recipe.objective.first_level)
     eps = torch.randn_like(x0)
 
-    denoiser = session.training_denoiser()
-    alpha, sigma = session.schedule.at(t, x0)
-    x_t = alpha * x0 + sigma * eps
-    target = denoiser.parameterization.encode(x0, eps, alpha, sigma)
-    loss = loss_per_item(recipe, denoiser.output(x_t, t, label), target, alpha, sigma).mean()
+    adam, crew = session.optimizer, session.plan.crew
 
-    adam = session.optimizer
-    adam.gradient.zero_()
-    loss.backward()  # type: ignore[no-untyped-call]
+    def descend(member: int, items: slice) -> Tensor:
+        """The part of the loss that these items make, its gradient added to the member's own."""
+        network, gradient = session.members[member]
+        gradient.zero_()
+        denoiser = session.training_denoiser(network)
+        alpha, sigma = session.schedule.at(t[items], x0)
+        x_t = alpha * x0[items] + sigma * eps[items]
+        target = denoiser.parameterization.encode(x0[items], eps[items], alpha, sigma)
+        out = denoiser.output(x_t, t[items], None if label is None else label[items])
+        losses = loss_per_item(recipe, out, target, alpha, sigma)
+        loss = losses.mean() * (len(losses) / len(x0))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    if crew is None:
+        loss = descend(0, slice(None))
+    else:
+        parts = crew.share(descend, len(x0))
+        loss = torch.stack(parts).sum()
+        for _, gradient in session.members[1 : len(parts)]:
+            adam.gradient.add_(gradient)
     norm = torch.linalg.vector_norm(adam.gradient)
     if settings.clip_norm is not None:
         adam.gradient.mul_((settings.clip_norm / (norm + 1e-6)).clamp(max=1.0))
-    result = torch.stack((loss.detach(), norm))
+    result = torch.stack((loss, norm))
     skip = result.isfinite().all().logical_not().float()
     if hold is not None:
         skip = torch.maximum(skip, hold)
