@@ -26,7 +26,9 @@ class StatusBar(QStatusBar):
         self.message.setObjectName("status_message")
         self._wait, self._previews, self._memory, self._saved = Caption(), Caption(), Caption(), Caption()
         self._wait.setToolTip(self.tr("How late the window's event loop was, over the last 80 seconds"))
-        self._previews.setToolTip(self.tr("Share of the training time that previews took; their budget is a setting"))
+        self._previews.setToolTip(
+            self.tr("Share of the time that previews took; the first ones run ahead of their budget")
+        )
         self.addWidget(self.message, 1)
         for label in (self._previews, self._wait, self._memory, self._saved):
             self.addPermanentWidget(label)
@@ -39,7 +41,7 @@ class StatusBar(QStatusBar):
         self._saved_at = None
 
     def previews_took(self, share: float | None) -> None:
-        """Of the training time so far, 0 … 1; None: no training is on screen."""
+        """Share of the time so far, 0 … 1; None: no training is on screen."""
         text = "" if share is None else self.tr("Previews {0:.1f} %").format(100 * share)
         self._set(self._previews, text)
 

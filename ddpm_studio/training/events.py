@@ -218,7 +218,7 @@ class ThreadsChanged:
 
 @dataclass(frozen=True)
 class PreviewsPaid:
-    """One more preview was drawn: all of them took ``share`` of the training time so far, 0 … 1 (early also more)."""
+    """One more preview was drawn: all of them took ``share`` 0 … 1 of the time so far, early more than budgeted."""
 
     step: int
     share: float

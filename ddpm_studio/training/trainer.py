@@ -210,7 +210,7 @@ class _Watch:
         self.previews.pay(spent, trained)
         self.seconds += spent
         if trained > 0:
-            yield PreviewsPaid(self.session.step, self.seconds / trained)
+            yield PreviewsPaid(self.session.step, self.seconds / (trained + self.seconds))
 
     def answer(self, trained: float) -> Iterator[Event]:
         """Take the requests; during a pause wait for more, so that sampling and saving work then too."""

@@ -80,6 +80,6 @@ def test_the_measured_share_is_told(recipe_of: RecipeOf) -> None:
     paid = [event for event in events if isinstance(event, PreviewsPaid)]
     assert paid
     drawn = [event for event in events[: events.index(paid[-1])] if isinstance(event, TapeFinished)]
-    least = sum(event.seconds for event in drawn) / 2.5  # training took less than all of it
-    assert paid[-1].share >= least > 0
-    assert paid[-1].share < 0.8
+    least = sum(event.seconds for event in drawn) / 4  # some steps may come after 2.5 seconds, but not so many
+    assert 1 > paid[-1].share >= least > 0
+    assert paid[-1].share <= paid[0].share, "the first ones run ahead"
