@@ -16,13 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpm_studio.networks.embeddings import embed, interleaved_pairs
+from ddpm_studio.networks.layers import GroupNorm, attend
 
 _GROUPS = 8
 _ATTENTION_LEVEL = 1  # 14x14 of a picture of 28x28
 
 
 def _enter(channels_in: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.GroupNorm(_GROUPS, channels_in), nn.ReLU(), nn.Conv2d(channels_in, channels, 3, padding=1))
+    return nn.Sequential(GroupNorm(_GROUPS, channels_in), nn.ReLU(), nn.Conv2d(channels_in, channels, 3, padding=1))
 
 
 class ResidualBlock(nn.Module):
@@ -61,12 +62,7 @@ class AttentionBlock(nn.Module):
         places = x.flatten(2).mT  # (N, H·W, C)
         qkv = self.qkv(self.norm(places)).view(n, height * width, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (N, heads, H·W, C/heads)
-        if torch.is_grad_enabled():
-            # Written out: the bfloat16 backward of the fused kernel is many times slower on the CPU.
-            h = torch.softmax(q @ k.mT / (c // self.heads) ** 0.5, dim=-1).to(v.dtype) @ v
-        else:
-            h = F.scaled_dot_product_attention(q, k, v)
-        places = places + self.mix(h.transpose(1, 2).flatten(2))
+        places = places + self.mix(attend(q, k, v).transpose(1, 2).flatten(2))
         places = places + self.mlp(places)
         out: Tensor = places.mT.reshape(n, c, height, width)
         return out
@@ -128,7 +124,7 @@ class AttentionUNet(nn.Module):
             self.up.append(level(i, 2 * widths[i], finer))
             self.grow.append(nn.ConvTranspose2d(finer, finer, 2, stride=2) if i else nn.Identity())
         self.leave = nn.Sequential(
-            nn.GroupNorm(_GROUPS, widths[0]), nn.ReLU(), nn.Conv2d(widths[0], picture_channels, 3, padding=1)
+            GroupNorm(_GROUPS, widths[0]), nn.ReLU(), nn.Conv2d(widths[0], picture_channels, 3, padding=1)
         )
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:

@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpm_studio.networks.embeddings import Condition
+from ddpm_studio.networks.layers import GroupNorm, attend
 
 _GROUP = 16  # channels per GroupNorm group
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(channels // _GROUP, channels)
+def _norm(channels: int) -> GroupNorm:
+    return GroupNorm(channels // _GROUP, channels)
 
 
 def _zero(layer: nn.Conv2d) -> None:
@@ -59,14 +60,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, height, width = x.shape
-        q, k, v = self.qkv(self.norm(x)).view(n, 3, self.heads, c // self.heads, height * width).unbind(1)
-        if torch.is_grad_enabled():
-            # Written out: the bfloat16 backward of the fused kernel is many times slower on the CPU.
-            weights = torch.softmax(q.transpose(2, 3) @ k / (c // self.heads) ** 0.5, dim=-1).to(v.dtype)
-            h = v @ weights.transpose(2, 3)
-        else:
-            h = F.scaled_dot_product_attention(q.mT, k.mT, v.mT).mT
-        out: Tensor = x + self.out(h.reshape(n, c, height, width))
+        places = self.qkv(self.norm(x)).flatten(2).mT.unflatten(2, (3, self.heads, c // self.heads))
+        h = attend(*places.permute(2, 0, 3, 1, 4)).transpose(1, 2).flatten(2)  # (N, H·W, C)
+        out: Tensor = x + self.out(h.mT.reshape(n, c, height, width))
         return out
 
 

@@ -10,14 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpm_studio.networks.embeddings import embed, sinusoidal
+from ddpm_studio.networks.layers import GroupNorm, attend
 
 _NEAR_ZERO = 1e-5  # square root of the published scale of the variance, 1e-10
 
 
-def _norm(channels: int) -> nn.GroupNorm:
+def _norm(channels: int) -> GroupNorm:
     """32 groups, as published; in narrower editions fewer, so that a group keeps 4 channels or more."""
     groups = next(g for g in range(max(min(32, channels // 4), 1), 0, -1) if channels % g == 0)
-    return nn.GroupNorm(groups, channels, eps=1e-6)
+    return GroupNorm(groups, channels, eps=1e-6)
 
 
 class ResidualBlock(nn.Module):
@@ -51,14 +52,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C, H, W), and so is the result."""
         h = self.norm(x)
-        q, k, v = (layer(h).flatten(2) for layer in (self.q, self.k, self.v))  # (N, C, H·W)
-        if torch.is_grad_enabled():
-            # Written out: the bfloat16 backward of the fused kernel is many times slower on the CPU.
-            weights = torch.softmax(q.mT @ k / x.shape[1] ** 0.5, dim=-1).to(v.dtype)
-            h = v @ weights.mT
-        else:
-            h = F.scaled_dot_product_attention(*(each.mT[:, None] for each in (q, k, v)))[:, 0].mT
-        out: Tensor = x + self.out(h.reshape(x.shape))
+        q, k, v = (layer(h).flatten(2).mT[:, None] for layer in (self.q, self.k, self.v))  # (N, 1, H·W, C)
+        out: Tensor = x + self.out(attend(q, k, v)[:, 0].mT.reshape(x.shape))
         return out
 
 
