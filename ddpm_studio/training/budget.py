@@ -6,6 +6,7 @@ from collections import deque
 from statistics import median_low
 
 RECENT = 5  # jobs that say what is usual
+EARLY = 0.2
 DEAR = 3.0  # times the usual: what a job takes beyond that, the machine took
 
 
@@ -13,7 +14,8 @@ class Budget:
     """Allows a job when its cost so far fits ``share`` of the training time plus an early ``burst``.
 
     Early on everything changes fast, so jobs may come every ``gap`` seconds; later their distance grows with
-    the time trained. A job that the machine stalled is charged ``DEAR`` times what is usual, or it would silence the
+    the time trained. Where jobs are dear, on a slow or busy machine, one may come whenever the time trained has doubled,
+    if it takes at most ``EARLY`` of that time: few in all, and the beginning is seen. A job that the machine stalled is charged ``DEAR`` times what is usual, or it would silence the
     next ones for a minute; jobs that stay dear soon are the usual ones, and charged in full. All times are in seconds.
     """
 
@@ -23,13 +25,14 @@ class Budget:
         self.spent = 0.0  # what all jobs so far are charged
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._settled = 0.0  # charged for those before them
-        self._next = 0.0
+        self._last = self._next = 0.0
 
     def due(self, trained: float) -> bool:
         """Whether a job may run now, after ``trained`` seconds of training."""
         if self.share <= 0 or trained < self._next:
             return False
-        return self.spent + self.cost <= self.burst + self.share * trained
+        within = self.spent + self.cost <= self.burst + self.share * trained
+        return within or (trained >= 2 * self._last and self.cost <= EARLY * trained)
 
     def pay(self, cost: float, trained: float) -> None:
         """A job took ``cost`` seconds."""
@@ -38,4 +41,4 @@ class Budget:
         self._recent.append(cost)
         self.cost = median_low(self._recent)
         self.spent = self._settled + sum(min(recent, DEAR * self.cost) for recent in self._recent)
-        self._next = trained + max(self.gap, 0.1 * trained)
+        self._last, self._next = trained, trained + max(self.gap, 0.1 * trained)
