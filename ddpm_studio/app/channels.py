@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ddpm_studio.app.curves import Summary
 from ddpm_studio.training.events import ProbeItems, ProbeSight
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class MetricLog:
 
     def __init__(self, *columns: str, capacity: int = 1 << 14) -> None:
         self.columns = columns
+        self.summaries = {column: Summary() for column in columns}  # for the one who draws; see ``extend``
         self._buffer = np.empty((len(columns), capacity))
         self._n = 0
 
@@ -52,14 +54,25 @@ class MetricLog:
     def append(self, *values: float) -> None:
         n, buffer = self._n, self._buffer
         if n == buffer.shape[1]:
-            self._buffer = buffer = np.concatenate([buffer, np.empty_like(buffer)], axis=1)
+            buffer = self._grown(2 * n)
         buffer[:, n] = values
         self._n = n + 1  # publish last
 
     def extend(self, rows: NDArray[np.float64]) -> None:
-        """Append many rows at once, (rows, columns)."""
-        for row in rows:
-            self.append(*row)
+        """Append many rows at once, (rows, columns), before anybody reads; they are summed up here already."""
+        n = self._n + len(rows)
+        buffer = self._grown(2 * n) if n > self._buffer.shape[1] else self._buffer
+        buffer[:, self._n : n] = rows.T
+        self._n = n
+        for column, summary in self.summaries.items():
+            summary.update(self.view(column))
+
+    def _grown(self, capacity: int) -> NDArray[np.float64]:
+        """A larger buffer with the rows so far; memory that no row has touched costs nothing."""
+        buffer = np.empty((len(self.columns), capacity))
+        buffer[:, : self._n] = self._buffer[:, : self._n]
+        self._buffer = buffer
+        return buffer
 
     def truncate_after(self, step: float) -> None:
         """Forget rows whose first column is above ``step`` (a roll-back); only between two appends."""

@@ -23,12 +23,18 @@ FLAG_REACH = 6  # px: so near the pointer, a flag says what was changed
 SMOOTHING = {"off": 0.0, "light": 0.01, "strong": 0.05}  # part of the visible width averaged over
 
 
+def between(summary: Summary, x: Float64, y: Float64, left: float, right: float, most: int) -> Bars:
+    """The part of a curve between two x, and its neighbours, in about ``most`` pieces."""
+    summary.update(y)
+    first, last = np.searchsorted(x, [left, right])
+    return summary.bars(y, int(first) - 1, int(last) + 1, most)
+
+
 class Series:
     """One column of a log, drawn as an envelope or a line that costs the same at any length."""
 
     def __init__(self, item: Any, log: MetricLog, column: str) -> None:
         self.item, self.log, self.column = item, log, column
-        self._summary = Summary()
 
     def values(self) -> tuple[Float64, Float64]:
         """(steps, values), of one length."""
@@ -39,9 +45,7 @@ class Series:
     def bars(self, left: float, right: float, most: int) -> tuple[Float64, Bars]:
         """The steps and the part of the curve between two steps, in about ``most`` pieces."""
         steps, values = self.values()
-        self._summary.update(values)
-        first, last = np.searchsorted(steps, [left, right])
-        return steps, self._summary.bars(values, int(first) - 1, int(last) + 1, most)
+        return steps, between(self.log.summaries[self.column], steps, values, left, right, most)
 
     def at(self, step: float) -> float:
         """The value at the nearest step recorded; NaN if there is none."""
@@ -167,13 +171,13 @@ class LossPlot(StepPlot):
     def __init__(self, parent: QWidget | None = None) -> None:
         self._flags: list[tuple[float, Any]] = []
         self._flag_texts: list[str] = []
-        self._compared: list[tuple[str, Any, Float64]] = []  # name, curve, (step, loss) of runs side by side
+        self._compared: list[tuple[str, Any, Float64, Summary]] = []  # name, curve, (step, loss) of runs side by side
         self._smoothing = 0.0
         super().__init__("loss_plot", "", 104, parent)
         self.setAccessibleName(self.tr("Loss against the training step"))
         self._batch = curve(self)
         self._smoothed = curve(self, smooth=True)
-        self._held_out = curve(self, smooth=True)
+        self._held_out = curve(self, smooth=True, dashed=True)
         self._probe = curve(self, smooth=True)
         self._floor = curve(self)
         self._pennants = pg.ScatterPlotItem(symbol=_pennant(), size=26, pxMode=True)
@@ -211,8 +215,8 @@ class LossPlot(StepPlot):
 
     def set_compared(self, runs: Sequence[tuple[str, QColor, Float64]]) -> None:
         """Show the probe losses of runs side by side instead: name, colour, (step, loss) as (n, 2); none: as before."""
-        fresh = [name for name, _, _ in runs] != [name for name, _, _ in self._compared]
-        for _, item, _ in self._compared:
+        fresh = [name for name, _, _ in runs] != [name for name, *_ in self._compared]
+        for _, item, *_ in self._compared:
             self.removeItem(item)
         self._compared = []
         for name, shade, points in runs:
@@ -220,7 +224,7 @@ class LossPlot(StepPlot):
             line = QPen(shade, 2)
             line.setCosmetic(True)
             item.setPen(line)
-            self._compared.append((name, item, points))
+            self._compared.append((name, item, points, Summary()))
         own = [series.item for series in self._series.values()]
         for item in (*own, self._smoothed, self._pennants, *(line for _, line in self._flags)):
             item.setVisible(not runs)
@@ -233,7 +237,7 @@ class LossPlot(StepPlot):
 
     def last_step(self) -> float:
         if self._compared:
-            return float(max([1.0, *(points[-1, 0] for _, _, points in self._compared if len(points))]))
+            return float(max([1.0, *(points[-1, 0] for _, _, points, _ in self._compared if len(points))]))
         return super().last_step()
 
     def set_smoothing(self, name: str) -> None:
@@ -273,12 +277,12 @@ class LossPlot(StepPlot):
         self._pennants.setData([step for step, _ in self._flags], [top] * len(self._flags))
 
     def _draw(self, left: float, right: float) -> None:
-        self._bounds = []
+        self._bounds, most = [], self._pieces()
         if self._compared:
-            for _, item, points in self._compared:
-                self._set(item, points[:, 0], points[:, 1])
+            for _, item, points, summary in self._compared:
+                bars = between(summary, points[:, 0], points[:, 1], left, right, most)
+                self._set(item, points[bars.start, 0], bars.mean)
             return
-        most = self._pieces()
         for name, series in self._series.items():
             steps, bars = series.bars(left, right, most)
             if name != "loss":
@@ -307,7 +311,7 @@ class LossPlot(StepPlot):
 
     def _compared_readout(self, step: float) -> str:
         parts = [self.tr("step {step}").format(step=f"{step:,.0f}")]
-        for name, _, points in self._compared:
+        for name, _, points, _ in self._compared:
             if len(points) and points[0, 0] <= step <= points[-1, 0]:
                 parts.append(f"{name} {np.interp(step, points[:, 0], points[:, 1]):.4g}")
         return " · ".join(parts)

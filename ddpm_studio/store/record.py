@@ -23,6 +23,8 @@ from ddpm_studio.training.events import Probed, ProbeItems, ProbeSight
 
 VERSION = 1
 SIGHTS_CAP = 16 << 20  # bytes of what the probed networks saw
+PIECE = 1 << 20  # bytes copied at once
+PART = 4096  # rows turned into numbers at once: other threads wait that long
 METRICS = ("step", "images_seen", "loss", "learning_rate", "grad_norm", "images_per_second")
 
 _TABLES = f"""
@@ -232,8 +234,14 @@ class Record:
 
     def metrics(self) -> NDArray[np.float64]:
         """float64 (rows, len(METRICS)), by step."""
-        rows = self._all(f"select {', '.join(METRICS)} from metrics order by step")
-        return np.array(rows, dtype=np.float64).reshape(-1, len(METRICS))
+        parts = [np.empty((0, len(METRICS)))]
+        try:
+            rows = self._db.execute(f"select {', '.join(METRICS)} from metrics order by step")
+            while part := rows.fetchmany(PART):
+                parts.append(np.array(part, np.float64))
+        except sqlite3.Error as error:
+            raise RecordError(f"{self.path} cannot be read: {error}") from None
+        return np.concatenate(parts)
 
     def last_metrics(self) -> dict[str, float]:
         """The newest row by name; empty before the first step."""

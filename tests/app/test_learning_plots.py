@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QColor
 
 from ddpm_studio.app.channels import MetricLog
 from ddpm_studio.app.curves import BLOCK, Summary, log_ticks, smooth
@@ -149,6 +150,64 @@ def test_a_long_curve_becomes_few_points_and_grows(panel):
     drawn = panel.loss._batch.getData()[0]
     panel.refresh()  # nothing new, nothing done
     assert panel.loss._batch.getData()[0] is drawn
+
+
+def own_seconds(what, times: int = 7) -> float:
+    """The least of this thread's own time that ``what`` took."""
+    took = []
+    for _ in range(times):
+        start = time.thread_time()
+        what()
+        took.append(time.thread_time() - start)
+    return min(took)
+
+
+def test_a_million_steps_cost_no_more_than_a_thousand(panel):
+    """What is drawn, and the time to draw it: all of them, a part of them, and after more have come."""
+    n = 1_000_000
+    step = np.arange(1.0, n + 1)
+    loss = np.random.default_rng(0).lognormal(0, 0.1, n)
+    loss[617_283], loss[271_828] = 9.0, 1e-3  # to be seen at any zoom
+    batch = MetricLog("step", "loss", "lr", "grad_norm", "images_per_second")
+    batch.extend(np.stack([step, loss, *3 * [np.full(n, 1e-3)]], axis=1))
+    assert batch._buffer.nbytes <= 2 * n * 5 * 8
+    panel.set_logs(batch, make_logs(n // 1000)[1])
+
+    def grown() -> None:
+        batch.append(len(batch) + 1, 0.5, 1e-3, 1e-3, 1e-3)
+        panel.loss._ranged.invalidate()  # the dearest kind of refresh: the range is fitted too
+        panel.refresh()
+
+    assert own_seconds(grown) < 0.005
+    x, y = panel.loss._batch.getData()
+    assert len(x) < 4 * panel.width()
+    assert (y.max(), y.min()) == (9.0, 1e-3)
+
+    def zoom(left: float, right: float) -> None:
+        panel.loss.setRange(xRange=(left, right), padding=0)
+        panel.loss.moved.emit()
+
+    for width in (500_000, 130_000, 20_000, 1_000):
+        left = 617_283 - width / 3
+        assert own_seconds(lambda left=left, width=width: zoom(left, left + width)) < 0.005, width
+        x, y = panel.loss._batch.getData()
+        assert len(x) < 5 * panel.width()
+        assert y.max() == 9.0
+    zoom(617_250, 617_330)
+    x, y = panel.loss._batch.getData()
+    assert np.array_equal(y[::2], loss[np.int64(x[::2]) - 1]), "near enough, it is the curve itself"
+    assert len(y[::2]) >= 80
+
+
+def test_long_runs_side_by_side_are_drawn_fast(panel):
+    """A noisy thick line drawn in one piece would take a quarter of a second."""
+    rng = np.random.default_rng(0)
+    points = [np.stack([np.arange(100_000.0), rng.random(100_000) + k], axis=1) for k in range(4)]
+    panel.set_compared([(f"run {k}", QColor("red"), p) for k, p in enumerate(points)])
+    for _, item, *_ in panel.loss._compared:
+        assert len(item.getData()[0]) < 2 * panel.width()
+    assert own_seconds(panel.loss.grab, 3) < 0.05
+    assert panel.loss._readout(50_000.0).startswith("step 50,000 · run 0 ")
 
 
 def test_values_that_are_no_numbers_are_left_out(panel):

@@ -31,6 +31,7 @@ from ddpm_studio.store import (
 )
 from ddpm_studio.store import checkpoint as checkpoint_module
 from ddpm_studio.store.checkpoint import checkpoints_in, forget_checkpoints_after, to_thin_out
+from ddpm_studio.store.record import PART
 
 ODD_NAMES = ["plain", "with space", "ünï ☃ 模型", "per%cent #1?", "[a-b]"]
 
@@ -63,6 +64,15 @@ def one_sentence(error: BaseException) -> str:
 
 
 # -- the record
+
+
+def test_a_long_record_is_read_in_parts(tmp_path: Path) -> None:
+    rows = [row(step) for step in range(1, 2 * PART + 3)]
+    with Record(tmp_path / "record.sqlite", write=True) as record:
+        for one in rows:
+            record.add_metrics(*one)
+        record.flush()
+        assert np.array_equal(record.metrics(), np.array(rows))
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
