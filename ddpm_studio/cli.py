@@ -437,11 +437,98 @@ def export(
     console.print(f"Wrote {path}", markup=False, soft_wrap=True)
 
 
-for _later, _what in {"evaluate": "measuring samples", "bench": "benchmarks"}.items():
+# -- bench -------------------------------------------------------------------------------------------------
 
-    def _missing(what: str = _what) -> None:
-        raise RunError(f"{what} is not part of this version yet")
 
-    app.command(_later, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-        _missing
-    )
+@app.command()
+def bench(
+    sections: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SECTION]...",
+            help="machine, micro, networks, loops, samplers, window or quality; by default all.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    out: Annotated[Path | None, typer.Option(help="FILE.json: keep the report there, too.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="For each contestant; by default 10.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Tiny sizes, under two minutes: to see that it works.")
+    ] = False,
+    run: Annotated[Path | None, typer.Option(help="The run on which samplers race; by default one is trained.")] = None,
+    train_seconds: Annotated[float, typer.Option(min=1, help="Longest training of samplers and of quality.")] = 120.0,
+    book_seconds: Annotated[
+        float, typer.Option(min=0, help="quality: train the book's own loop for this time, too.")
+    ] = 0.0,
+    device: DeviceOption = None,
+) -> None:
+    """Measure this machine, and what the program makes of it. Ctrl-C prints what there is."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ddpm_studio.bench.effort import Effort
+    from ddpm_studio.bench.report import SECTIONS, measure
+    from ddpm_studio.bench.tables import tables
+    from ddpm_studio.training.compute import pick_device
+
+    for name in sections or ():
+        if name not in SECTIONS:
+            raise typer.BadParameter(f"{name} is none of {', '.join(SECTIONS)}")
+    if out is not None and not out.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {out.parent}")
+    if run is not None:
+        Run.open(run)
+    pick_device(device or "auto")
+    wanted = list(sections or SECTIONS)
+    control = Control()
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Interruptible(control, "Stopping…") as interrupted, Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=1.0)
+        title = ""
+
+        def begin(name: str) -> None:
+            nonlocal title
+            title = name
+            bar.reset(task, total=1.0, description=name)
+
+        def tell(done: float, what: str) -> bool:
+            bar.update(task, completed=done, description=f"{title}: {what}")
+            return not control.stopping
+
+        effort = Effort(
+            seconds=seconds or (0.5 if quick else 10.0),
+            quick=quick,
+            device=device or "auto",
+            run=run,
+            train_seconds=train_seconds,
+            book_seconds=book_seconds,
+            tell=tell,
+        )
+        report = measure(wanted, effort, begin)
+        bar.update(task, completed=1.0, description=f"{title}: {'stopped' if report.stopped else 'done'}")
+    if out is not None:
+        out.write_text(report.json() + "\n", encoding="utf-8")
+    if as_json:
+        _print_lines([report.json()])
+    else:
+        page = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+        for table in tables(report):
+            shown = Table(title=table.title, title_justify="left", show_header=bool(table.columns))
+            for column in table.columns or ("",) * len(table.rows[0]):
+                shown.add_column(column)
+            for row in table.rows:
+                shown.add_row(*(Text(cell) for cell in row))
+            page.print(shown)
+            for note in table.notes:
+                page.print(note, markup=False)
+            page.print()
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command("evaluate", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def _evaluate() -> None:
+    raise RunError("measuring samples is not part of this version yet")

@@ -223,7 +223,6 @@ def test_failures_are_one_line(points: Path, tmp_path: Path, capsys: pytest.Capt
         ["export", str(points), "--format", "gif", "--item", "70000"],
         ["export", str(tmp_path), "--format", "gif"],
         ["export", str(points), "--format", "html", "--out", str(tmp_path / "file" / "a.html")],
-        ["bench", "--json"],
     ):
         assert main(arguments) == 1
         last = said(capsys).splitlines()[-1]

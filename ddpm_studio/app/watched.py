@@ -1,0 +1,74 @@
+"""A training in the window, watched, as a process of its own: ``python -m ddpm_studio.app.watched RECIPE SECONDS``.
+
+Prints one JSON object: steps per second after the first step, seconds to it, how late the event loop was in ms, and
+seconds from Stop to stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from PySide6.QtCore import QObject, QTimer, Slot
+
+from ddpm_studio.app.main import Application
+from ddpm_studio.app.main_window import MainWindow
+from ddpm_studio.bench.headless import endless
+from ddpm_studio.recipes import Recipe
+
+
+class Watch(QObject):
+    """Starts ``recipe`` when the window is ready, looks every 10 ms, and stops ``seconds`` after the first step."""
+
+    def __init__(self, window: MainWindow, recipe: Recipe, seconds: float) -> None:
+        super().__init__(window)
+        self._window, self._recipe, self._seconds = window, recipe, seconds
+        self._asked = self._stopping = 0.0
+        self._first: tuple[float, float] | None = None  # step and moment
+        self.result: dict[str, float] = {}
+        self._timer = QTimer(self)
+        self._timer.setInterval(10)
+        self._timer.timeout.connect(self._on_tick)
+        self._timer.start()
+
+    @Slot()
+    def _on_tick(self) -> None:
+        window, now = self._window, time.perf_counter()
+        if not self._asked:
+            if window.controller.is_ready and not window.controller.busy:
+                self._asked = now
+                window.start(self._recipe)
+        elif self._first is None:
+            if self._step():
+                self._first = (self._step(), now)
+                self.result["first_step_s"] = now - self._asked
+                self.result["worst_before_ms"] = window.heartbeat.percentile(100)
+                window.heartbeat.reset()
+        elif now - self._first[1] > self._seconds:
+            self.result["steps_per_s"] = (self._step() - self._first[0]) / (now - self._first[1])
+            for q in (50, 99, 100):
+                self.result[f"late_p{q}_ms"] = window.heartbeat.percentile(q)
+            self._timer.stop()
+            self._stopping = now
+            window.controller.idle.connect(self._on_idle)
+            window.controller.stop()
+
+    def _step(self) -> float:
+        return self._window.controller.channels.batch.last("step") or 0.0
+
+    @Slot()
+    def _on_idle(self) -> None:
+        self.result["stop_s"] = time.perf_counter() - self._stopping
+        self._window.close()
+
+
+def main() -> None:
+    application = Application([])
+    watch = Watch(application.window, endless(sys.argv[1]), float(sys.argv[2]))
+    application.exec()
+    print(json.dumps(watch.result))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
