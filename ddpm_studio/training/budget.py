@@ -6,7 +6,7 @@ from collections import deque
 from statistics import median_low
 
 RECENT = 5  # jobs that say what is usual
-EARLY = 0.2
+EARLY = 0.2  # of the time trained
 DEAR = 3.0  # times the usual: what a job takes beyond that, the machine took
 
 
@@ -14,9 +14,10 @@ class Budget:
     """Allows a job when its cost so far fits ``share`` of the training time plus an early ``burst``.
 
     Early on everything changes fast, so jobs may come every ``gap`` seconds; later their distance grows with
-    the time trained. Where jobs are dear, on a slow or busy machine, one may come whenever the time trained has doubled,
-    if it takes at most ``EARLY`` of that time: few in all, and the beginning is seen. A job that the machine stalled is charged ``DEAR`` times what is usual, or it would silence the
-    next ones for a minute; jobs that stay dear soon are the usual ones, and charged in full. All times are in seconds.
+    the time trained. On a slow or busy machine one comes whenever the time trained has doubled, if it takes at most
+    ``EARLY`` of that time: these are few, so they are not charged, and the beginning is seen. A job that the machine
+    stalled is charged ``DEAR`` times what is usual, or it would silence the next ones for a minute; jobs that stay
+    dear soon are the usual ones, and charged in full. All times are in seconds.
     """
 
     def __init__(self, share: float, burst: float, gap: float = 0.4) -> None:
@@ -31,14 +32,22 @@ class Budget:
         """Whether a job may run now, after ``trained`` seconds of training."""
         if self.share <= 0 or trained < self._next:
             return False
-        within = self.spent + self.cost <= self.burst + self.share * trained
-        return within or (trained >= 2 * self._last and self.cost <= EARLY * trained)
+        return self._has_room(trained) or (trained >= 2 * self._last and self.cost <= EARLY * trained)
+
+    def _has_room(self, trained: float) -> bool:
+        return self.spent + self.cost <= self.burst + self.share * trained
 
     def pay(self, cost: float, trained: float) -> None:
         """A job took ``cost`` seconds."""
+        if self._has_room(trained):
+            self._charge(cost)
+        else:
+            self.cost = min(self.cost, cost)
+        self._last, self._next = trained, trained + max(self.gap, 0.1 * trained)
+
+    def _charge(self, cost: float) -> None:
         if len(self._recent) == RECENT:
             self._settled += min(self._recent[0], DEAR * self.cost)
         self._recent.append(cost)
         self.cost = median_low(self._recent)
         self.spent = self._settled + sum(min(recent, DEAR * self.cost) for recent in self._recent)
-        self._last, self._next = trained, trained + max(self.gap, 0.1 * trained)

@@ -291,32 +291,20 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 
 @given(st.floats(0.005, 0.1), st.floats(0, 2), st.lists(st.floats(0.001, 3), min_size=1, max_size=8), st.booleans())
 def test_watching_stays_within_its_budget(share: float, burst: float, costs: list[float], steady: bool) -> None:
-    budget, trained, dearest, early, jobs = Budget(share, burst), 0.0, 0.0, 0.0, 0
+    budget, trained, dearest, jobs = Budget(share, burst), 0.0, 0.0, 0
     for n in range(2000):
         if budget.due(trained):
             cost = costs[0] if steady else costs[n % len(costs)]
             before = budget.spent + budget.cost
-            doubled = budget.cost if before > burst + share * trained else 0.0  # it came because the time had doubled
             budget.pay(cost, trained)
             surprise = max(budget.spent - before, 0.0)
-            dearest, early, jobs = max(dearest, surprise), early + doubled, jobs + 1
-            assert budget.spent <= burst + share * trained + dearest + early + 1e-9
-            assert early <= 11 * max(costs), "0.1 s has doubled eleven times in 200 s"
+            dearest, jobs = max(dearest, surprise), jobs + 1
+            assert budget.spent <= burst + share * trained + dearest + 1e-9
             assert not budget.due(trained)
             assert not budget.due(trained + 0.39)
         trained += 0.1
     assert jobs >= 1
-    assert budget.spent <= burst + share * trained + dearest + early + 1e-9
-
-
-@given(st.floats(0.001, 0.05), st.floats(0.1, 8))
-def test_dear_jobs_come_when_the_time_trained_has_doubled(share: float, cost: float) -> None:
-    """A slow machine: else the beginning, where everything changes, would pass unseen."""
-    begins = [when for when, _ in costs_of_jobs(Budget(share, 0.0), 200.0, lambda trained: cost)]
-    assert begins[0] == 0
-    assert begins[1] <= max(5 * cost, 0.4) + 0.05
-    assert all(b <= max(2 * a, a + cost / share) + 0.45 for a, b in pairwise(begins[1:]))
-    assert begins[-1] >= 90
+    assert budget.spent <= burst + share * trained + dearest + 1e-9
 
 
 def costs_of_jobs(budget: Budget, seconds: float, cost: Callable[[float], float]) -> list[tuple[float, float]]:
@@ -335,7 +323,7 @@ def test_the_share_holds_in_the_long_run(share: float, burst: float, cost: float
     """Also when jobs become dearer or cheaper for good: that is charged in full, but for a few jobs."""
     budget = Budget(share, burst, gap=0.0)
     jobs = costs_of_jobs(budget, 200.0, lambda trained: cost if trained < 100 else later * cost)
-    surprises = 4 * max(cost, later * cost) + 16 * max(cost, later * cost)  # and those of doubled times
+    surprises = (4 + 11) * max(cost, later * cost)  # in 200 s the time doubles eleven times, from 0.1 s on
     assert sum(took for _, took in jobs) <= burst + share * 200 + surprises
 
 
@@ -352,7 +340,17 @@ def test_a_stall_does_not_silence_what_comes_after_it(share: float, cost: float,
     usual = cost / share + 0.02  # between two jobs
     begins = [when for when, _ in costs_of_jobs(budget, 40 * usual, took)]
     assert count > nth + 4 + again
-    assert max(b - a - 0.1 * a for a, b in pairwise(begins)) <= 6 * usual
+    assert max(b - a - 0.1 * a for a, b in pairwise(begins)) <= 5 * usual
+
+
+@given(st.floats(0.001, 0.05), st.floats(0.1, 8))
+def test_dear_jobs_come_when_the_time_trained_has_doubled(share: float, cost: float) -> None:
+    """A slow machine: else the beginning, where everything changes, would pass unseen."""
+    begins = [when for when, _ in costs_of_jobs(Budget(share, 0.0), 200.0, lambda trained: cost)]
+    assert begins[0] == 0
+    assert begins[1] <= max(5 * cost, 0.4) + 0.05
+    assert all(b <= max(2 * a, a + cost / share) + 0.45 for a, b in pairwise(begins[1:]))
+    assert begins[-1] >= 90
 
 
 @given(st.floats(0, 1e6), st.floats(0, 10))
