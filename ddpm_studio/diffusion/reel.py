@@ -5,6 +5,7 @@ Its rows are tapes by training step, its columns the levels t of their frames. N
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from threading import Lock
@@ -14,14 +15,14 @@ from ddpm_studio.diffusion.tape import Frame, Tape
 
 CAP = 256 << 20  # bytes of frames
 LEAST_ROWS = 8  # that fit under any cap: a row takes at most so large a part of it
-_COMPARED = ("kind", "steps", "total", "sampler", "seed", "weights")
+_COMPARED = ("kind", "steps", "sampler", "settings", "seed", "weights")
 
 Rows = tuple[Tape, ...]
 
 
-def kind_of_row(about: dict[str, Any]) -> tuple[Hashable, ...]:
-    """What rows must have in common to be compared, from ``Tape.about()``."""
-    return tuple(about.get(name) for name in _COMPARED)
+def kind_of_row(about: dict[str, Any], count: int) -> tuple[Hashable, ...]:
+    """What rows must have in common to be compared, from ``Tape.about()`` and ``Tape.count``."""
+    return count, *(json.dumps(about.get(name), sort_keys=True) for name in _COMPARED)
 
 
 def to_drop(kinds: Sequence[Hashable]) -> list[int]:
@@ -70,6 +71,10 @@ class _Row(NamedTuple):
     tape: Tape
 
 
+def _row_of(tape: Tape) -> _Row:
+    return _Row(tape.training_step or 0, kind_of_row(tape.about(), tape.count), tape.nbytes, tape)
+
+
 class Reel:
     """Rows that one thread shows while others add to them.
 
@@ -97,19 +102,12 @@ class Reel:
     def cap(self, cap: int) -> None:
         with self._lock:
             self._cap = cap
-            self._keep(self._all)
+            self._keep(tuple(_row_of(narrowed(row.tape, cap)) for row in self._all))
 
     @property
     def steps(self) -> tuple[int, ...]:
         """The training steps of the rows, rising."""
         return tuple(tape.training_step or 0 for tape in self.rows)
-
-    def row(self, i: int) -> Tape:
-        return self.rows[i]
-
-    def cell(self, i: int, share: float) -> Frame:
-        """The frame of row ``i`` at ``share`` 0 (x_T) … 1 (x_0) of its process."""
-        return frame_at(self.rows[i], share)
 
     def add(self, tape: Tape, *, older: bool = False) -> None:
         """Put a complete tape among the rows; one of the same kind and step gives way.
@@ -122,8 +120,7 @@ class Reel:
         if not tape.complete or tape.training_step is None:
             raise ValueError("only a complete tape of a known training step can be a row of a reel")
         with self._lock:
-            tape = narrowed(tape, self._cap)
-            row = _Row(tape.training_step or 0, (*kind_of_row(tape.about()), tape.count), tape.nbytes, tape)
+            row = _row_of(narrowed(tape, self._cap))
             same = any(own[:2] == row[:2] for own in self._all)
             if older and (same or (self._limit is not None and row.step > self._limit)):
                 return

@@ -39,6 +39,8 @@ create table if not exists probe_arrays (step integer, name text, dtype text, sh
     primary key (step, name));
 """
 _ALL_STEPS = -1  # for what is the same in every probe
+_PREVIEWS = """select id, about, (select shape from arrays where tape = tapes.id and name = 'x') from tapes
+    where purpose = 'preview'"""
 _SIGHT_STEPS = "select step from probe_arrays where name = 'seen_x0' order by step"
 
 
@@ -182,9 +184,8 @@ class Record:
         about = tape.about()
         with self._transaction() as db:
             if purpose == "preview":
-                query = "select id, about from tapes where purpose = 'preview' and step = ?"
-                found = db.execute(query, (tape.training_step or 0,)).fetchall()
-                _delete(db, [i for i, own in found if _kind(own) == kind_of_row(about)])
+                found = db.execute(f"{_PREVIEWS} and step = ?", (tape.training_step or 0,)).fetchall()
+                _delete(db, [i for i, *own in found if _kind(*own) == kind_of_row(about, tape.count)])
             cursor = db.execute(
                 "insert into tapes (step, purpose, bytes, about) values (?, ?, ?, ?)",
                 (tape.training_step or 0, purpose, tape.nbytes, json.dumps(about)),
@@ -194,10 +195,10 @@ class Record:
                     "insert into arrays values (?, ?, ?, ?, ?)",
                     (cursor.lastrowid, name, array.dtype.str, json.dumps(array.shape), array.tobytes()),
                 )
-            previews = "from tapes where purpose = 'preview'"
-            while db.execute(f"select coalesce(sum(bytes), 0) {previews}").fetchone()[0] > self.frames_cap:
-                rows = db.execute(f"select id, about {previews} order by step, id").fetchall()
-                drop = to_drop([_kind(own) for _, own in rows])
+            held = "select coalesce(sum(bytes), 0) from tapes where purpose = 'preview'"
+            while db.execute(held).fetchone()[0] > self.frames_cap:
+                rows = db.execute(f"{_PREVIEWS} order by step, id").fetchall()
+                drop = to_drop([_kind(*own) for _, *own in rows])
                 if not drop:
                     break
                 _delete(db, [rows[place][0] for place in drop])
@@ -301,11 +302,9 @@ class Record:
             for i, s in self._all("select id, step from tapes where purpose = ? order by step, id", purpose)
         ]
 
-    def tape_kinds(self, purpose: str = "preview") -> dict[int, tuple[Any, ...]]:
-        """What the tapes are compared by (``kind_of_row``), by id; their frames are not read."""
-        return {
-            int(i): _kind(about) for i, about in self._all("select id, about from tapes where purpose = ?", purpose)
-        }
+    def tape_kinds(self) -> dict[int, tuple[Any, ...]]:
+        """What previews are compared by (``kind_of_row``), by id; their frames are not read."""
+        return {int(i): _kind(*own) for i, *own in self._all(_PREVIEWS)}
 
     def rows(self) -> Iterator[Tape]:
         """The previews, read one by one: the last and the first, then those between, coarse to fine.
@@ -391,12 +390,12 @@ def _comparison(about: str) -> Hashable:
     return name
 
 
-def _kind(about: str) -> tuple[Any, ...]:
+def _kind(about: str, shape: str) -> tuple[Any, ...]:
     """What the row of a tape is compared by; a damaged one is of a kind of its own."""
     try:
-        return kind_of_row(json.loads(about))
-    except (ValueError, AttributeError):
-        return (about,)
+        return kind_of_row(json.loads(about), json.loads(shape)[1])
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return about, shape
 
 
 def _delete(db: sqlite3.Connection, tapes: list[int]) -> None:

@@ -16,7 +16,7 @@ from ddpm_studio.app.playback import HOLD, RATE, Player
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.stage import read_rows
 from ddpm_studio.app.two_clocks import CAPS, ROW_RATE, TrainingClock, cap_of
-from ddpm_studio.diffusion.reel import CAP, Reel
+from ddpm_studio.diffusion.reel import CAP, Reel, frame_at
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.recipes import find
 from ddpm_studio.store import Run
@@ -327,7 +327,7 @@ def test_the_rows_of_a_run_are_read_beside_everything_else(tmp_path):
     reel = Reel()
     read_rows(run, reel, Event())
     assert reel.steps == STEPS
-    np.testing.assert_array_equal(reel.cell(1, 0.5).x, a_row(10).frames[2].x)
+    np.testing.assert_array_equal(frame_at(reel.rows[1], 0.5).x, a_row(10).frames[2].x)
     unwanted = Event()
     unwanted.set()
     other = Reel()

@@ -13,10 +13,20 @@ from ddpm_studio.diffusion.reel import LEAST_ROWS, Reel, coarse_to_fine, frame_a
 from ddpm_studio.diffusion.tape import Frame, Tape
 
 
-def a_row(step: int, frames: int = 5, *, side: int = 4, weights: str = "ema", seed: int = 0, count: int = 2) -> Tape:
+def a_row(
+    step: int,
+    frames: int = 5,
+    *,
+    side: int = 4,
+    weights: str = "ema",
+    seed: int = 0,
+    count: int = 2,
+    eta: float = 0.0,
+) -> Tape:
     x = np.full((frames, count, side, side, 1), step % 256, np.uint8)
     kept = [Frame(i, frames - 1 - i, x[i], x[i] if i else None, x[i] if i else None) for i in range(frames)]
-    return Tape("pictures", 1000, frames, "", step, weights, "ddim", seed, kept)  # type: ignore[arg-type]
+    settings = {"kind": "ddim", "steps": frames - 1, "eta": eta}
+    return Tape("pictures", 1000, frames, "", step, weights, "ddim", seed, kept, settings=settings)  # type: ignore[arg-type]
 
 
 @given(st.lists(st.sampled_from("ab"), max_size=60))
@@ -72,9 +82,8 @@ def test_a_cell_is_the_frame_at_its_share() -> None:
     reel = Reel()
     for step in (0, 10, 40):
         reel.add(a_row(step))
-    assert reel.row(1).training_step == 10
-    assert [reel.cell(2, share).index for share in (0, 0.25, 0.5, 1)] == [0, 1, 2, 4]
-    assert reel.cell(0, 1.0) is frame_at(reel.rows[0], 1.0)
+    assert reel.rows[1].training_step == 10
+    assert [frame_at(reel.rows[2], share).index for share in (0, 0.25, 0.5, 1)] == [0, 1, 2, 4]
 
 
 def test_a_step_has_one_row() -> None:
@@ -87,7 +96,7 @@ def test_a_step_has_one_row() -> None:
     assert reel.rows == (again,), "what is here is newer than what lies on disk"
 
 
-@pytest.mark.parametrize("other", [{"weights": "raw"}, {"seed": 1}, {"count": 3}, {"frames": 6}])
+@pytest.mark.parametrize("other", [{"weights": "raw"}, {"seed": 1}, {"count": 3}, {"frames": 6}, {"eta": 1.0}])
 def test_only_rows_that_compare_are_side_by_side_and_the_others_come_back(other: dict[str, object]) -> None:
     reel = Reel()
     reel.add(a_row(0))
@@ -100,6 +109,17 @@ def test_only_rows_that_compare_are_side_by_side_and_the_others_come_back(other:
     reel.add(a_row(30))
     assert reel.steps == (0, 5, 10, 30)
     assert reel.kept == 6
+
+
+def test_a_smaller_cap_narrows_the_rows_that_are_there_so_that_they_compare_with_the_next() -> None:
+    reel = Reel()
+    for step in (0, 10, 20):
+        reel.add(a_row(step, 40))
+    reel.cap = LEAST_ROWS * a_row(0, 20).nbytes
+    reel.add(a_row(30, 40))
+    assert reel.steps == (0, 10, 20, 30)
+    assert len({len(tape.frames) for tape in reel.rows}) == 1
+    assert reel.rows[0].nbytes < a_row(0, 40).nbytes
 
 
 def test_what_lies_behind_a_step_is_forgotten_also_when_it_comes_from_disk_later() -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,16 @@ def a_tape(step: int, count: int = 2, side: int = 4, frames: int = 3) -> Tape:
     pictures = np.random.default_rng(step).integers(0, 256, (3, frames, count, side, side, 1), dtype=np.uint8)
     kept = [Frame(i, frames - 1 - i, *(part[i] for part in pictures)) for i in range(frames)]
     return Tape("pictures", frames - 1, frames, "a title", step, "ema", "ddim", 7, kept)
+
+
+def test_previews_of_other_settings_or_another_count_are_of_another_kind(tmp_path: Path) -> None:
+    with Record(tmp_path / "record.sqlite", write=True) as record:
+        for tape in (a_tape(1, count=2), a_tape(1, count=4), replace(a_tape(1, count=2), settings={"eta": 1.0})):
+            record.add_tape(tape, "preview")
+        for step in (2, 3):
+            record.add_tape(a_tape(step, count=2), "preview")
+        kinds = record.tape_kinds()
+        assert (len(kinds), len(set(kinds.values()))) == (5, 3)
 
 
 def files_of(run: Run) -> dict[str, int]:
