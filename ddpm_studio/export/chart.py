@@ -151,7 +151,7 @@ def event_text(event: EventRow, recipe: Recipe) -> str:
         case "stopped" | "finished":
             return f"{event.kind} after {duration(float(about.get('seconds', 0.0)))}"
         case "forked":
-            return f"forked from {about.get('path', 'another run')} at its step {int(about.get('step', 0)):,}"
+            return f"forked from {about.get('run', 'another run')} at its step {int(about.get('step', 0)):,}"
         case "carried":
             return Carried(**about).sentence()
         case kind:
@@ -207,7 +207,7 @@ class Axes:
             y = float(self.place(np.zeros(1), np.array([value]))[0, 1])
             yield Path(np.array([[LEFT, y], [right, y]]), "line")
             yield Text(LEFT - 8, y + 4, f"{value:.4g}", "muted", "right")
-        for value in round_steps(0.0, self.last):
+        for value in round_steps(0.0, self.last, least=1):
             x = float(self.place(np.array([value]), np.ones(1))[0, 0])
             yield Path(np.array([[x, bottom], [x, bottom + 5]]), "muted")
             yield Text(x, bottom + 20, f"{value:,.0f}", "muted", "middle")
@@ -227,11 +227,11 @@ class Axes:
         return round_steps(10**self.low, 10**self.high)
 
 
-def round_steps(low: float, high: float, most: int = 7) -> list[float]:
-    """At most about ``most`` round values in low … high."""
-    rough = max((high - low) / most, 1e-12)
+def round_steps(low: float, high: float, most: int = 7, least: float = 0.0) -> list[float]:
+    """At most about ``most`` round values in low … high, whole ones if ``least`` is 1: they lie that far apart."""
+    rough = max((high - low) / most, least, 1e-12)
     unit = 10.0 ** math.floor(math.log10(rough))
-    each = next(d * unit for d in (1, 2, 2.5, 5, 10) if d * unit >= rough)
+    each = next(d * unit for d in (1, 2, 2.5, 5, 10) if d * unit >= rough and (not least or d * unit % least == 0))
     return [k * each for k in range(math.ceil(low / each), math.floor(high / each + 1e-9) + 1)]
 
 

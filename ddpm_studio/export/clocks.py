@@ -80,6 +80,16 @@ def frame_near(tape: Tape, t: int | None) -> Frame:
     return tape.frames[-1] if t is None else min(tape.frames, key=lambda frame: abs(frame.t - t))
 
 
+def columns_of(clocks: Clocks, most: int) -> tuple[list[float], list[int]]:
+    """At most ``most`` shares of a process (``frame_at``), and the levels there of the last one.
+
+    Rows are looked up by share: of Langevin dynamics many frames are of one level, and rows may be narrowed.
+    """
+    frames = clocks.tape(-1).frames
+    places = thinned(range(len(frames)), most)
+    return [place / max(len(frames) - 1, 1) for place in places], [frames[place].t for place in places]
+
+
 def thinned(values: Sequence[T], most: int) -> list[T]:
     """At most ``most`` (at least 2) of the values, evenly spread; the first and the last always."""
     return [values[i] for i in kept_indices(len(values) - 1, most)]

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ddpm_studio import __version__
+from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.export.chart import Axes, duration, event_text, loss_marks, svg
-from ddpm_studio.export.clocks import Clocks, frame_near, thinned
+from ddpm_studio.export.clocks import Clocks, columns_of, thinned
 from ddpm_studio.export.errors import ExportError, Progress, advance
 from ddpm_studio.export.grid import Show, grid_image, points_image, reduced
 from ddpm_studio.export.writers import write_file
@@ -110,7 +111,7 @@ def cells_of(clocks: Clocks, progress: Progress | None = None) -> Cells:
     """
     last = clocks.tape(-1)
     rows = thinned(range(len(clocks)), ROWS)
-    levels = [frame.t for frame in thinned(last.frames, COLUMNS)]
+    shares, levels = columns_of(clocks, COLUMNS)
     drawn = _cell(last.frames[-1].x)
     width, height = drawn.size
     shows: tuple[Show, ...] = ("x", "x0")
@@ -118,8 +119,8 @@ def cells_of(clocks: Clocks, progress: Progress | None = None) -> Cells:
     for i, row in enumerate(rows):
         advance(progress, i, len(rows))
         tape = clocks.tape(row)
-        for j, t in enumerate(levels):
-            frame = frame_near(tape, t)
+        for j, share in enumerate(shares):
+            frame = frame_at(tape, share)
             for show, sprite in sprites.items():
                 cell = _cell(frame.view(show))
                 sprite.paste(cell if cell.size == drawn.size else cell.resize(drawn.size), (j * width, i * height))

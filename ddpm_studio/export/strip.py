@@ -9,9 +9,10 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
+from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.diffusion.tape_text import facts, level_text
-from ddpm_studio.export.clocks import Clocks, frame_near, thinned
+from ddpm_studio.export.clocks import Clocks, columns_of, frame_near, thinned
 from ddpm_studio.export.errors import Progress, advance
 from ddpm_studio.export.grid import Show, grid_image, points_image, reduced
 from ddpm_studio.export.text import draw_text, fitting, text_width
@@ -51,16 +52,16 @@ def learning_strip(
 def both_strip(clocks: Clocks, show: Show = "x", progress: Progress | None = None) -> Image.Image:
     """A row for each training step, x_T to x_0, of the first picture (or the chosen ones, as a small grid)."""
     rows = thinned(range(len(clocks)), ROWS)
-    columns = thinned(clocks.tape(-1).frames, COLUMNS)
+    shares, levels = columns_of(clocks, COLUMNS)
     one = slice(None) if clocks.tape(-1).kind == "points" or clocks.chosen else slice(1)
     cells = []
     for done, row in enumerate(rows):
         advance(progress, done, len(rows))
         tape = clocks.tape(row)
-        cells.append([cell(frame_near(tape, column.t).view(show)[one]) for column in columns])
+        cells.append([cell(frame_at(tape, share).view(show)[one]) for share in shares])
     advance(progress, len(rows), len(rows))
     names = [f"step {clocks.steps[row]:,}" for row in rows]
-    return labelled([level_text(frame.t) for frame in columns], names, cells, _about(clocks.tape(-1), step=False))
+    return labelled([level_text(t) for t in levels], names, cells, _about(clocks.tape(-1), step=False))
 
 
 def cell(items: NDArray[Any]) -> Image.Image:

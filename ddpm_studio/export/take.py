@@ -108,8 +108,9 @@ class Wanted:
 
 
 def format_for(path: Path) -> str:
-    """The format that a file's ending says (a .png is a filmstrip); "" if it says none."""
-    return next((name for name, each in FORMATS.items() if each.ending and each.ending == path.suffix.lower()), "")
+    """The format that a file's ending says (a .png is a filmstrip, a .csv the loss); "" if it says none."""
+    whole = [name for name, each in FORMATS.items() if not each.points and each.ending == path.suffix.lower() != ""]
+    return whole[0] if whole else ""
 
 
 def default_name(run: Run, wanted: Wanted) -> str:

@@ -13,7 +13,10 @@ def loss_quantity(recipe: Recipe) -> dict[str, Any]:
     """What the number is, by setting; if all are equal, two losses can be compared."""
     objective = recipe.objective
     quantity = {
-        "data.source": (recipe.data.source, recipe.data.value_range),
+        "data.source": recipe.data.source,
+        "data.height": recipe.data.height,
+        "data.width": recipe.data.width,
+        "data.value_range": recipe.data.value_range,
         "schedule.kind": recipe.schedule,  # all of it
         "objective.first_level": objective.first_level,
         "objective.loss": objective.loss,

@@ -16,10 +16,16 @@ LEVELS = (1000, 750, 500, 250, 120, 60, 0)
 COUNT, SIDE = 9, 8
 
 
-def tape(step: int, kind: Literal["pictures", "points"] = "pictures", channels: int = 1, count: int = COUNT) -> Tape:
+def tape(
+    step: int,
+    kind: Literal["pictures", "points"] = "pictures",
+    channels: int = 1,
+    count: int = COUNT,
+    levels: tuple[int, ...] = LEVELS,
+) -> Tape:
     draw = np.random.default_rng(step)
     frames = []
-    for i, t in enumerate(LEVELS):
+    for i, t in enumerate(levels):
         if kind == "points":
             x, x0, eps = (draw.normal(size=(count, 2)).astype(np.float32) for _ in range(3))
         else:

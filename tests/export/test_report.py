@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from recorded_run import LEVELS, SIDE, STEPS, make_run, tape
 
+from ddpm_studio.export.clocks import Clocks
 from ddpm_studio.export.grid import grid_image
 from ddpm_studio.export.report import CELL_BYTES, COLUMNS, ROWS, cells_of, report
 from ddpm_studio.recipes import Recipe, built_in, dumps
@@ -138,6 +139,20 @@ def test_large_records_are_thinned_from_the_middle(tmp_path: Path) -> None:
     assert len(cells.levels) <= COLUMNS
     assert (cells.steps[0], cells.steps[-1]) == (0, 390)
     assert cells.size[0] * cells.size[1] * 3 < 3 * CELL_BYTES
+
+
+def test_columns_of_a_process_that_stays_at_a_level_are_its_moments(tmp_path: Path) -> None:
+    run = Run.create(built_in()["scratch5-mnist-laptop"], tmp_path / "run")
+    with run.record(write=True) as record:
+        for step in (1, 2):
+            record.add_tape(tape(step, levels=(400,) * 5), "preview")
+        cells = cells_of(Clocks(record))
+    assert cells.levels == [400] * 5
+    width, height = cells.size
+    for i, step in enumerate((1, 2)):
+        for j, frame in enumerate(tape(step, levels=(400,) * 5).frames):
+            drawn = cells.sprites["x"].crop((j * width, i * height, (j + 1) * width, (i + 1) * height))
+            np.testing.assert_array_equal(np.asarray(drawn), np.asarray(grid_image(frame.x)))
 
 
 def test_points_and_runs_without_pictures(tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from PIL import Image
 from recorded_run import COUNT, LEVELS, SIDE, STEPS, make_run, tape
 
 from ddpm_studio.data.points_file import read_points
-from ddpm_studio.export.chart import PALETTE, event_text
+from ddpm_studio.export.chart import PALETTE, event_text, round_steps
 from ddpm_studio.export.clocks import thinned
 from ddpm_studio.export.errors import Cancelled, ExportError
 from ddpm_studio.export.film import HOLD, SECONDS, caption
 from ddpm_studio.export.grid import captioned, frame_image
-from ddpm_studio.export.take import FORMATS, Wanted, export_run, export_tapes
-from ddpm_studio.store import METRICS, EventRow, Run
+from ddpm_studio.export.take import FORMATS, Wanted, export_run, export_tapes, format_for
+from ddpm_studio.recipes import built_in
+from ddpm_studio.store import METRICS, EventRow, Parent, Run
 
 OF_PICTURES = [name for name, each in FORMATS.items() if not each.points]
 FILMS = {"process": len(LEVELS), "learning": len(STEPS), "both": max(len(LEVELS), len(STEPS))}
@@ -167,6 +168,39 @@ def test_filmstrip(run: Run, tmp_path: Path, of: str, rows: int, columns: int) -
     assert width >= 16 + columns * 100 - 4 + 16
     assert pixels.shape[0] == 36 + rows * 100 + 36
     assert (pixels[:30] < 100).any(), "there are labels above"
+
+
+@pytest.mark.parametrize("levels", [LEVELS, (400,) * 7])
+def test_a_strip_of_both_clocks_has_every_training_step_at_every_moment(
+    tmp_path: Path, levels: tuple[int, ...]
+) -> None:
+    run = make_run(tmp_path / "run", steps=())
+    with run.record(write=True) as record:
+        for step in STEPS:
+            record.add_tape(tape(step, levels=levels), "preview")
+    export_run(run, Wanted("strip", "both"), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    left = pixels.shape[1] - 16 - 7 * 100 + 4
+    for i, step in enumerate(STEPS):
+        for j, frame in enumerate(tape(step, levels=levels).frames):
+            cell = pixels[36 + 100 * i :, left + 100 * j :][: 12 * SIDE : 12, : 12 * SIDE : 12]
+            np.testing.assert_array_equal(cell, frame.x[0, ..., 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.csv", "loss-csv"), ("a.PNG", "strip"), ("a.npy", "npy"), ("a.gif", "gif"), ("a.svg", "loss-svg"), ("a", "")],
+)
+def test_what_an_ending_says(name: str, kind: str) -> None:
+    assert format_for(Path(name)) == kind
+
+
+@pytest.mark.parametrize(("last", "ticks"), [(1, [0, 1]), (3, [0, 1, 2, 3]), (16, [0, 5, 10, 15]), (300, None)])
+def test_ticks_of_training_steps_are_whole(last: float, ticks: list[float] | None) -> None:
+    found = round_steps(0.0, last, least=1)
+    assert all(value == round(value) for value in found)
+    assert found == (ticks or [0, 50, 100, 150, 200, 250, 300])
 
 
 def test_loss_table_is_exact(run: Run, tmp_path: Path) -> None:
@@ -325,15 +359,20 @@ def test_every_event_can_be_told(run: Run) -> None:
         "rolled_back": {"to": 4, "rate_scale": 0.5, "reason": "bad"},
         "step_skipped": {"reason": "nan", "total": 1},
         "threads_changed": {"threads": 1},
-        "forked": {"path": "/a/b", "step": 1200, "before": 0, "born": 0.0},
         "carried": {"weights": 3, "of": 4, "moments": 2, "averaged": 3, "data_order": True},
         "something_new": {"x": 1},
     }
     words = [event_text(EventRow(1, 0.0, kind, about), run.recipe()) for kind, about in told.items()]
     assert words[0] == "back to step 4, learning rate × 0.5: bad"
-    assert words[3] == "forked from /a/b at its step 1,200"
-    assert "the data go on where they were" in words[4]
-    assert words[5] == "something new"
+    assert "the data go on where they were" in words[3]
+    assert words[4] == "something new"
+
+
+def test_a_fork_tells_where_it_comes_from(tmp_path: Path) -> None:
+    fork = Run.create(built_in()["moons"], tmp_path / "fork", Parent(Path("/a/b"), 1200, 1200, 0.0))
+    with fork.record() as record:
+        told = event_text(record.events()[0], fork.recipe())
+    assert told == f"forked from {Path('/a/b')} at its step 1,200"
 
 
 def test_items_that_are_not_there(run: Run, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ BASE = find("moons")
         ({"prediction.predicts": "x0"}, ["Predicts"]),
         ({"objective.reduction": "sum", "schedule.steps": 50}, ["Noise schedule", "Over an item"]),
         ({"data.source": "two-gaussians"}, ["Data"]),
+        ({"data.height": 16, "data.width": 32}, ["Height", "Width"]),
+        ({"data.value_range": "0..1"}, ["Value range"]),
     ],
 )
 def test_what_makes_losses_another_quantity(changes: dict[str, Any], labels: list[str]) -> None:
