@@ -21,11 +21,11 @@ from ddpm_studio.cli_describe import fact_lines, recipe_facts, recipe_lines, rec
 from ddpm_studio.cli_progress import Interruptible, console, show_comparison, show_sampling, show_training
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.data.points_file import is_points_file
-from ddpm_studio.recipes import Recipe, RecipeError, axes, built_in, coerce, find, for_data, kinds_of
+from ddpm_studio.recipes import Recipe, RecipeError, axes, built_in, coerce, find, for_data, kinds_of, live_settings
 from ddpm_studio.recipes.axes import NAMES, Cell, parse_axis
 from ddpm_studio.recipes.comparing import sampler_label
 from ddpm_studio.store import CheckpointError, Parent, RecordError, Run, RunError
-from ddpm_studio.training.control import Comparison, Control, SampleRequest
+from ddpm_studio.training.control import ChangeRequest, Comparison, Control, SampleRequest
 
 app = typer.Typer(
     help="DDPM Studio: train a small diffusion model and watch it learn. Without a command it opens the window.",
@@ -131,15 +131,17 @@ def train(
     if resume:
         if out is None:
             raise typer.BadParameter("--resume needs --out RUN: the run to go on with")
-        if set_ or seed is not None:
-            raise typer.BadParameter("a resumed run keeps its recipe: leave out --set and --seed")
+        if seed is not None:
+            raise typer.BadParameter("a resumed run keeps its seed: leave out --seed")
         if fork is not None:
             raise typer.BadParameter("--fork makes a new run: leave out --resume")
         run = Run.open(out)
         named, is_of = _find(recipe).name, run.recipe().name
         if named != is_of:
             raise typer.BadParameter(f"{out} is a run of {is_of}, not of {named}")
+        changes = _live_changes(run.current_recipe(), set_ or [])
     else:
+        changes = {}
         wanted = _recipe(recipe, set_ or [], seed, device)
         if steps is not None:
             wanted = _changed(wanted, {"training.steps": steps})
@@ -147,6 +149,8 @@ def train(
     from ddpm_studio.engine import run_training
 
     control = Control()
+    if changes:
+        control.ask(ChangeRequest(changes))  # before the first step
     with Interruptible(control) as interrupted:
         try:
             last = show_training(run_training(run, control, device=device, until=steps, seconds=seconds), run)
@@ -181,14 +185,31 @@ def _find(source: str) -> Recipe:
     return find(source)
 
 
-def _recipe(source: str, changes: list[str], seed: int | None, device: str | None) -> Recipe:
-    recipe = _find(source)
+def _settings(changes: list[str]) -> dict[str, Any]:
+    """What ``--set`` asks for."""
     settings: dict[str, Any] = {}
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
             raise typer.BadParameter(f"--set {change} has no '='; write --set training.batch=32")
         settings[key.strip()] = coerce(value.strip())
+    return settings
+
+
+def _live_changes(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
+    """What ``--set`` asks of a run that goes on; the rest of its recipe stays."""
+    settings = _settings(changes)
+    live = live_settings(recipe)
+    for key in settings:
+        if key not in live:
+            raise typer.BadParameter(f"a resumed run keeps its {key}: leave it out of --set, or begin with --fork")
+    _changed(recipe, settings)
+    return settings
+
+
+def _recipe(source: str, changes: list[str], seed: int | None, device: str | None) -> Recipe:
+    recipe = _find(source)
+    settings = _settings(changes)
     if seed is not None:
         settings["seed"] = seed
     if device is not None:

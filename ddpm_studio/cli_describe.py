@@ -28,7 +28,8 @@ def recipe_lines() -> Iterator[str]:
 
 def recipe_facts(recipe: Recipe, data: DataFacts | None = None) -> dict[str, Any]:
     """A recipe, and how many parameters its network has; None where nobody knows the shape of its ``data``."""
-    return {"recipe": recipe_values(recipe), "parameters": _parameters(recipe, data)}
+    facts = {"recipe": recipe_values(recipe), "parameters": _parameters(recipe, data)}
+    return facts | {"computes": _plan(recipe, data)}
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -74,6 +75,8 @@ def _shown(name: str, value: Any) -> str:
         return f"{mega['total']}: record {mega['record']} ({frames}), checkpoints {mega['checkpoints']}"
     if name == "parameters" and value is None:
         return "not known without the data"
+    if name == "computes" and value is None:
+        return "in what is measured at the first start, or needs no choice"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -95,6 +98,19 @@ def _as_set(value: Any) -> str:
     if value is None:
         return NONE
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _plan(recipe: Recipe, data: DataFacts | None) -> str | None:
+    """What a training was found to compute best in on this computer, and why; None before its first start."""
+    from ddpm_studio.training.compute import DeviceError, remembered_plan
+
+    own = recipe.data
+    known = data or known_facts(own.source, height=own.height, width=own.width)
+    try:
+        plan = None if known is None else remembered_plan(recipe, known.shape)
+    except DeviceError as error:
+        return str(error)
+    return None if plan is None else f"{plan.describe()}, chosen because {plan.reason}"
 
 
 def _parameters(recipe: Recipe, data: DataFacts | None) -> int | None:

@@ -19,8 +19,10 @@ from ddpm_studio.training.events import (
     Event,
     Finished,
     Probed,
+    Quicker,
     RolledBack,
     SaveFailed,
+    Skipped,
     Started,
     StepDone,
     StepSkipped,
@@ -81,7 +83,10 @@ def show_training(events: Iterator[Event], run: Run) -> int:
                 case Started():
                     step = event.resumed_at
                     bar.console.print(f"Run: {run.path}", markup=False, soft_wrap=True)
-                    bar.console.print(f"{event.parameters:,} parameters; {event.plan}", markup=False)
+                    why = f" (chosen because {event.why})" if event.why else ""
+                    bar.console.print(
+                        f"{event.parameters:,} parameters; {event.plan}{why}", markup=False, soft_wrap=True
+                    )
                     if step >= event.steps:
                         bar.console.print(f"Already at step {step:,}; ask for more with --steps.", markup=False)
                     bar.update(task, total=event.steps, completed=step)
@@ -100,6 +105,10 @@ def show_training(events: Iterator[Event], run: Run) -> int:
                     )
                 case SaveFailed():
                     bar.console.print(f"Not saved: {event.reason}.", markup=False)
+                case Quicker():
+                    bar.console.print(f"From step {event.step} on: {event.reason}.", markup=False, soft_wrap=True)
+                case Skipped():
+                    bar.console.print(f"{event.sentence()}.", markup=False, soft_wrap=True)
                 case CheckpointDue():
                     bar.update(task, text="saving")
                 case Finished():

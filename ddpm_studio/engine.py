@@ -39,6 +39,7 @@ from ddpm_studio.training.events import (
     Event,
     Finished,
     Probed,
+    Quicker,
     RolledBack,
     SaveFailed,
     SettingChanged,
@@ -50,7 +51,7 @@ from ddpm_studio.training.events import (
     Waiting,
 )
 from ddpm_studio.training.sampling import Origin, SourceError, Sources, compare, sample
-from ddpm_studio.training.trainer import train
+from ddpm_studio.training.trainer import built_in_memory, train
 
 
 def dataset_of(recipe: Recipe, *, download: bool = False) -> Dataset:
@@ -140,7 +141,8 @@ def run_training(
     checkpoint and the whole record on disk.
     """
     yield Waiting("Loading data and building the network")
-    session = open_session(run, device=device, dataset=dataset or dataset_of(run.current_recipe(), download=True))
+    with built_in_memory():
+        session = open_session(run, device=device, dataset=dataset or dataset_of(run.current_recipe(), download=True))
     carried = _carry_over(run, session)
     longer: Event | None = None
     if until is not None and until > session.recipe.training.steps:
@@ -352,6 +354,8 @@ def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
             )
         case Carried():
             record.add_event(0, "carried", asdict(event))
+        case Quicker():
+            record.add_event(event.step, "computing", {"what": event.reason, "used": event.good})
         case ThreadsChanged():
             record.add_event(event.step, "threads_changed", {"threads": event.threads})
         case Started():

@@ -181,7 +181,12 @@ class TrainJob:
             return
         yield DataOpened(recipe.data.source, dataset)
         cap = self.channels.reel.cap
-        yield from run_training(self.run, self.control, dataset=dataset, until=self.until, frames_cap=cap)
+        from ddpm_studio.training.trainer import MemoryFullError
+
+        try:
+            yield from run_training(self.run, self.control, dataset=dataset, until=self.until, frames_cap=cap)
+        except MemoryFullError as error:
+            yield error.event
 
 
 @dataclass(frozen=True)

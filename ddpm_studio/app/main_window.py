@@ -190,6 +190,7 @@ class MainWindow(QMainWindow):
         session.recipe_changed.connect(self.offers.on_recipe)
         self.offers.settings_wanted.connect(self._on_changes_wanted)
         self.offers.start_wanted.connect(self.on_start)
+        self.offers.resume_wanted.connect(session.on_resume)
         self.offers.data_wanted.connect(session.data_clock.start)
         self.offers.files_chosen.connect(session.on_files_chosen)
         self.offers.said.connect(reports.say)

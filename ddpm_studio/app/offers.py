@@ -1,4 +1,4 @@
-"""Next steps for a recipe whose data are not here: others instead, files of one's own, or once more."""
+"""Next steps where a training cannot go on: other data for those that are not here, a smaller batch for full memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from PySide6.QtCore import QObject, Signal, Slot
 from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.files import FileActions
 from ddpm_studio.app.jobs import DataMissing, DataTaken
+from ddpm_studio.app.texts import say
 from ddpm_studio.data import BUILT_IN
 from ddpm_studio.data.catalog import mnist_folder
 from ddpm_studio.recipes import Recipe
+from ddpm_studio.training.events import MemoryFull
 
 INSTEAD = {"mnist": "fashion-mnist", "cifar-10": "pixel-faces"}  # comes with the program and suits the same networks
 
@@ -18,7 +20,8 @@ class Offers(QObject):
     """Shows them in the banner as soon as the engine is idle.
 
     Signals: ``settings_wanted`` what a choice changes in the recipe; ``start_wanted`` it was Start that failed;
-    ``data_wanted`` what was missing is here; ``files_chosen(Path, asked)`` files that the engine must look at first.
+    ``resume_wanted`` a training that has begun goes on; ``data_wanted`` what was missing is here;
+    ``files_chosen(Path, asked)`` files that the engine must look at first.
     """
 
     settings_wanted = Signal(dict)
@@ -26,6 +29,7 @@ class Offers(QObject):
     files_chosen = Signal(object, bool)
     said = Signal(str)
     start_wanted = Signal()
+    resume_wanted = Signal()
 
     def __init__(self, banner: Banner, files: FileActions, parent: QObject) -> None:
         super().__init__(parent)
@@ -33,6 +37,8 @@ class Offers(QObject):
         self._coming: DataMissing | None = None  # waits for the engine
         self._shown: DataMissing | None = None
         self._taken: DataTaken | None = None  # waits, too
+        self._full: MemoryFull | None = None  # waits, too
+        self._smaller: MemoryFull | None = None  # what is offered
         banner.action_chosen.connect(self._on_chosen)
         banner.closed.connect(self._on_closed)
 
@@ -41,6 +47,15 @@ class Offers(QObject):
 
     def taken(self, event: DataTaken) -> None:
         self._taken = event
+
+    def full(self, event: MemoryFull) -> None:
+        self._full = event
+
+    def _offer_smaller(self, full: MemoryFull) -> None:
+        self._smaller = full if full.smaller else None
+        go_on = self.tr("Go on with a batch of {0:,}") if full.step else self.tr("Start with a batch of {0:,}")
+        choices = {"smaller": go_on.format(full.smaller)} if full.smaller else {}
+        self._banner.show_notice(full.sentence(say) + ".", choices=choices)
 
     def _use(self, taken: DataTaken) -> None:
         """The files that were chosen instead of MNIST: they may be MNIST itself, and the recipe stays as it is."""
@@ -56,6 +71,9 @@ class Offers(QObject):
     def on_idle(self) -> None:
         missing, self._coming = self._coming, None
         taken, self._taken = self._taken, None
+        full, self._full = self._full, None
+        if full is not None:
+            self._offer_smaller(full)
         if taken is not None:
             self._use(taken)
         if missing is None:
@@ -83,13 +101,17 @@ class Offers(QObject):
     @Slot()
     def withdraw(self) -> None:
         """Something else has begun."""
-        if self._shown is not None:
-            self._shown = None
+        if self._shown is not None or self._smaller is not None:
+            self._shown = self._smaller = None
             self._banner.hide()
 
     @Slot(str)
     def _on_chosen(self, choice: str) -> None:
-        missing = self._shown
+        missing, smaller = self._shown, self._smaller
+        self._smaller = None
+        if choice == "smaller" and smaller is not None:
+            self.settings_wanted.emit({"training.batch": smaller.smaller})
+            (self.resume_wanted if smaller.step else self.start_wanted).emit()
         if missing is None:
             return
         if choice == "choose":
@@ -116,4 +138,4 @@ class Offers(QObject):
 
     @Slot()
     def _on_closed(self) -> None:
-        self._shown = None
+        self._shown = self._smaller = None

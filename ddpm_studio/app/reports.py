@@ -30,10 +30,13 @@ from ddpm_studio.training.events import (
     CheckpointDue,
     Finished,
     ForkForeseen,
+    MemoryFull,
     PreviewsPaid,
+    Quicker,
     RolledBack,
     SaveFailed,
     SettingChanged,
+    Skipped,
     Started,
     StepSkipped,
     TapeFinished,
@@ -165,6 +168,7 @@ class Reports(QObject):
                 self.say(say(event.text) + "…")
             case Started():
                 self._plan, self._steps = event.plan, event.steps
+                self._tell_plan(event.why)
                 self._status.previews_took(None)
                 self._form.set_facts(self._facts(parameters=event.parameters))
                 self.say(self.tr("Learning {0}").format(self._session.recipe.title))
@@ -189,6 +193,14 @@ class Reports(QObject):
             case RolledBack():
                 text = self.tr("Back to step {0:,} with the learning rate × {1:g}: {2}.")
                 self._banner.show_notice(text.format(event.step, event.rate_scale, event.reason))
+            case MemoryFull():
+                self._offers.full(event)
+                self._stage.view.set_hint(event.sentence(say) + ".")
+                self.say(event.sentence(say) + ".")
+            case Skipped():
+                self._banner.show_notice(event.sentence(say) + ".")
+            case Quicker():
+                self.say(event.reason + ".")
             case PreviewsPaid():
                 self._status.previews_took(event.share)
             case ThreadsChanged():
@@ -225,6 +237,7 @@ class Reports(QObject):
         self._stage.show_channels()
         started = [e.about for e in opened.events if e.kind == "started"]
         self._plan = str(started[-1].get("plan", "")) if started else ""
+        self._tell_plan(str(started[-1].get("why", "")) if started else "")
         self._steps = opened.recipe.training.steps
         if opened.dataset is not None:
             self._show_data(DataOpened(opened.recipe.data.source, opened.dataset))
@@ -244,6 +257,10 @@ class Reports(QObject):
         for note in opened.dataset.notes:
             self._banner.show_notice(note, kind="info")
         self._form.set_facts(self._facts(parameters=opened.parameters))
+
+    def _tell_plan(self, why: str) -> None:
+        """Beside the plan itself, why it was chosen; the engine's own words."""
+        self._top_bar.plan.setToolTip(self.tr("Chosen because {0}").format(why) if why else "")
 
     def _show_missing(self, missing: DataMissing) -> None:
         self._session.dataset = None

@@ -23,6 +23,7 @@ class Started:
     images_seen: int
     plan: str
     parameters: int
+    why: str = ""  # this plan
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,51 @@ class ThreadsChanged:
 
 
 @dataclass(frozen=True)
+class MemoryFull:
+    """A step does not fit into memory: training ends as it stood before it. ``smaller`` may fit; 0: nothing smaller.
+
+    ``batch`` 0: not even the network and its data fit. ``step`` 0: nothing was learnt yet; else all up to it is saved.
+    """
+
+    step: int
+    batch: int
+    smaller: int
+
+    def sentence(self, say: Callable[[str], str] = str) -> str:
+        """What happened and what may help; ``say`` puts a text into the language of the person who reads it."""
+        if self.batch == 0:
+            text = say("The network and its data do not fit into memory: choose a smaller network or fewer data")
+        elif self.smaller:
+            text = say("Learning does not fit into memory with a batch of {0:,}; {1:,} may").format(
+                self.batch, self.smaller
+            )
+        else:
+            text = say("Learning does not fit into memory even with one item: choose a smaller network or smaller data")
+        return text if self.step == 0 else text + say("; what was learnt up to step {0:,} is saved").format(self.step)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A preview, a probe or samples were given up, which do not fit into memory; the training goes on."""
+
+    step: int
+    what: str  # "preview", "probe" or "sample"
+
+    def sentence(self, say: Callable[[str], str] = str) -> str:
+        names = {"preview": say("A preview"), "probe": say("A probe"), "sample": say("A sample")}
+        return say("{0} does not fit into memory and was left out; learning goes on").format(names[self.what])
+
+
+@dataclass(frozen=True)
+class Quicker:
+    """How steps are computed has changed, or could not be: ``reason`` says what, in one sentence without a stop."""
+
+    step: int
+    reason: str
+    good: bool
+
+
+@dataclass(frozen=True)
 class PreviewsPaid:
     """One more preview was drawn: all of them took ``share`` 0 … 1 of the time so far, early more than budgeted."""
 
@@ -277,6 +323,9 @@ Event = (
     | ChangeRefused
     | SaveFailed
     | ThreadsChanged
+    | MemoryFull
+    | Skipped
+    | Quicker
     | PreviewsPaid
     | CheckpointDue
     | Paused

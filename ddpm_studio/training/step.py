@@ -50,28 +50,49 @@ class _Host(NamedTuple):
 
 
 class TrainingStep:
-    """Takes the steps of a session: ``advance`` moves its weights, average, moments and counters."""
+    """Takes the steps of a session: ``advance`` moves its weights, average, moments and counters.
+
+    Attributes:
+        eager_because: why no step is recorded any more, though a card computes; "" as long as that works.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._replay: _Replay | None = None
+        self.eager_because = ""
 
     def advance(self, most: int = 1) -> list[Stepped]:
         """Take a step; on a card that replays them, as many as take 20 ms, but at most ``most``."""
         session = self._session
         # Adam's β1 is a number of the recording: where it moves with each step, nothing is recorded.
-        if session.plan.graphs and session.recipe.training.decay != "one-cycle":
-            if self._replay is None or not self._replay.fits():
-                self._replay = _Replay(session, self._hosts(1)[0].items)
-            hosts = self._hosts(min(most, self._replay.slice))
-            if len(hosts[0].items) == self._replay.batch:
-                return self._count(hosts, self._replay(hosts))
+        recordable = session.recipe.training.decay != "one-cycle"
+        if session.plan.graphs and recordable and not self.eager_because and (done := self._replayed(most)):
+            return done
         host = self._hosts(1)[0]
         device = session.plan.device
         _seed(session, 0)
         session.optimizer.rate.fill_(host.rate)
         values = compute(session, host.items.to(device), torch.tensor(host.weight, device=device), None)
         return self._count([host], [values.tolist()])
+
+    def _replayed(self, most: int) -> list[Stepped]:
+        """Steps by a recording. None where the batch is not the recorded one, or where recording or replaying fails."""
+        session = self._session
+        try:
+            if self._replay is None or not self._replay.fits():
+                self._replay = None  # its memory first
+                self._replay = _Replay(session, self._hosts(1)[0].items)
+            hosts = self._hosts(min(most, self._replay.slice))
+            if len(hosts[0].items) == self._replay.batch:
+                return self._count(hosts, self._replay(hosts))
+            return []
+        except Exception as error:  # of whatever library: a step that is not recorded does the same
+            told = str(error).strip().partition("\n")[0]
+            self.eager_because = told or type(error).__name__
+            done = self._replay.done if self._replay is not None else []
+        self._replay = None
+        _release(session)
+        return self._count(hosts[: len(done)], done) if done else []
 
     def _hosts(self, count: int) -> list[_Host]:
         """The next ``count`` steps as the host knows them, fewer where a batch of another size comes."""
@@ -148,6 +169,12 @@ def compute(session: Session, index: Tensor, weight: Tensor, hold: Tensor | None
     return result
 
 
+def _release(session: Session) -> None:
+    """Give back the memory of what was recorded."""
+    if session.plan.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def _seed(session: Session, ahead: int) -> None:
     """All chance of the step ``ahead`` of the present one: levels, noise, mirroring, dropout.
 
@@ -178,13 +205,19 @@ class _Replay:
         self._results = torch.zeros(MOST, 2, device=device)
         self._row = torch.zeros(1, dtype=torch.int64, device=device)
         self._hold = torch.ones((), device=device)
+        self._plan = session.plan
+        self.done: list[list[float]] = []  # of the last call, where it failed
         self.replay: Callable[[], Any]
-        self._record()
+        buffers = [(buffer, buffer.clone()) for buffer in session.network.buffers()]
+        try:
+            self._record()
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
         self._hold.zero_()
 
     def _record(self) -> None:
         """Record the step. Nothing moves in it: all is held."""
-        buffers = [(buffer, buffer.clone()) for buffer in self._session.network.buffers()]
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -192,17 +225,17 @@ class _Replay:
                 self._take_row()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads (one that compiles, say) may use the card meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._take_row()
-        for buffer, before in buffers:
-            buffer.copy_(before)
         self.replay = graph.replay
 
     def fits(self) -> bool:
         """Whether what was recorded is still what the session computes."""
         recipe = self._session.recipe
         same, self._seen = recipe is self._seen, recipe
-        return self._adam is self._session.optimizer.adam and (same or self._recipe == _recorded(recipe))
+        others = self._adam is self._session.optimizer.adam and self._plan is self._session.plan
+        return others and (same or self._recipe == _recorded(recipe))
 
     def _take_row(self) -> None:
         row = self._row
@@ -219,9 +252,14 @@ class _Replay:
         self._rate[:count].copy_(torch.tensor([host.rate for host in hosts]))
         self._weight[:count].copy_(torch.tensor([host.weight for host in hosts]))
         self._row.zero_()
-        for i in range(count):
-            _seed(self._session, i)
-            self.replay()
+        self.done = []
+        try:
+            for i in range(count):
+                _seed(self._session, i)
+                self.replay()
+        except Exception:
+            self.done = self._results[: int(self._row)].tolist()  # these have moved the weights
+            raise
         values: list[list[float]] = self._results[:count].tolist()  # waits for the card, once in a slice
         each = (time.perf_counter() - begun) / count
         self.slice = min(max(round(SLICE_SECONDS / each), 1), MOST)

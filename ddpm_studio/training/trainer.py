@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import Session, snapshot
 from ddpm_studio.training.carry import agreeing, network_shapes, shapes_of
-from ddpm_studio.training.compute import ThreadGovernor
+from ddpm_studio.training.compiled import Compiling
+from ddpm_studio.training.compute import ThreadGovernor, is_out_of_memory
 from ddpm_studio.training.control import (
     ChangeRequest,
     Comparison,
@@ -32,14 +34,19 @@ from ddpm_studio.training.events import (
     Event,
     Finished,
     ForkForeseen,
+    MemoryFull,
     Paused,
     PreviewsPaid,
+    Quicker,
     Resumed,
     RolledBack,
     SettingChanged,
+    Skipped,
     Started,
     StepDone,
     StepSkipped,
+    TapeFinished,
+    TapeStarted,
     ThreadsChanged,
 )
 from ddpm_studio.training.preview import preview_sampler
@@ -58,6 +65,32 @@ class DivergedError(RuntimeError):
     """Training cannot go on: the loss stays non-finite; one sentence with a remedy."""
 
 
+class MemoryFullError(RuntimeError):
+    """A step does not fit into memory; one sentence with a remedy. ``event`` says the same in numbers."""
+
+    def __init__(self, event: MemoryFull) -> None:
+        super().__init__(event.sentence() + _remedy(event))
+        self.event = event
+
+
+@contextmanager
+def built_in_memory() -> Iterator[None]:
+    """Within: what has no room is told as ``MemoryFullError``."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryFullError(MemoryFull(0, 0, 0)) from None
+
+
+def _remedy(event: MemoryFull) -> str:
+    """What to type for it."""
+    if not event.smaller:
+        return ""
+    return f": add {'--resume ' if event.step else ''}--set training.batch={event.smaller}"
+
+
 def train(
     session: Session,
     control: Control,
@@ -74,14 +107,18 @@ def train(
 
     Raises:
         DivergedError: after several roll-backs without a finite loss.
+        MemoryFullError: if a step does not fit into memory; the session stands as before it.
     """
     begun = clock()
     last_step = session.recipe.training.steps if until is None else until
-    yield Started(last_step, session.step, session.images_seen, session.plan.describe(), session.parameters)
-    watch = _Watch(session, control, sources or Sources(session))
-    good, bad, skipped, roll_backs = snapshot(session), 0, 0, 0
+    plan = session.plan
+    yield Started(last_step, session.step, session.images_seen, plan.describe(), session.parameters, plan.reason)
+    with built_in_memory():
+        watch = _Watch(session, control, sources or Sources(session))
+        good, bad, skipped, roll_backs = snapshot(session), 0, 0, 0
     saved_at = good_at = begun
     trained, rate, governor, step = 0.0, _Rate(), ThreadGovernor(session.plan), TrainingStep(session)
+    compiling, eager = Compiling(session, control), False
     if session.step < last_step:
         yield from watch.look(trained)
 
@@ -90,7 +127,17 @@ def train(
         if _stopped(control):
             break
         start = clock()
-        taken = step.advance(last_step - session.step)
+        try:
+            taken = step.advance(last_step - session.step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            taken = []  # told below, where the error has let go of what it held
+        if not taken:
+            if session.step > 0 and control.keep:
+                yield CheckpointDue(session.step, "memory")
+            batch = session.recipe.training.batch
+            raise MemoryFullError(MemoryFull(session.step, batch, batch // 2))
         spent = clock() - start
         trained += spent
         each = spent / len(taken)
@@ -106,6 +153,11 @@ def train(
                 bad, skipped = bad + 1, skipped + 1
                 what = "loss" if not math.isfinite(done.loss) else "gradient"
                 yield StepSkipped(done.step, f"the {what} was not finite", bad, skipped)
+        if step.eager_because and not eager:
+            eager = True
+            yield Quicker(session.step, f"steps are not recorded on this card: {step.eager_because}", False)
+        if (news := compiling.news()) is not None:
+            yield Quicker(session.step, *news)
         if bad >= BAD_IN_A_ROW:
             roll_backs, bad = roll_backs + 1, 0
             if roll_backs > ROLL_BACKS:
@@ -131,6 +183,7 @@ def train(
         if seconds is not None and clock() - begun >= seconds:
             break
 
+    compiling.give_up()
     stopped = session.step < last_step
     if not stopped:
         yield from watch.last_look()
@@ -170,12 +223,13 @@ class _Watch:
         self.probes = Budget(PROBE_SHARE, burst=0.3)
         self.previews = Budget(session.recipe.preview.budget / 100, burst=1.0)
         self.seconds = 0.0  # that previews took
+        self.told: set[str] = set()  # what was left out for lack of memory
 
     def look(self, trained: float) -> Iterator[Event]:
         """Probe and preview, if they are due."""
         if self.probes.due(trained):
             start = time.perf_counter()
-            yield self.probe(self.session)
+            yield from self.spare(self._measure(), "probe")
             self.probes.pay(time.perf_counter() - start, trained)
         self.previews.share = self.session.recipe.preview.budget / 100
         if self.previews.due(trained):
@@ -183,7 +237,7 @@ class _Watch:
 
     def last_look(self) -> Iterator[Event]:
         """The finished network, whatever the budget says."""
-        yield self.probe(self.session)
+        yield from self.spare(self._measure(), "probe")
         if self.session.recipe.preview.budget > 0:
             yield from self.preview(0.0)
 
@@ -193,19 +247,43 @@ class _Watch:
         if self.session.recipe.preview.budget > 0 and 0 < cost < PARTING and self.shown != self.session.step:
             yield from self.preview(0.0, Control())  # the one in hand says stop
 
-    def preview(self, trained: float, control: Control | None = None) -> Iterator[Event]:
+    def _measure(self) -> Iterator[Event]:
+        yield self.probe(self.session)
+
+    def spare(self, events: Iterator[Event], what: str) -> Iterator[Event]:
+        """``events``, as far as there is memory for them: a look at the network must not end its training."""
+        tape: TapeStarted | None = None
+        try:
+            for event in events:
+                tape = event if isinstance(event, TapeStarted) else tape
+                yield event
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if tape is not None and not tape.tape.complete:
+            yield TapeFinished(tape.tape, tape.purpose, 0.0)
+        if what not in self.told:
+            self.told.add(what)
+            yield Skipped(self.session.step, what)
+
+    def _draw(self, control: Control | None) -> Iterator[Event]:
         recipe = self.session.recipe
-        start = time.perf_counter()
-        self.shown = self.session.step
+        settings = preview_sampler(self.session, self.weights)
         yield from sample(
             self.session,
             control or self.control,
-            preview_sampler(self.session, self.weights),
+            settings,
             recipe.preview.count,
             recipe.seed,
             self.weights,
             "preview",
         )
+
+    def preview(self, trained: float, control: Control | None = None) -> Iterator[Event]:
+        start = time.perf_counter()
+        self.shown = self.session.step
+        yield from self.spare(self._draw(control), "preview")
         spent = time.perf_counter() - start
         self.previews.pay(spent, trained)
         self.seconds += spent
@@ -224,7 +302,7 @@ class _Watch:
                 match request:
                     case SampleRequest():
                         settings = request.sampler or self.session.recipe.sampler
-                        yield from sample(
+                        drawn = sample(
                             self.session,
                             self.control,
                             settings,
@@ -233,6 +311,7 @@ class _Watch:
                             request.weights,
                             "sample",
                         )
+                        yield from self.spare(drawn, "sample")
                     case Comparison():
                         yield from self.compare(request)
                     case SaveRequest():

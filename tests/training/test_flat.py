@@ -16,8 +16,11 @@ from ddpm_studio.engine import dataset_of
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training import step as step_module
 from ddpm_studio.training.build import Session, build
+from ddpm_studio.training.control import Control
+from ddpm_studio.training.events import Quicker, StepDone
 from ddpm_studio.training.flat import Flat, FlatAdamW
 from ddpm_studio.training.step import TrainingStep, compute
+from ddpm_studio.training.trainer import train
 
 BETAS = (0.9, 0.99)
 GO = torch.zeros(())
@@ -169,5 +172,44 @@ def test_replayed_steps_are_the_eager_ones(recipe_of: Callable[..., Recipe], mon
         done += steps.advance(20 - len(done))
     assert done == wanted
     ours, theirs = eager.state(), replayed.state()
+    assert ours[1] == theirs[1]
+    assert all(torch.equal(tensor, theirs[0][name]) for name, tensor in ours[0].items())
+
+
+class Breaking(Recorded):
+    """A card on which recording does not work, or replaying from some replay on."""
+
+    recordable, replays = True, 0
+
+    def _record(self) -> None:
+        if not self.recordable:
+            self._take_row()  # an error can come when half of it has been tried
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        self.replay = self._replay_some
+
+    def _replay_some(self) -> None:
+        type(self).replays -= 1
+        if self.replays < 0:
+            raise RuntimeError("the graph is gone")
+        self._take_row()
+
+
+@pytest.mark.parametrize(("recordable", "replays"), [(False, 0), (True, 0), (True, 3), (True, 8)])
+def test_steps_that_cannot_be_recorded_are_taken_eagerly(
+    recordable: bool, replays: int, recipe_of: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of("pictures", training__steps=12)
+    eager, broken = (build(recipe, dataset_of(recipe)) for _ in range(2))
+    list(train(eager, Control()))
+    monkeypatch.setattr(type(broken.plan), "graphs", property(lambda plan: True))
+    monkeypatch.setattr(step_module, "_Replay", Breaking)
+    monkeypatch.setattr(Breaking, "recordable", recordable)
+    monkeypatch.setattr(Breaking, "replays", replays)
+    events = list(train(broken, Control()))
+    assert [e.step for e in events if isinstance(e, StepDone)] == list(range(1, 13))
+    (told,) = [e for e in events if isinstance(e, Quicker)]
+    why = "the graph is gone" if recordable else "operation not permitted when stream is capturing"
+    assert told.reason == f"steps are not recorded on this card: {why}"
+    ours, theirs = eager.state(), broken.state()
     assert ours[1] == theirs[1]
     assert all(torch.equal(tensor, theirs[0][name]) for name, tensor in ours[0].items())

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -594,7 +595,7 @@ def plan_with(
 ) -> ComputePlan:
     def step(self: Any, plan: ComputePlan, count: int) -> tuple[float, torch.Tensor]:
         exact = plan.precision == "float32"
-        return (1.0, torch.tensor([1.0, 0.0])) if exact else (fast_seconds, torch.tensor(gradient))
+        return (0.01, torch.tensor([1.0, 0.0])) if exact else (fast_seconds / 100, torch.tensor(gradient))
 
     monkeypatch.setattr(compute._Benchmark, "step", step)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
@@ -625,7 +626,7 @@ def test_bfloat16_only_where_it_pays_and_agrees(
     plan = plan_with(recipe_of("pictures", compute__precision="auto"), monkeypatch, seconds, gradient)
     assert plan.precision == precision
     assert why in plan.reason
-    assert plan.describe() == f"CPU, {'bf16' if precision == 'bfloat16' else 'fp32'}, 1 thread"
+    assert plan.describe() == f"CPU, {'bf16' if precision == 'bfloat16' else 'fp32'}, channels_last, 1 thread"
 
 
 def test_points_stay_in_float32(recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -671,3 +672,62 @@ def test_a_change_of_threads_is_told(recipe_of: RecipeOf, monkeypatch: pytest.Mo
     monkeypatch.setattr(ThreadGovernor, "observe", lambda self, seconds, items: 1)
     events = list(train(session_of(recipe_of()), Control(), until=2))
     assert of(ThreadsChanged, events) == [ThreadsChanged(1, 1), ThreadsChanged(2, 1)]
+
+
+def test_a_layout_that_is_asked_for_is_taken(recipe_of: RecipeOf) -> None:
+    for layout in ("channels_last", "contiguous"):
+        plan = session_of(recipe_of("pictures", compute__layout=layout)).plan
+        assert plan.channels_last == (layout == "channels_last")
+        assert f"{layout} as asked" in plan.reason
+        assert ("channels_last" in plan.describe()) == plan.channels_last
+
+
+def test_what_was_measured_is_known_afterwards(
+    recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DDPM_STUDIO_HOME", str(tmp_path))
+    recipe = recipe_of("pictures", compute__precision="auto", compute__threads=2)
+    assert compute.remembered_plan(recipe, (3, 8, 12)) is None
+    plan = session_of(recipe).plan
+    known = compute.remembered_plan(recipe, (3, 8, 12))
+    assert known is not None
+    assert (known.describe(), known.reason) == (plan.describe(), plan.reason)
+    assert compute.remembered_plan(recipe_of(), (2,)) is None
+
+
+def test_a_stall_does_not_choose_another_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock stands for other programs: it says that everything takes for ever."""
+    monkeypatch.setattr(compute.time, "perf_counter", iter(range(10**6)).__next__)
+    bench = compute._Benchmark(torch.nn.Conv2d(3, 4, 3), (3, 8, 8))
+    monkeypatch.setattr(ComputePlan, "call", lambda self, network: lambda x, t, label=None: network(x).mean() + 0 * x)
+    assert bench.step(ComputePlan(CPU, "float32", False, 1), 2)[0] < 1
+
+
+def test_measuring_a_large_network_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a step costs: about the budget in all, or one item in each precision."""
+    for item in (1e-4, 0.003, 0.02, 0.1, 0.5):
+        spent: list[float] = []
+
+        def step(self: Any, plan: ComputePlan, count: int, item: float = item, spent: Any = spent) -> Any:
+            spent.append(count * item / (3 if plan.precision == "bfloat16" else 1))
+            return spent[-1], torch.ones(2)
+
+        monkeypatch.setattr(compute._Benchmark, "step", step)
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
+        bench = compute._Benchmark(torch.nn.Linear(1, 1), (1,))
+        plan = ComputePlan(CPU, "float32", False, 1)
+        choice = bench.choose(plan, 64, ("float32", "bfloat16"), ("channels_last", "contiguous"))
+        assert choice.precision == "bfloat16"
+        assert sum(spent) < max(1.2, 2.5 * item)
+
+
+def test_a_network_for_which_there_is_no_room_is_timed_with_two_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(self: Any, plan: ComputePlan, count: int) -> tuple[float, torch.Tensor]:
+        if count > 2:
+            raise MemoryError
+        return 1e-3 * count, torch.ones(2)
+
+    monkeypatch.setattr(compute._Benchmark, "step", step)
+    bench = compute._Benchmark(torch.nn.Linear(1, 1), (1,))
+    choice = bench.choose(ComputePlan(CPU, "float32", False, 1), 64, ("float32",), ("channels_last", "contiguous"))
+    assert choice.single_item_seconds == pytest.approx(1e-3)
