@@ -718,7 +718,7 @@ def test_measuring_a_large_network_is_bounded(monkeypatch: pytest.MonkeyPatch) -
         plan = ComputePlan(CPU, "float32", False, 1)
         choice = bench.choose(plan, 64, ("float32", "bfloat16"), ("channels_last", "contiguous"))
         assert choice.precision == "bfloat16"
-        assert sum(spent) < max(1.2, 2.5 * item)
+        assert sum(spent) < max(1.6, 2.5 * item)
 
 
 def test_a_network_for_which_there_is_no_room_is_timed_with_two_items(monkeypatch: pytest.MonkeyPatch) -> None:
