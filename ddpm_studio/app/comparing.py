@@ -15,7 +15,7 @@ from ddpm_studio.app.session import Session, kind_of
 from ddpm_studio.data import mixture_of
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes.sections import ScoreMLP
-from ddpm_studio.store import CheckpointError, Run, RunError, list_runs, summarize
+from ddpm_studio.store import Run
 from ddpm_studio.training.control import Comparison
 from ddpm_studio.training.events import ComparisonFinished, ComparisonRefused, ComparisonStarted, TapeFinished
 
@@ -66,24 +66,29 @@ class Comparing(QObject):
         self.panel.open()
 
     def _runs(self) -> list[RunChoice]:
-        """The run in hand; then those of its kind that have a checkpoint, of the same data first, newest first."""
+        """The run in hand; then those of its kind that have a checkpoint, of the same data first, newest first.
+
+        The others are those that the panel lists.
+        """
         run = self._session.run
         if run is None:
             return []
         mine = self._session.run_recipe
         step = self.tr("step {0:,}")
-        now = self.tr("now") if self._controller.training else step.format(run.checkpoints()[-1].step)
         found: list[RunChoice] = []
-        for other in list_runs():
-            try:
-                recipe = other.run.current_recipe()
-                saved = other.run.checkpoints()
-            except (RunError, CheckpointError):
+        title, saved = run.name, run.checkpoints()
+        now = step.format(saved[-1].step) if saved else ""
+        for other in self._session.runs:
+            if other.run == run:
+                title = other.title
+            elif other.recipe is None or other.saved is None:
                 continue
-            if other.run != run and saved and kind_of(recipe) == kind_of(mine) and len(found) < MOST_RUNS:
-                found.append(RunChoice(other.run.path, other.title, step.format(saved[-1].step), recipe))
+            elif other.recipe.learns == mine.learns and len(found) < MOST_RUNS:
+                found.append(RunChoice(other.run.path, other.title, step.format(other.saved), other.recipe))
+        if self._controller.training:
+            now = self.tr("now")
         found.sort(key=lambda choice: choice.recipe.data.source != mine.data.source)
-        return [RunChoice(run.path, summarize(run).title, now, mine), *found]
+        return [RunChoice(run.path, title, now, mine), *found]
 
     @Slot(object)
     def _on_asked(self, comparison: Comparison) -> None:

@@ -104,6 +104,7 @@ class RunController(QObject):
             self._begin(SampleJob(run, Control(), self.channels, request), State.SAMPLING)
 
     def open_run(self, run: Run) -> None:
+        """Read a run; what is on screen stays until ``RunOpened`` brings its channels."""
         self._begin(OpenRunJob(run, Control(), Channels()), State.LOADING)
 
     def open_data(self, recipe: Recipe, *, instead: bool = False, parent: Run | None = None) -> None:
@@ -196,7 +197,8 @@ class RunController(QObject):
             self._next = job  # what is being loaded to look at gives way
         else:
             raise RuntimeError(f"the engine is {self.state}; nothing else can begin")
-        self.channels = job.channels
+        if not isinstance(job, OpenRunJob):
+            self.channels = job.channels
         self._set(state)
 
     def _set(self, state: State) -> None:

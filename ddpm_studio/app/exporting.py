@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 from ddpm_studio.app.channels import LatestValue
 from ddpm_studio.app.errors import show_error
 from ddpm_studio.app.export_panel import ExportPanel, Shown
-from ddpm_studio.app.jobs import Channels, Exported, ExportJob
+from ddpm_studio.app.jobs import Channels, CopyRunJob, Exported, ExportJob
 from ddpm_studio.app.texts import time_left_at
 from ddpm_studio.app.theme import GRID
 from ddpm_studio.app.widgets import Caption, PushButton
@@ -63,7 +63,7 @@ class Exporting(QObject):
         self._folder = Path.home()
         self._run: Run | None = None
         self._tapes: tuple[Tape, ...] = ()
-        self._job: ExportJob | None = None
+        self._job: ExportJob | CopyRunJob | None = None
         self._thread: QThread | None = None
         self._worker: EngineWorker | None = None
         self._begun, self._complete = 0.0, False
@@ -77,8 +77,7 @@ class Exporting(QObject):
 
     def ask(self, run: Run | None, tapes: Sequence[Tape], shown: Shown | None = None) -> None:
         """Show the dialog: for ``tapes`` on the stage, and what the run on disk has; ``shown`` is on the stage now."""
-        if self.busy:
-            self._say(self.tr("Something is being written already: wait for it, or cancel it."))
+        if not self._is_free():
             return
         self._run = run
         # As they are now: a tape may still grow.
@@ -91,11 +90,23 @@ class Exporting(QObject):
     @Slot(object, object, bool)
     def on_asked(self, wanted: Wanted, path: Path, of_stage: bool) -> None:
         """Write it."""
+        if not self.busy:
+            self._folder = path.parent
+            tapes = self._tapes if of_stage else ()
+            self._begin(ExportJob(wanted, path, self._run, tapes, Control(), Channels(), LatestValue()))
+
+    def copy(self, run: Run, path: Path) -> None:
+        """Copy a run's folder."""
+        if self._is_free():
+            self._begin(CopyRunJob(path, run, Control(), Channels(), LatestValue()))
+
+    def _is_free(self) -> bool:
         if self.busy:
-            return
-        self._folder, self._complete = path.parent, False
-        tapes = self._tapes if of_stage else ()
-        self._job = ExportJob(wanted, path, self._run, tapes, Control(), Channels(), LatestValue())
+            self._say(self.tr("Something is being written already: wait for it, or cancel it."))
+        return not self.busy
+
+    def _begin(self, job: ExportJob | CopyRunJob) -> None:
+        self._job, self._complete = job, False
         # Neither has a parent: a parent in another thread would delete them under way.
         self._thread, self._worker = QThread(), EngineWorker()
         self._thread.setObjectName("export")
@@ -112,11 +123,11 @@ class Exporting(QObject):
             self.bar = ExportProgress()
             self.bar.cancel.clicked.connect(self.on_cancel)
             self._window.status.insertPermanentWidget(1, self.bar)  # after the message
-        self.bar.text.setText(self.tr("Writing {0}").format(path.name))
+        self.bar.text.setText(self.tr("Writing {0}").format(job.path.name))
         self.bar.cancel.setEnabled(True)
         self.bar.show()
         self._clock.start()
-        self._go.emit(self._job)
+        self._go.emit(job)
 
     @Slot()
     def on_cancel(self) -> None:
@@ -150,7 +161,7 @@ class Exporting(QObject):
     @Slot(str, str)
     def _on_failed(self, sentence: str, details: str) -> None:
         self._say(sentence)
-        show_error(self._window, sentence, "" if "ExportError" in details else details)
+        show_error(self._window, sentence, "" if "ExportError" in details or "RunError" in details else details)
 
     @Slot()
     def _on_finished(self) -> None:

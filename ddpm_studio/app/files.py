@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from ddpm_studio import __version__
 from ddpm_studio.app.canvas import PictureCanvas
+from ddpm_studio.app.controller import State
 from ddpm_studio.app.errors import show_error
 from ddpm_studio.app.export_panel import Shown
 from ddpm_studio.app.exporting import Exporting
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class FileActions(QObject):
     """The file actions of one window. All dialogs are asked here and nowhere else."""
 
-    runs_changed = Signal()
+    run_moved = Signal(object, object)  # Path before, and now; None: it is in the trash
 
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window)
@@ -85,10 +85,7 @@ class FileActions(QObject):
             return
         path = self._save_name(self.tr("Save run as"), run.name, "")
         if path is not None:
-            try:
-                shutil.copytree(run.path, path)  # refuses a folder that is there
-            except OSError as error:
-                self._cannot(path, error)
+            self.exporting.copy(run, path)
 
     @Slot()
     def on_save_tape(self) -> None:
@@ -126,22 +123,38 @@ class FileActions(QObject):
     @Slot(object, str)
     def on_rename(self, path: Path, name: str) -> None:
         target = path.with_name(name)
+        if self._in_use(path):
+            return
         try:
             if target.exists():
                 raise FileExistsError(None, self.tr("there is already a run with this name"))
             path.rename(target)
         except OSError as error:
             self._cannot(target, error)
-        self.runs_changed.emit()
+        else:
+            self.run_moved.emit(path, target)
 
     @Slot(object)
     def on_trash(self, path: Path) -> None:
         """To the system's trash, never deleted outright; the list has asked already."""
-        if not bool(QFile(str(path)).moveToTrash()):
+        if self._in_use(path):
+            return
+        if bool(QFile(str(path)).moveToTrash()):
+            self.run_moved.emit(path, None)
+        else:
             show_error(
                 self._window, self.tr("{0} cannot be moved to the trash; delete it in a file manager").format(path), ""
             )
-        self.runs_changed.emit()
+
+    def _in_use(self, path: Path) -> bool:
+        """Whether the engine works on this run; then it is said what to do first."""
+        controller = self._window.controller
+        used = controller.state not in (State.IDLE, State.LOADING) and (
+            controller.state is State.SAMPLING or (controller.run is not None and controller.run.path == path)
+        )
+        if used:
+            self._window.reports.say(self.tr("Stop what runs first; then a run can be renamed or moved."))
+        return used
 
     @Slot()
     def on_about(self) -> None:

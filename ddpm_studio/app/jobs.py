@@ -52,7 +52,7 @@ class Channels:
     reel: Reel = field(default_factory=Reel)  # the previews, by training step
     tape: LatestValue[TapeStarted] = field(default_factory=LatestValue)
     download: LatestValue[tuple[int, int]] = field(default_factory=LatestValue)  # bytes done, of all
-    flags: list[tuple[int, str]] = field(default_factory=list)  # changes of settings, as the window tells them
+    flags: list[tuple[int, str]] = field(default_factory=list)  # changes of settings; the window's alone
 
     def deliver(self, event: Any) -> bool:
         """Put an event into its channel; False for a state change, which must go as a signal."""
@@ -88,7 +88,6 @@ class Channels:
         self.probe.truncate_after(step)
         self.levels[:] = [row for row in self.levels if row.step <= step]
         self.sights.forget_after(step)
-        self.flags[:] = [flag for flag in self.flags if flag[0] <= step]
 
     def add_probe(self, row: ProbeRow) -> None:
         self.probe.append(row.step, row.train, row.held_out, row.floor)
@@ -116,6 +115,8 @@ class RunOpened:
     """A run from disk is ready to be shown."""
 
     run: Run
+    channels: Channels  # with its curves
+    saved: bool  # whether it has a checkpoint
     recipe: Recipe
     metrics: NDArray[np.float64]
     probes: list[ProbeRow]
@@ -221,7 +222,8 @@ class OpenRunJob:
             opened = (record.metrics(), record.probes(), record.events(), record.last_tape(), record.last_comparison())
             sights = record.sights()
         self.channels.fill(*opened[:2], sights)
-        yield RunOpened(self.run, recipe, *opened, _dataset(recipe, self.control))
+        saved = bool(self.run.checkpoints())
+        yield RunOpened(self.run, self.channels, saved, recipe, *opened, _dataset(recipe, self.control))
 
 
 @dataclass(frozen=True)
@@ -291,6 +293,25 @@ class ExportJob:
 
 
 @dataclass(frozen=True)
+class CopyRunJob:
+    """Copy a run's folder; needs no torch."""
+
+    path: Path
+    run: Run
+    control: Control
+    channels: Channels
+    progress: LatestValue[tuple[int, int]]  # bytes done, of all
+
+    def events(self) -> Iterator[Any]:
+        self.run.copy(self.path, self._go_on)
+        yield Exported(self.path)
+
+    def _go_on(self, done: int, of: int) -> bool:
+        self.progress.put((done, of))
+        return not self.control.stopping
+
+
+@dataclass(frozen=True)
 class TakeDataJob:
     """See whether files that were chosen instead of MNIST are MNIST; then they are copied to where it is looked for."""
 
@@ -310,7 +331,7 @@ class TakeDataJob:
         yield DataTaken("mnist" if kept else str(self.path), self.asked)
 
 
-Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob | ExportJob | TakeDataJob
+Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob | ExportJob | CopyRunJob | TakeDataJob
 
 
 def _dataset(recipe: Recipe, control: Control) -> Dataset | None:

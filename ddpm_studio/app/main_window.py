@@ -154,6 +154,7 @@ class MainWindow(QMainWindow):
         controller, session, reports = self.controller, self.session, self.reports
         controller.state_changed.connect(self._on_state)
         controller.reported.connect(reports.on_event)
+        controller.failed.connect(session.on_failed)
         controller.failed.connect(self._on_failed)
         controller.plots_loaded.connect(self._on_plots_loaded)
         controller.ready.connect(reports.on_ready)
@@ -209,7 +210,7 @@ class MainWindow(QMainWindow):
         self.runs_panel.folder_shown.connect(self.files.on_show_folder)
         self.runs_panel.rename_requested.connect(self.files.on_rename)
         self.runs_panel.trash_requested.connect(self.files.on_trash)
-        self.files.runs_changed.connect(reports.list_runs)
+        self.files.run_moved.connect(session.on_run_moved)
 
     # -- the first seconds
 
@@ -373,7 +374,7 @@ class MainWindow(QMainWindow):
         self._show_actions()
         if self.controller.training:  # begun, or gone on with
             self.offers.withdraw()
-        self.badge.set_running(self.controller.training or state is State.STOPPING)
+        self.badge.set_running(state not in (State.IDLE, State.LOADING))
         self.view.comparison.set_training(self.controller.training)
         self.reports.on_state(state)
 
@@ -436,7 +437,7 @@ class MainWindow(QMainWindow):
         self.session.data_clock.stop()
         self.stage.stop_clocks()
         self.side_by_side.stop_reading()
-        self.reports.stop_clocks()
+        self.reports.close()
         self.heartbeat.stop()
         logging.getLogger("ddpm_studio").removeHandler(self.log_panel.handler)
         self.appearance.remember()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtGui import QColor
 
@@ -11,6 +15,7 @@ from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.jobs import DataMissing, DataOpened, DataTaken, LoadingStopped, RunOpened
 from ddpm_studio.app.offers import Offers
+from ddpm_studio.app.reading import Reading
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.runs_panel import RunRow, RunsPanel
 from ddpm_studio.app.session import Session
@@ -23,7 +28,7 @@ from ddpm_studio.diffusion import Tape
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.recipes.editions import label_of, text_of
 from ddpm_studio.recipes.quantity import apart
-from ddpm_studio.store import CheckpointError, RecordError, Run, RunError, list_runs
+from ddpm_studio.store import RecordError, Run, RunSummary, list_runs
 from ddpm_studio.training.events import (
     Carried,
     ChangeRefused,
@@ -69,13 +74,18 @@ class Reports(QObject):
         self._status, self._runs_panel, self._offers = status, runs_panel, offers
         self._plan, self._steps = "", 0  # of the training on screen
         self._downloading = False
+        self._listing, self._reading_curves = Reading(self), Reading(self)
+        self._listing.answered.connect(self._on_listed)
+        self._reading_curves.answered.connect(self._on_curves)
         self._text_clock, self._slow_clock = QTimer(self), QTimer(self)
         self._text_clock.timeout.connect(self._on_text_clock)
         self._slow_clock.timeout.connect(self._on_slow_clock)
         self._text_clock.start(500)
         self._slow_clock.start(1000)
 
-    def stop_clocks(self) -> None:
+    def close(self) -> None:
+        self._listing.close()
+        self._reading_curves.close()
         self._text_clock.stop()
         self._slow_clock.stop()
 
@@ -88,10 +98,14 @@ class Reports(QObject):
 
     @Slot()
     def list_runs(self) -> None:
+        """Look at the runs on disk; the panel shows them when they have been read."""
+        self._listing.ask(partial(list_runs, say=say))
+
+    @Slot(object)
+    def _on_listed(self, found: list[RunSummary]) -> None:
+        self._session.runs = found
         training = self._controller.run if self._controller.training else None
-        found = list_runs(say=say)
         parents = {s.born: s.run.path for s in found}  # by their birth: folders may have been renamed
-        parents |= {s.parent.born: s.parent.path for s in found if s.parent and s.parent.path.is_dir()}
         rows = [
             RunRow(
                 s.run.path,
@@ -104,6 +118,8 @@ class Reports(QObject):
                 parent=parents.get(s.parent.born) if s.parent else None,
                 forked_at=s.parent.step if s.parent else None,
                 before=s.parent.before if s.parent else 0,
+                recipe=s.recipe,
+                previews=s.previews,
             )
             for s in found
         ]
@@ -112,19 +128,16 @@ class Reports(QObject):
     @Slot(list)
     def on_curves_wanted(self, wanted: list[tuple[RunRow, QColor]]) -> None:
         """Draw the probe losses of runs side by side; a fork's begins where its parent stood."""
-        curves, recipes = [], []
-        for row, shade in wanted:
-            run = Run(row.path)
-            try:
-                with run.record() as record:
-                    points = record.probe_curve()
-                recipes.append(self._session.recipe if row.active else run.current_recipe())
-            except (RecordError, RunError, CheckpointError):
-                continue
-            points[:, 0] += row.before
-            curves.append((row.name, shade, points))
+        self._reading_curves.ask(partial(_curves, wanted))
+
+    @Slot(object)
+    def _on_curves(self, curves: list[tuple[RunRow, QColor, NDArray[np.float64]]]) -> None:
+        recipes = [self._session.recipe if row.active else row.recipe for row, _, _ in curves]
         if self._stage.plots is not None:
-            self._stage.plots.set_compared(curves, [say(name) for name in apart(recipes)])
+            names = apart([recipe for recipe in recipes if recipe is not None])
+            self._stage.plots.set_compared(
+                [(row.name, shade, points) for row, shade, points in curves], [say(name) for name in names]
+            )
 
     # -- events
 
@@ -168,6 +181,8 @@ class Reports(QObject):
                 self.say(say(event.text) + "…")
             case Started():
                 self._plan, self._steps = event.plan, event.steps
+                self._stage.forget_flags(event.resumed_at)
+                self._stage.forget_flags(event.resumed_at)
                 self._tell_plan(event.why)
                 self._status.previews_took(None)
                 self._form.set_facts(self._facts(parameters=event.parameters))
@@ -191,6 +206,7 @@ class Reports(QObject):
                 text = self.tr("Step {0:,} was skipped because {1}; {2:,} skipped in all.")
                 self._banner.show_notice(text.format(event.step, event.reason, event.total))
             case RolledBack():
+                self._stage.forget_flags(event.step)
                 text = self.tr("Back to step {0:,} with the learning rate × {1:g}: {2}.")
                 self._banner.show_notice(text.format(event.step, event.rate_scale, event.reason))
             case MemoryFull():
@@ -230,10 +246,8 @@ class Reports(QObject):
                 self._show_data(event)
 
     def _show_run(self, opened: RunOpened) -> None:
-        if opened.run is not self._session.run:
-            return  # another recipe was chosen meanwhile
-        self._session.take_up(opened.recipe)
-        self._session.has_checkpoint = bool(opened.run.checkpoints())
+        if not self._session.take_run(opened):
+            return
         self._stage.show_channels()
         started = [e.about for e in opened.events if e.kind == "started"]
         self._plan = str(started[-1].get("plan", "")) if started else ""
@@ -246,6 +260,8 @@ class Reports(QObject):
                 text = _change(opened.recipe, **event.about)
                 log.info("step %d: %s", event.step, text)
                 self._stage.add_flag(event.step, text)
+            elif event.kind in ("started", "rolled_back"):
+                self._stage.forget_flags(int(event.about.get("to", event.step)))
         self._stage.show_last(opened.tape)
         self._status.forget_saved()
         self.say(self.tr("Opened {0}").format(opened.run.path))
@@ -346,6 +362,20 @@ class Reports(QObject):
         step = self._controller.channels.batch.last("step")
         if self._controller.training and step is not None:
             self._runs_panel.set_active_step(int(step))
+
+
+def _curves(wanted: Sequence[tuple[RunRow, QColor]]) -> list[tuple[RunRow, QColor, NDArray[np.float64]]]:
+    """Step and probe loss of each run, read in a thread of the pool; a fork's steps go on from its parent's."""
+    found = []
+    for row, shade in wanted:
+        try:
+            with Run(row.path).record() as record:
+                points = record.probe_curve()
+        except RecordError:
+            continue
+        points[:, 0] += row.before
+        found.append((row, shade, points))
+    return found
 
 
 def _change(recipe: Recipe, setting: str, old: object, new: object) -> str:

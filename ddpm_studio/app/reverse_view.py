@@ -51,6 +51,7 @@ class ReverseView(QWidget):
     level_changed = Signal(int, object)  # t and Frame, when another frame is shown
     save_requested = Signal()
     uncovered = Signal(bool)  # False: the walk or the drawing lies in its place
+    unwatched = Signal()  # what was side by side has left the stage
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -199,7 +200,10 @@ class ReverseView(QWidget):
         if tapes:
             self._keep_scene()
             self.player.to_image()
+        else:
+            self._before = None
         self.comparison.set_tapes(tapes, calls)
+        self.unwatched.emit()
         self._on_compared()
 
     def watch(self, together: Together) -> None:

@@ -38,6 +38,7 @@ from PySide6.QtWidgets import (
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.theme import GRID, color, colors, tabular, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, EmptyHint, PushButton, ThinScrollBar
+from ddpm_studio.recipes import Recipe
 
 RUN_ROLE = Qt.ItemDataRole.UserRole
 MISSING_ROLE = Qt.ItemDataRole.UserRole + 1
@@ -62,6 +63,8 @@ class RunRow:
     forked_at: int | None = None  # the parent's step
     before: int = 0  # steps learnt before this run's own first one
     depth: int = 0  # forks between it and the first run of its family
+    recipe: Recipe | None = None  # None if it cannot be read
+    previews: int = 0  # recorded when the list was made
 
 
 def arranged(rows: Sequence[RunRow]) -> list[RunRow]:

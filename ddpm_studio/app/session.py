@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from ddpm_studio.app.controller import RunController, State
-from ddpm_studio.app.jobs import Channels
+from ddpm_studio.app.jobs import Channels, RunOpened
 from ddpm_studio.app.seed_lock import SeedLock
 from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.undo import RecipeHistory
@@ -17,7 +18,7 @@ from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, for_data, live_settings, read
 from ddpm_studio.recipes.sections import PointMLP, ScoreMLP
-from ddpm_studio.store import CheckpointError, Parent, Run, RunError
+from ddpm_studio.store import CheckpointError, Parent, Run, RunError, RunSummary
 from ddpm_studio.training.control import ForkQuestion, SampleRequest
 from ddpm_studio.training.events import ForkForeseen
 
@@ -38,6 +39,15 @@ def _live_changes(before: Recipe, after: Recipe) -> dict[str, Any]:
         for setting, (_, new) in before.differences(after).items()
         if setting in live and hasattr(getattr(after, setting.partition(".")[0]), setting.partition(".")[2])
     }
+
+
+class _OnScreen(NamedTuple):
+    """What a start takes the place of, so that it can come back."""
+
+    run: Run | None
+    learns: Recipe | None
+    saved: bool
+    channels: Channels
 
 
 class Session(QObject):
@@ -73,8 +83,11 @@ class Session(QObject):
         self._foreseen: ForkForeseen | None = None
         self._forking = False  # as soon as the engine is idle
         self.run: Run | None = None
+        self.has_checkpoint = False  # of the run on screen
+        self.runs: list[RunSummary] = []  # on disk, when they were last looked at; see Reports.list_runs
         self.dataset: Dataset | None = None
-        self.has_checkpoint = False
+        self._learns: Recipe | None = None  # the run on screen
+        self._opening: Run | None = None  # is being read; until then the one before stays on screen
         self.data_clock = QTimer(self)  # data are opened when the recipe has come to rest
         self.data_clock.setSingleShot(True)
         self.data_clock.setInterval(300)
@@ -82,21 +95,28 @@ class Session(QObject):
         self._controller = controller
         self._settings = settings
         self._begun: Run | None = None  # made by the start in hand
-        self._before: tuple[Run | None, bool, Channels] | None = None  # on screen before it: run, saved, curves
+        self._before: _OnScreen | None = None  # before it
 
     # -- recipe
 
     @Slot(str)
     def on_recipe_named(self, name: str) -> None:
-        self.choose(find(name))
+        if self._is_free():
+            self.choose(find(name))
 
     def choose(self, recipe: Recipe) -> None:
         """Make a recipe the one that Start uses; the run on screen, if it learnt another, is let go."""
-        if self.run is not None and recipe != self.run_recipe:
-            self.run, self.has_checkpoint = None, False
+        self._opening = None
+        if recipe != self.run_recipe:
+            self._let_go()
+        self.take_up(recipe)
+
+    def _let_go(self) -> None:
+        """No run is on screen any more."""
+        if self.run is not None:
+            self.run, self._learns, self.has_checkpoint = None, None, False
             self._controller.channels = Channels()
             self.run_left.emit()
-        self.take_up(recipe)
 
     def take_up(self, recipe: Recipe) -> None:
         """Make a recipe, maybe that of the run on screen, the one that changes are marked against."""
@@ -124,7 +144,7 @@ class Session(QObject):
                 self.data_clock.start()
         elif changes := _live_changes(before, recipe):
             try:
-                self.recipe = before.with_settings(changes)
+                self.recipe = self._learns = before.with_settings(changes)
             except RecipeError:  # fits together with the rest of the wish only
                 self._tell_wish()
                 return
@@ -148,13 +168,9 @@ class Session(QObject):
     # -- forks
 
     def _trained(self) -> Recipe | None:
-        """What the run on screen learns, if it can be forked; None also if its folder has been taken away."""
-        if self.run is None or not (self._controller.training or self.has_checkpoint):
-            return None
-        try:
-            return self.recipe if self._controller.training else self.run_recipe
-        except (RunError, CheckpointError):
-            return None
+        """What the run on screen learns, if it can be forked."""
+        can_fork = self.run is not None and (self._controller.training or self.has_checkpoint)
+        return self._learns if can_fork else None
 
     def structural_wishes(self) -> list[str]:
         """Settings in which the form differs from the run on screen and that no running network can change."""
@@ -208,7 +224,7 @@ class Session(QObject):
 
     @Slot()
     def _fork(self) -> None:
-        if self.run is None:
+        if self.run is None or not self.structural_wishes():  # it may have been undone while the run was saved
             return
         try:
             parent = self.run.fork_point()
@@ -244,13 +260,13 @@ class Session(QObject):
     @property
     def run_recipe(self) -> Recipe:
         """What the run on screen learns, whatever the form says by now; the form's recipe without a run."""
-        return self.recipe if self.run is None else self.run.current_recipe()
+        return self._learns or self.recipe
 
     @Slot()
     def _on_data_wanted(self) -> None:
         if not self._controller.training:
             parent = self.run if self.structural_wishes() else None
-            self._controller.open_data(self.recipe, instead=self.run is None, parent=parent)
+            self._controller.open_data(self.recipe, instead=self._opening is None, parent=parent)
 
     @Slot(object, bool)
     def on_files_chosen(self, path: Path, asked: bool) -> None:
@@ -271,18 +287,23 @@ class Session(QObject):
         except RunError as error:
             self.refused.emit(str(error))
             return
-        self._before, self.run = (self.run, self.has_checkpoint, self._controller.channels), run
-        self.has_checkpoint, self._begun = False, self.run
-        self._controller.train(self.run)
+        self._before = _OnScreen(self.run, self._learns, self.has_checkpoint, self._controller.channels)
+        self.run, self._learns, self.has_checkpoint = run, recipe, False
+        self._begun, self._opening = run, None
+        self._controller.train(run)
         self.run_begun.emit()
         self._tell_wish()
         self._remember_run()
 
     @Slot()
     def on_resume(self) -> None:
-        if self.run is None or not self.run.checkpoints():
+        if self.run is None or not self.has_checkpoint:
             return
-        trained = self.run.current_recipe()
+        saved, trained = self.run.checkpoints(), self.run_recipe
+        if not saved:
+            self.refused.emit(self.tr("{0} has no checkpoint any more: its files were moved").format(self.run.path))
+            return
+        self._opening = None
         asked = trained.differences(self.recipe)
         live = live_settings(self.recipe)
         if asked.keys() - live - {"training.steps"}:
@@ -291,7 +312,7 @@ class Session(QObject):
             self.history = history  # so that what was wished for comes back with an undo
             self.history.push(trained, alone=True)
             asked = {}
-        step, wanted = self.run.checkpoints()[-1].step, self.recipe.training.steps
+        step, wanted = saved[-1].step, self.recipe.training.steps
         # A finished run goes on for half as long again, unless more steps were asked for.
         until = wanted if wanted > step else step + max(step // 2, 1)
         self._controller.train(self.run, until, self._controller.channels)
@@ -316,15 +337,24 @@ class Session(QObject):
         """Sample from the run on screen: the recipe's sampler, the lock's seed and ``weights``, "raw" or "ema"."""
         if self.run is None:
             return
-        request = SampleRequest(SAMPLE_COUNT[self.kind], self.seed_lock.take(), weights, self.recipe.sampler)
+        recipe = self._to_sample()
+        request = SampleRequest(SAMPLE_COUNT[recipe.learns], self.seed_lock.take(), weights, recipe.sampler)
         self._controller.sample(self.run, request)
+
+    def _to_sample(self) -> Recipe:
+        """What the run on screen learns, with the form's live settings, its sampler above all, as far as they suit."""
+        try:
+            return self.run_recipe.with_settings(_live_changes(self.run_recipe, self.recipe))
+        except RecipeError:
+            return self.run_recipe
 
     def preview(self, weights: str) -> bool:
         """Draw the preview with other weights; False if nothing can be drawn now."""
         if self._controller.training:
             self._controller.preview(weights)
         elif self.run is not None and self.has_checkpoint and not self._controller.busy:
-            request = SampleRequest(self.recipe.preview.count, self.recipe.seed, weights, self.recipe.preview_sampler())
+            recipe = self._to_sample()
+            request = SampleRequest(recipe.preview.count, recipe.seed, weights, recipe.preview_sampler())
             self._controller.sample(self.run, request)
         else:
             return False
@@ -336,13 +366,13 @@ class Session(QObject):
         if self._begun is not None:
             self._begun.remove_if_empty()  # a training that could not begin leaves no trace
             if not self._begun.path.is_dir() and self._before is not None:
-                self.run, self.has_checkpoint, channels = self._before
+                self.run, self._learns, self.has_checkpoint, channels = self._before
                 if self.run is not None:
                     self._controller.channels = channels
                     self.run_restored.emit()
             self._begun = self._before = None
-        if self.run is not None:
-            self.has_checkpoint = bool(self.run.checkpoints())
+        self._opening = None
+        self._look()
         if self.wish != self.recipe:
             self._take(self.wish)  # no run holds it back any more
         else:
@@ -352,20 +382,53 @@ class Session(QObject):
             QTimer.singleShot(0, self, self._fork)  # when all have heard that the engine is idle
         self.runs_changed.emit()
 
+    def _look(self) -> None:
+        """See what the run on screen has saved by now; what it learns stays as it is known if that is damaged."""
+        if self.run is not None:
+            self.has_checkpoint = bool(self.run.checkpoints())
+            with suppress(RunError, CheckpointError):
+                self._learns = self.run.current_recipe()
+
+    @Slot(str, str)
+    def on_failed(self, sentence: str, details: str) -> None:
+        """The engine could not do what it was asked for: no fork follows."""
+        self._forking = False
+
+    @Slot(object, object)
+    def on_run_moved(self, old: Path, new: Path | None) -> None:
+        """A run's folder has another path, or None: it is in the trash."""
+        if self.run is not None and self.run.path == old:
+            if new is None:
+                self._let_go()
+                self._tell_wish()
+            else:
+                self.run = Run(new)
+                self._settings.add_recent(new)
+        self.runs_changed.emit()
+
     # -- opening
 
     @Slot(object)
     def open_run(self, path: Path) -> None:
-        """Show a run from disk."""
+        """Read a run from disk; it takes the place of the one on screen when it has been read."""
         if not self._is_free():
             return
         try:
-            self.run = Run.open(path)
+            self._opening = Run.open(path)
         except RunError as error:
             self.refused.emit(str(error))
             return
-        self._controller.open_run(self.run)
+        self._controller.open_run(self._opening)
+
+    def take_run(self, opened: RunOpened) -> bool:
+        """Put a run that has been read on screen; False if another recipe was chosen meanwhile."""
+        if opened.run is not self._opening:
+            return False
+        self.run, self._learns, self.has_checkpoint = opened.run, opened.recipe, opened.saved
+        self._opening, self._controller.channels = None, opened.channels
+        self.take_up(opened.recipe)
         self._remember_run()
+        return True
 
     def open_path(self, path: Path) -> None:
         """A run, a recipe file, a folder of pictures, or points: whatever was dropped or named on the command line."""

@@ -15,15 +15,17 @@ from ddpm_studio.app.stage import read_rows
 from ddpm_studio.app.together import Together, WatchedRun
 from ddpm_studio.data.points import mixture_of
 from ddpm_studio.diffusion.reel import Reel
-from ddpm_studio.recipes import Recipe, RecipeError
+from ddpm_studio.recipes import Recipe
 from ddpm_studio.recipes.sections import ScoreMLP
-from ddpm_studio.store import RecordError, Run, RunError
+from ddpm_studio.store import Run
 
 
 def _read(run: Run, watched: WatchedRun, unwanted: Event) -> None:
     """Read a run's previews; in a thread of the pool."""
-    read_rows(run, watched.reel, unwanted)
-    watched.read.set()
+    try:
+        read_rows(run, watched.reel, unwanted)
+    finally:
+        watched.read.set()
 
 
 class SideBySide(QObject):
@@ -35,7 +37,7 @@ class SideBySide(QObject):
         super().__init__(session)
         self._view, self._controller, self._session = view, controller, session
         self._unwanted = Event()  # set: what is still being read is not wanted any more
-        view.comparison.back_wanted.connect(self.stop_reading)
+        view.unwatched.connect(self.stop_reading)
 
     @Slot()
     def stop_reading(self) -> None:
@@ -44,45 +46,42 @@ class SideBySide(QObject):
     @Slot(list)
     def on_wanted(self, rows: list[tuple[RunRow, int]]) -> None:
         """Show these runs, each with its place in the list."""
-        try:
-            runs = [Run.open(row.path) for row, _ in rows]
-            recipes = [run.recipe() for run in runs]
-            wrong = self._why_not([row.name for row, _ in rows], runs, recipes)
-        except (RunError, RecordError, RecipeError) as error:
-            wrong = str(error)
-        if wrong:
+        recipes = [row.recipe for row, _ in rows if row.recipe is not None]
+        if wrong := self._why_not([row for row, _ in rows], recipes):
             self.refused.emit(wrong)
             return
         self.stop_reading()
         self._unwanted = Event()
         hand = self._controller.channels.reel
         watched = []
-        for run, recipe, (row, place) in zip(runs, recipes, rows, strict=True):
-            own = self._in_hand(run)
+        for recipe, (row, place) in zip(recipes, rows, strict=True):
+            own = self._in_hand(row)
             reel = hand if own else Reel(hand.cap // len(rows))  # together no more than one run alone
             watched.append(WatchedRun(row.name, kind_of(recipe), place, row.before, reel))
             if not own:  # else it is read, and grows, anyway
-                QThreadPool.globalInstance().start(partial(_read, run, watched[-1], self._unwanted))
+                QThreadPool.globalInstance().start(partial(_read, Run(row.path), watched[-1], self._unwanted))
         self._view.watch(Together(watched))
         self._show_data(recipes)
         self._view.set_note("")
         self._view.set_caption("")
 
-    def _in_hand(self, run: Run) -> bool:
-        return self._session.run is not None and self._session.run.path == run.path
+    def _in_hand(self, row: RunRow) -> bool:
+        return self._session.run is not None and self._session.run.path == row.path
 
-    def _why_not(self, names: list[str], runs: list[Run], recipes: list[Recipe]) -> str:
+    def _why_not(self, rows: list[RunRow], recipes: list[Recipe]) -> str:
         """One sentence; "" if they can be watched."""
-        kinds = [kind_of(recipe) for recipe in recipes]
+        for row in rows:
+            if row.recipe is None or not Run(row.path).recipe_file.is_file():
+                return self.tr("{0} cannot be read: its files are damaged or were moved.").format(row.path)
+        kinds = [recipe.learns for recipe in recipes]
         if len(set(kinds)) > 1:
-            points, pictures = names[kinds.index("points")], names[kinds.index("pictures")]
+            points, pictures = rows[kinds.index("points")].name, rows[kinds.index("pictures")].name
             text = self.tr("{0} learns points and {1} pictures: choose runs of one kind to watch them side by side.")
             return text.format(points, pictures)
-        for name, run in zip(names, runs, strict=True):
-            with run.record() as record:
-                if not record.tape_steps():
-                    text = self.tr("{0} has recorded no previews yet: train it on, or choose another run.")
-                    return text.format(name)
+        for row in rows:
+            if not (row.previews or (self._in_hand(row) and self._controller.channels.reel.rows)):
+                text = self.tr("{0} has recorded no previews yet: train it on, or choose another run.")
+                return text.format(row.name)
         return ""
 
     def _show_data(self, recipes: list[Recipe]) -> None:

@@ -221,7 +221,7 @@ class Stage(QObject):
 
     def on_idle(self) -> None:
         """Nothing grows any more, even if it failed half-way."""
-        self.sampling = None
+        self.sampling = self._before = None
         self._hold_until = min(self._hold_until, time.monotonic() + SAMPLE_SECONDS)
 
     @Slot()
@@ -267,6 +267,14 @@ class Stage(QObject):
             self._probes_shown = 0
             for step, text in channels.flags:
                 self.plots.add_flag(step, text)
+
+    def forget_flags(self, step: int) -> None:
+        """The run goes on from ``step``: what was changed behind it has not happened."""
+        flags = self._controller.channels.flags
+        kept = [flag for flag in flags if flag[0] <= step]
+        if len(kept) < len(flags):
+            flags[:] = kept
+            self.show_channels()
 
     def add_flag(self, step: int, text: str) -> None:
         """Mark a change of a setting in the curves."""

@@ -17,8 +17,7 @@ from ddpm_studio.app.stage import FIRST_TAPE
 from ddpm_studio.app.walk_math import TUTORIAL
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.paths import resource
-from ddpm_studio.recipes import Recipe, RecipeError
-from ddpm_studio.store import Run
+from ddpm_studio.recipes import Recipe
 from ddpm_studio.training.events import ComparisonStarted
 
 if TYPE_CHECKING:
@@ -142,13 +141,5 @@ class Walking(QObject):
         count = len(tape.frames) if tape is not None else 0
         if tape is not scene.tape or count != self._seen:
             self._seen = count
-            self.walk.set_tape(tape, scene.ran if tape is scene.tape else _recipe_of(run))
-
-
-def _recipe_of(run: Run | None) -> Recipe | None:
-    """What it trains; None where that cannot be read."""
-    try:
-        return run.current_recipe() if run is not None else None
-    except RecipeError as error:
-        log.warning("%s", error)
-        return None
+            learnt = None if run is None else self._session.run_recipe
+            self.walk.set_tape(tape, scene.ran if tape is scene.tape else learnt)

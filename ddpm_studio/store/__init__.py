@@ -2,7 +2,7 @@
 
 from ddpm_studio.store.checkpoint import Checkpoint, CheckpointError, forget_checkpoints_after, save_checkpoint
 from ddpm_studio.store.record import METRICS, EventRow, ProbeRow, Record, RecordError
-from ddpm_studio.store.run import Parent, Run, RunError, RunSummary, list_runs, summarize
+from ddpm_studio.store.run import Parent, Run, RunError, RunSummary, list_runs
 
 __all__ = [
     "METRICS",
@@ -19,5 +19,4 @@ __all__ = [
     "forget_checkpoints_after",
     "list_runs",
     "save_checkpoint",
-    "summarize",
 ]

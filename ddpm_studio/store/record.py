@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from ddpm_studio.training.events import Probed, ProbeItems, ProbeSight
 
 VERSION = 1
 SIGHTS_CAP = 16 << 20  # bytes of what the probed networks saw
+PIECE = 1 << 20  # bytes copied at once
 PIECE = 1 << 20  # bytes copied at once
 PART = 4096  # rows turned into numbers at once: other threads wait that long
 METRICS = ("step", "images_seen", "loss", "learning_rate", "grad_norm", "images_per_second")
@@ -267,11 +268,15 @@ class Record:
         return ProbeItems(*fixed), [ProbeSight(step, eps[step], x0[step]) for step in eps]
 
     def _probe_arrays(self, name: str) -> dict[int, NDArray[Any]]:
-        """By step, in their order."""
+        """By step, in their order; damaged ones are left out."""
         if not self._all("select 1 from sqlite_master where name = 'probe_arrays'"):
             return {}
         rows = self._all("select step, dtype, shape, data from probe_arrays where name = ? order by step", name)
-        return {int(step): np.frombuffer(data, dtype).reshape(json.loads(shape)) for step, dtype, shape, data in rows}
+        arrays = {}
+        for step, dtype, shape, data in rows:
+            with suppress(ValueError, TypeError):
+                arrays[int(step)] = _array(dtype, shape, data)
+        return arrays
 
     def last_probe(self) -> ProbeRow | None:
         rows = self._all("select * from probes order by step desc limit 1")
@@ -325,13 +330,9 @@ class Record:
         rows = self._all("select about from tapes where id = ?", tape_id)
         if not rows:
             raise RecordError(f"{self.path} holds no tape number {tape_id}")
-        arrays = {
-            name: np.frombuffer(data, dtype).reshape(json.loads(shape))
-            for name, dtype, shape, data in self._all(
-                "select name, dtype, shape, data from arrays where tape = ?", tape_id
-            )
-        }
+        found = self._all("select name, dtype, shape, data from arrays where tape = ?", tape_id)
         try:
+            arrays = {name: _array(dtype, shape, data) for name, dtype, shape, data in found}
             return Tape.from_arrays(json.loads(rows[0][0]), arrays)
         except (LookupError, ValueError, TypeError) as error:
             raise RecordError(f"{self.path}: tape number {tape_id} is damaged ({error})") from None
@@ -350,6 +351,30 @@ class Record:
         down, across = ([getattr(tape, side) for tape in tapes] for side in ("row", "column"))
         return sorted(tapes, key=lambda tape: (down.index(tape.row), across.index(tape.column)))
 
+    def copy(self, path: Path, further: Callable[[int], None]) -> None:
+        """Write all of it, as it is now, into a new file, while others may go on writing; ``further(bytes)`` each MB.
+
+        What ``further`` raises ends it.
+        """
+        page, left = int(self._all("pragma page_size")[0][0]), 0
+
+        def told(status: int, remaining: int, total: int) -> None:
+            nonlocal left
+            further(page * ((left or total) - remaining))
+            left = remaining
+
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None)) as target:
+                self._db.execute("begin")
+                self._all("select count(*) from sqlite_master")  # from here on it reads one state
+                try:
+                    self._db.backup(target, pages=max(PIECE // page, 1), progress=told)
+                finally:
+                    self._db.execute("rollback")
+                target.execute("pragma journal_mode = delete")
+        except sqlite3.Error as error:
+            raise RecordError(f"{self.path} cannot be copied: {error}") from None
+
     def frame_bytes(self) -> int:
         """Bytes of frames on disk."""
         return int(self._all("select coalesce(sum(bytes), 0) from tapes")[0][0])
@@ -359,6 +384,11 @@ class Record:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise RecordError(f"{self.path} cannot be read: {error}") from None
+
+
+def _array(dtype: str, shape: str, data: bytes) -> NDArray[Any]:
+    """What ``arrays`` and ``probe_arrays`` keep of one; ValueError or TypeError if it is damaged."""
+    return np.frombuffer(data, dtype).reshape(json.loads(shape))
 
 
 def _outlived(db: sqlite3.Connection, cap: float) -> list[int]:

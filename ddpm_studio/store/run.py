@@ -10,23 +10,26 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-from ddpm_studio.data import DataFacts
+from ddpm_studio.data import Cancelled, DataFacts
 from ddpm_studio.diffusion.reel import CAP
 from ddpm_studio.paths import runs_folder, sweep
 from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
 from ddpm_studio.recipes.editions import Say, badge
-from ddpm_studio.store.checkpoint import Checkpoint, checkpoints_in
-from ddpm_studio.store.files import write_text
-from ddpm_studio.store.record import EventRow, Record, RecordError
+from ddpm_studio.store.checkpoint import Checkpoint, CheckpointError, checkpoints_in
+from ddpm_studio.store.files import part_of, write_text
+from ddpm_studio.store.record import PIECE, EventRow, Record, RecordError
+
+GoOn = Callable[[int, int], bool]
 
 
 class RunError(RuntimeError):
@@ -190,6 +193,8 @@ class Run:
 
     def remove_if_empty(self) -> None:
         """Take the folder away again if nothing was learnt: a training that could not begin leaves no trace."""
+        if not self.record_file.is_file():
+            return  # it has been taken away already
         with self.record() as record:
             learnt = bool(record.last_metrics()) or bool(self.checkpoints())
         if not learnt:
@@ -222,6 +227,44 @@ class Run:
         """Complete checkpoints, oldest first."""
         return checkpoints_in(self.checkpoint_folder)
 
+    def copy(self, path: Path, go_on: GoOn) -> None:
+        """Copy the run, also one that is being trained, to a new folder: whole, or nothing is left.
+
+        ``go_on(done, of)`` in bytes, about every MB; it ends with ``Cancelled`` when that says False.
+
+        Raises:
+            RunError: if the folder is there already, or cannot be written.
+        """
+        if path.exists():
+            raise RunError(f"{path} is already there and a run never overwrites another: choose a new name")
+        part = part_of(path)
+        try:
+            part.mkdir(parents=True)
+            files = {p: p.stat().st_size for p in (self.recipe_file, *self.checkpoint_folder.glob("step-*"))}
+            done, of = 0, sum(files.values()) + self.record_file.stat().st_size
+
+            def further(size: int) -> None:
+                nonlocal done
+                done += size
+                if not go_on(min(done, of), of):
+                    raise Cancelled
+
+            with self.record() as record:
+                record.copy(part / self.record_file.name, further)
+            for file in files:
+                target = part / file.relative_to(self.path)
+                target.parent.mkdir(exist_ok=True)
+                with suppress(FileNotFoundError), file.open("rb") as source, target.open("wb") as copied:
+                    while piece := source.read(PIECE):  # FileNotFoundError: a training has thinned them out
+                        copied.write(piece)
+                        further(len(piece))
+            part.rename(path)
+        except (OSError, RecordError) as error:
+            told = getattr(error, "strerror", None) or error
+            raise RunError(f"{path} cannot be written: {told}; choose another place") from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -235,15 +278,33 @@ class RunSummary:
     edition: str = ""  # of the tutorial that it follows, and what was changed in it
     parent: Parent | None = None  # of a fork
     born: float = 0.0  # time of the first event
+    recipe: Recipe | None = None  # in force at the last checkpoint; None if it is damaged
+    saved: int | None = None  # step of the last checkpoint
+    previews: int = 0  # recorded
 
 
 def list_runs(folder: Path | None = None, say: Say = str) -> list[RunSummary]:
-    """The runs in a folder (default: the user's), newest first; damaged ones are listed with what can be read."""
-    folder = folder or runs_folder()
-    if not folder.is_dir():
-        return []
-    runs = [Run(p) for p in folder.iterdir() if (p / "recipe.toml").is_file() and (p / "record.sqlite").is_file()]
-    return sorted(_told_apart(summarize(run, say) for run in runs), key=lambda s: s.changed, reverse=True)
+    """The runs in a folder (default: the user's), newest first; damaged ones are listed with what can be read.
+
+    Only those that have changed since they were last listed are read again.
+    """
+    folder = (folder or runs_folder()).resolve()
+    found = []
+    if folder.is_dir():
+        for path in folder.iterdir():
+            run = Run(path)
+            with suppress(OSError):  # it is none, or has gone meanwhile
+                found.append(_summary(run, say, _stamp(run)))
+    return sorted(_told_apart(found), key=lambda s: s.changed, reverse=True)
+
+
+def _stamp(run: Run) -> tuple[int, ...]:
+    """Another one after each change of what a summary tells."""
+    files = [run.recipe_file.stat(), run.record_file.stat()]
+    for path in (run.record_file.with_name(run.record_file.name + "-wal"), run.checkpoint_folder):
+        with suppress(FileNotFoundError):
+            files.append(path.stat())
+    return tuple(number for file in files for number in (file.st_mtime_ns, file.st_size))
 
 
 def _told_apart(found: Iterable[RunSummary]) -> list[RunSummary]:
@@ -259,26 +320,30 @@ def _told_apart(found: Iterable[RunSummary]) -> list[RunSummary]:
     return named
 
 
-def summarize(run: Run, say: Say = str) -> RunSummary:
+@lru_cache(maxsize=1024)
+def _summary(run: Run, say: Say, stamp: tuple[int, ...]) -> RunSummary:
     """What the list of runs shows of one; ``say`` translates the words about its edition."""
-    step, loss, first = 0, None, None
+    step, loss, first, previews = 0, None, None, 0
     try:
         with run.record() as record:
             first = record.first_event()
             last = record.last_metrics()
             probe = record.last_probe()
+            previews = len(record.tape_steps())
         step = int(last.get("step", 0))
         loss = probe.train if probe else last.get("loss")
     except RecordError:
         pass
-    edition = ""
-    try:
+    title, edition, recipe, saved = run.name, "", None, None
+    with suppress(RunError, CheckpointError):
         recipe = run.recipe()
         title, edition = _display_name(run.name, recipe.title), badge(recipe, say)
-    except RunError:
-        title = run.name
+        if checkpoints := run.checkpoints():
+            recipe = checkpoints[-1].about()[1]
+            saved = checkpoints[-1].step
     changed = datetime.fromtimestamp(run.record_file.stat().st_mtime)
-    return RunSummary(run, title, step, loss, changed, edition, _parent(first), first.time if first else 0.0)
+    born = first.time if first else 0.0
+    return RunSummary(run, title, step, loss, changed, edition, _parent(first), born, recipe, saved, previews)
 
 
 def _parent(first: EventRow | None) -> Parent | None:

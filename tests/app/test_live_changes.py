@@ -252,8 +252,8 @@ def test_a_run_that_is_taken_away_needs_no_fork(qtbot: QtBot, window: MainWindow
     run = trained(qtbot, window)
     stopped(qtbot, window)
     shutil.rmtree(run.path)
-    type_into(window, "network.depth", "2")
-    assert not window.form.fork_line.isVisible()
+    type_into(window, "network.depth", "2")  # the data are opened, and then the run is looked at again
+    qtbot.waitUntil(lambda: not window.form.fork_line.isVisible(), timeout=30_000)
     assert window.recipe.network.depth == 2  # type: ignore[union-attr]
     window.session.on_wish_dropped()  # does nothing
     assert window.recipe.network.depth == 2  # type: ignore[union-attr]
@@ -283,6 +283,12 @@ def test_forks_stand_below_their_parents(tmp_path: Path) -> None:
     ]
 
 
+def listed(qtbot: QtBot, window: MainWindow) -> None:
+    """Look at the runs on disk, and wait until they are listed."""
+    window.reports.list_runs()
+    qtbot.waitUntil(lambda: not window.reports._listing.busy)
+
+
 def test_chosen_runs_share_their_axes(qtbot: QtBot, window: MainWindow) -> None:
     runs = [Run.create(SMALL.with_settings({"seed": n}), runs_folder() / f"run {n}") for n in range(2)]
     runs.append(Run.create(SMALL, runs_folder() / "fork", Parent(runs[0].path, 100, 100, 0.0)))
@@ -290,7 +296,7 @@ def test_chosen_runs_share_their_axes(qtbot: QtBot, window: MainWindow) -> None:
         with run.record(write=True) as record:
             for step in (0, 50, 100):
                 record.add_probe(ProbeRow(step, 1.0 + i, 1.0, *(np.ones(2),) * 3))
-    window.reports.list_runs()
+    listed(qtbot, window)
     panel, plots = window.runs_panel, window.plots
     assert plots is not None
     index = {row.name: panel.model.index(i) for i, row in enumerate(panel.model.rows())}
@@ -299,7 +305,8 @@ def test_chosen_runs_share_their_axes(qtbot: QtBot, window: MainWindow) -> None:
         QTest.mouseClick(
             panel.view.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier, pos=spot
         )
-    drawn = {name: item for name, item, _ in plots.loss._compared}
+    qtbot.waitUntil(lambda: len(plots.loss._compared) == 2)
+    drawn = {name: item for name, item, *_ in plots.loss._compared}
     assert drawn.keys() == {"run 0", "fork"}
     steps, losses = drawn["fork"].getData()
     assert list(steps) == [100, 150, 200]  # from where its parent stood
@@ -308,12 +315,12 @@ def test_chosen_runs_share_their_axes(qtbot: QtBot, window: MainWindow) -> None:
     assert drawn["fork"].opts["pen"].color() != drawn["run 0"].opts["pen"].color()
     assert [legend.accessibleName() for legend in plots._run_legends] == ["run 0 1", "fork 3"]
     assert "run 0 1" in plots.loss._readout(100)
-    window.reports.list_runs()  # the choice survives
+    listed(qtbot, window)  # the choice survives
     assert len(panel.chosen()) == 2
     QTest.mouseClick(
         panel.view.viewport(), Qt.MouseButton.LeftButton, pos=panel.view.visualRect(index["run 1"]).center()
     )
-    assert plots.loss._compared == []
+    qtbot.waitUntil(lambda: plots.loss._compared == [])
     assert plots.legend.isVisible()
     assert not plots._run_legends[0].isVisible()
 
@@ -324,7 +331,7 @@ def test_losses_of_another_kind_on_one_axis_are_told_apart(qtbot: QtBot, window:
         run = Run.create(SMALL.with_settings(change), runs_folder() / name)
         with run.record(write=True) as record:
             record.add_probe(ProbeRow(50, 1.0, 1.0, *(np.ones(2),) * 3))
-    window.reports.list_runs()
+    listed(qtbot, window)
     rows, plots = {row.name: row for row in window.runs_panel.model.rows()}, window.plots
     assert plots is not None
     for names, said in (
@@ -333,5 +340,6 @@ def test_losses_of_another_kind_on_one_axis_are_told_apart(qtbot: QtBot, window:
         (("alike",), ""),
     ):
         window.reports.on_curves_wanted([(rows[name], QColor("red")) for name in names])
+        qtbot.waitUntil(lambda: not window.reports._reading_curves.busy)
         assert plots.apart.text() == said
         assert plots.apart.isVisible() == bool(said)

@@ -709,6 +709,7 @@ def test_what_lower_layers_say_is_translated_in_the_window(qtbot, qapp, window):
         window.session.choose(find("scratch5-mnist").with_settings({"training.batch": 64}))
         assert "batch§ 64 (printed 128)§" in window.badge.pill.text()
         window.reports.list_runs()
+        qtbot.waitUntil(lambda: not window.reports._listing.busy)
         assert "batch§ 64 (printed 128)§" in window.runs_panel.model.rows()[0].note
         window.reports.on_event(Waiting("Loading the network"))
         assert message(window) == "Loading the network§…"

@@ -109,8 +109,15 @@ def window(qtbot: QtBot, qapp: QApplication) -> Iterator[MainWindow]:
         window.deleteLater()
 
 
-def choose(window: MainWindow, *paths: Path) -> None:
+def listed(window: MainWindow) -> None:
+    """Look at the runs on disk, and wait until they are listed."""
     window.reports.list_runs()
+    while window.reports._listing.busy:
+        QTest.qWait(5)
+
+
+def choose(window: MainWindow, *paths: Path) -> None:
+    listed(window)
     panel = window.runs_panel
     panel.view.clearSelection()
     for i, row in enumerate(panel.model.rows()):
