@@ -182,7 +182,6 @@ class Reports(QObject):
             case Started():
                 self._plan, self._steps = event.plan, event.steps
                 self._stage.forget_flags(event.resumed_at)
-                self._stage.forget_flags(event.resumed_at)
                 self._tell_plan(event.why)
                 self._status.previews_took(None)
                 self._form.set_facts(self._facts(parameters=event.parameters))

@@ -24,7 +24,6 @@ from ddpm_studio.training.events import Probed, ProbeItems, ProbeSight
 VERSION = 1
 SIGHTS_CAP = 16 << 20  # bytes of what the probed networks saw
 PIECE = 1 << 20  # bytes copied at once
-PIECE = 1 << 20  # bytes copied at once
 PART = 4096  # rows turned into numbers at once: other threads wait that long
 METRICS = ("step", "images_seen", "loss", "learning_rate", "grad_norm", "images_per_second")
 
