@@ -40,13 +40,15 @@ from ddpm_studio.training.events import (
 
 DOWNLOADED = {"mnist": MNIST_BYTES, "cifar-10": ARCHIVE_BYTES}  # data sets that do not come with the program
 
+PROBED = ("step", "train", "held_out", "floor", "held_out_floor")  # of each probe, for the curves
+
 
 @dataclass
 class Channels:
     """Metrics and tapes on their way from the engine thread to the window; one set for each run on screen."""
 
     batch: MetricLog = field(default_factory=lambda: MetricLog("step", "loss", "lr", "grad_norm", "images_per_second"))
-    probe: MetricLog = field(default_factory=lambda: MetricLog("step", "train", "held_out", "floor", capacity=1 << 10))
+    probe: MetricLog = field(default_factory=lambda: MetricLog(*PROBED, capacity=1 << 10))
     levels: list[ProbeRow] = field(default_factory=list)
     sights: Sights = field(default_factory=Sights)
     reel: Reel = field(default_factory=Reel)  # the previews, by training step
@@ -90,7 +92,7 @@ class Channels:
         self.sights.forget_after(step)
 
     def add_probe(self, row: ProbeRow) -> None:
-        self.probe.append(row.step, row.train, row.held_out, row.floor)
+        self.probe.append(*(getattr(row, name) for name in PROBED))
         self.levels.append(row)
 
     def fill(

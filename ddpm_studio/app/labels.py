@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QRectF, QSize, Qt
 from PySide6.QtGui import QFont, QPainter, QPaintEvent, QPalette, QResizeEvent
-from PySide6.QtWidgets import QFrame, QLabel, QToolTip, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy, QToolTip, QWidget
 
 from ddpm_studio.app.painting import draw_box, draw_math, math_width
 from ddpm_studio.app.theme import color, tabular, theme
@@ -97,6 +97,42 @@ class MathLabel(QLabel):
         painter.setFont(font)
         painter.setPen(self.palette().color(self.foregroundRole()))
         draw_math(painter, QRectF(self.rect()), self.text(), self.alignment())
+
+
+class Parts(QLabel):
+    """Parts joined by " · " on as many lines as it has; a part is never broken. The last line ends in … if need be."""
+
+    def __init__(self, lines: int = 2) -> None:
+        super().__init__()
+        self._lines = lines
+        self.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        self.setFont(tabular(self.font(), 0.92))
+        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 2)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def set_text(self, text: str) -> None:
+        """Show it; costs nothing if it is what stands there already."""
+        if text != self.text():
+            self.setText(text)
+
+    def lines(self) -> list[str]:
+        """What is drawn."""
+        metrics, room, lines = self.fontMetrics(), self.contentsRect().width(), [""]
+        for part in self.text().split(" · "):
+            longer = f"{lines[-1]} · {part}" if lines[-1] else part
+            fits = metrics.horizontalAdvance(longer) <= room
+            if fits or not lines[-1] or len(lines) == self._lines:
+                lines[-1] = longer
+            else:
+                lines.append(part)
+        return [metrics.elidedText(line, Qt.TextElideMode.ElideRight, room) for line in lines]
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        high = self.fontMetrics().lineSpacing()
+        for i, line in enumerate(self.lines()):
+            painter.drawText(QRectF(0, i * high, self.width(), high), Qt.AlignmentFlag.AlignVCenter, line)
 
 
 class ElidedLabel(QLabel):

@@ -14,7 +14,7 @@ from PySide6.QtGui import QAction, QActionGroup, QColor, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.channels import MetricLog, Sights
-from ddpm_studio.app.labels import ElidedLabel
+from ddpm_studio.app.labels import ElidedLabel, Parts
 from ddpm_studio.app.level_map import ColorScale, LevelMap
 from ddpm_studio.app.loss_plot import SMOOTHING, LossPlot, MetricPlot
 from ddpm_studio.app.plots import Legend
@@ -99,7 +99,15 @@ class LearningPlots(QWidget):
             button.setFixedHeight(DENSE_HEIGHT)
             row.addWidget(button)
         self.legend = Legend()
-        self.readout = _line("loss_readout")
+        self.legend.setToolTip(
+            self.tr(
+                "Probe: the same trained items, noise and levels at every step.\nHeld-out: other items, never "
+                "trained. A distance between both from the start is that of the items; one that grows is overfitting.\n"
+                "Lowest expected, where the data's density is known: the loss, on these very items, of the network "
+                "that is best on average. On so few items another one may by chance come out a little lower."
+            )
+        )
+        self.readout = _parts("loss_readout")
         column.addLayout(row)
         column.addWidget(self.loss, 4)
         column.addWidget(self.legend)
@@ -114,7 +122,7 @@ class LearningPlots(QWidget):
         column.addWidget(self.readout)
 
     def _lay_out_levels(self, column: QVBoxLayout) -> None:
-        self.levels_caption = _line("levels_caption")
+        self.levels_caption = _parts("levels_caption")
         row = QHBoxLayout()
         row.addWidget(Heading(self.tr("Loss by noise level")), 1)
         self._scale = ColorScale(self.levels)
@@ -249,19 +257,23 @@ class LearningPlots(QWidget):
 
     def _tell(self) -> None:
         """Legend and summary, if the numbers in them have changed."""
-        train = self._probe.last("train") if self._probe is not None else None
-        held_out = self._probe.last("held_out") if self._probe is not None else None
-        floor = self._probe.last("floor") if self._probe is not None and "floor" in self._probe.columns else None
-        said = str((train, held_out, floor, self._flag, self._batch is None))  # a nan is never equal to itself
+        names = ("train", "held_out", "floor", "held_out_floor")
+        there = self._probe.columns if self._probe is not None else ()
+        train, held_out, *floors = (
+            self._probe.last(n) if self._probe is not None and n in there else None for n in names
+        )
+        said = str((train, held_out, floors, self._flag, self._batch is None))  # a nan is never equal to itself
         if said == self._said:
             return
         self._said = said
         entries = [("accent", _named(self.tr("probe"), train), False)]
         if held_out is not None and np.isfinite(held_out):
             entries.append(("good", _named(self.tr("held-out"), held_out), True))
-        if floor is not None and np.isfinite(floor):
-            entries.append(("text", _named(self.tr("best"), floor), True))
         entries.append(("batch", self.tr("batch"), False))
+        known = (("text", self.tr("lowest expected")), ("muted", self.tr("of held-out")))
+        for (shade, name), floor in zip(known, floors, strict=True):
+            if floor is not None and np.isfinite(floor):
+                entries.append((shade, _named(name, floor), True))
         self.legend.set_entries(entries)
         self.loss.setAccessibleDescription(self.summary())
         self._on_loss_readout(self._pointed)
@@ -325,6 +337,13 @@ class LearningPlots(QWidget):
 
 def _named(name: str, value: float | None) -> str:
     return name if value is None else f"{name} {value:.3g}"
+
+
+def _parts(name: str) -> Parts:
+    """Two muted lines of numbers."""
+    label = Parts()
+    label.setObjectName(name)
+    return label
 
 
 def _line(name: str) -> ElidedLabel:

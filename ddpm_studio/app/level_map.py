@@ -55,7 +55,7 @@ class LevelMap(QWidget):
     ) -> None:
         """One column: the mean loss in each bin of noise levels; ``levels`` are the bins' t, ascending.
 
-        ``floor``: the lowest that is possible in each bin, where that is known.
+        ``floor``: the lowest expected in each bin, where that is known.
         """
         if len(levels) != len(self._levels):
             self.clear()
@@ -167,7 +167,7 @@ class LevelMap(QWidget):
         )
         floor = self._floors[i]
         if floor is not None:
-            said += self.tr(", best possible {floor}").format(floor=f"{floor[k]:.3g}")
+            said += self.tr(" · lowest expected {floor}").format(floor=f"{floor[k]:.3g}")
         return said
 
     # -- choosing a cell

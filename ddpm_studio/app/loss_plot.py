@@ -180,6 +180,7 @@ class LossPlot(StepPlot):
         self._held_out = curve(self, smooth=True, dashed=True)
         self._probe = curve(self, smooth=True)
         self._floor = curve(self)
+        self._held_out_floor = curve(self)
         self._pennants = pg.ScatterPlotItem(symbol=_pennant(), size=26, pxMode=True)
         self.addItem(self._pennants, ignoreBounds=True)
         self.getViewBox().sigRangeChanged.connect(self._on_range)
@@ -193,6 +194,7 @@ class LossPlot(StepPlot):
             self._held_out.setPen(pen("good", width=1.5, dashed=True))
             self._probe.setPen(pen("accent", width=2))
             self._floor.setPen(pen("text", 0.8, dashed=True))
+            self._held_out_floor.setPen(pen("muted", 0.8, dashed=True))
             self._pennants.setBrush(color("changed"))
             self._pennants.setPen(pen("changed"))
             for _, line in self._flags:
@@ -206,9 +208,11 @@ class LossPlot(StepPlot):
         if probe is not None:
             self._series["held_out"] = Series(self._held_out, probe, "held_out")
             self._series["train"] = Series(self._probe, probe, "train")
-            if "floor" in probe.columns:  # not a number where it is not known
-                self._series["floor"] = Series(self._floor, probe, "floor")
-        for item in (self._batch, self._smoothed, self._held_out, self._probe, self._floor):
+            for name, item in (("floor", self._floor), ("held_out_floor", self._held_out_floor)):
+                if name in probe.columns:  # not a number where it is not known
+                    self._series[name] = Series(item, probe, name)
+        own = (self._batch, self._smoothed, self._held_out, self._probe, self._floor, self._held_out_floor)
+        for item in own:
             item.setData([], [])
         self._frozen = False
         self._redraw_soon()
@@ -302,7 +306,7 @@ class LossPlot(StepPlot):
             return flags
         parts = [self.tr("step {step}").format(step=f"{step:,.0f}")]
         names = {"train": self.tr("probe"), "held_out": self.tr("held-out"), "loss": self.tr("batch")}
-        names["floor"] = self.tr("best possible")
+        names["floor"] = self.tr("lowest expected")
         for name, said in names.items():
             value = self._series[name].at(step) if name in self._series else float("nan")
             if np.isfinite(value):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QWheelEvent
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.curves import log_ticks
@@ -176,11 +176,12 @@ def curve(plot: Plot, smooth: bool = False, dashed: bool = False) -> Any:
 
 
 class Legend(QWidget):
-    """One line of "colour: what it is", in the order given; what does not fit is left out at the end."""
+    """ "Colour: what it is", in the order given, on as many lines as that takes."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._entries: list[tuple[str | QColor, str, bool]] = []
+        self._lines = 1
         self.setFont(tabular(self.font(), 0.9))
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         theme().changed.connect(self.update)
@@ -188,26 +189,45 @@ class Legend(QWidget):
     def set_entries(self, entries: Sequence[tuple[str | QColor, str, bool]]) -> None:
         """(name of a colour or the colour itself, text, dashed)."""
         if list(entries) != self._entries:
+            others = len(entries) != len(self._entries)
             self._entries = list(entries)
             self.setAccessibleName(", ".join(text for _, text, _ in entries))
+            self._fit(anew=others)
             self.update()
 
+    def _fit(self, anew: bool) -> None:
+        """Numbers that grow shorter take no line away: nothing jumps."""
+        needed = self._places()[-1][1] + 1 if self._entries else 1
+        lines = needed if anew else max(needed, self._lines)
+        if lines != self._lines:
+            self._lines = lines
+            self.updateGeometry()
+
+    def _places(self) -> list[tuple[int, int]]:
+        """(left, line) of each entry."""
+        places, x, line = [], 0, 0
+        for _, text, _ in self._entries:
+            wide = GRID + 6 + self.fontMetrics().horizontalAdvance(text)
+            if x and x + wide > self.width():
+                x, line = 0, line + 1
+            places.append((x, line))
+            x += wide + 2 * GRID
+        return places
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._fit(anew=True)
+
     def sizeHint(self) -> QSize:
-        return QSize(100, self.fontMetrics().height() + 2)
+        return QSize(100, self._lines * (self.fontMetrics().height() + 2))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        middle, x = self.height() // 2, 0
-        for role, text, dashed in self._entries:
-            width = self.fontMetrics().horizontalAdvance(text)
-            if x and x + GRID + 6 + width > self.width():
-                break
+        painter, high = QPainter(self), self.fontMetrics().height() + 2
+        for (role, text, dashed), (x, line) in zip(self._entries, self._places(), strict=True):
+            middle = line * high + high // 2
             for left, right in ((x, x + 3), (x + 5, x + 8)) if dashed else ((x, x + 8),):
                 shade = role if isinstance(role, QColor) else color(role)
                 painter.fillRect(QRectF(left, middle - 1, right - left, 2), shade)
             painter.setPen(color("muted"))
-            x += GRID + 6
-            room = QRectF(x, 0, max(0, self.width() - x), self.height())
+            room = QRectF(x + GRID + 6, line * high, max(0, self.width() - x - GRID - 6), high)
             shown = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(room.width()) + 1)
             painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, shown)
-            x += width + 2 * GRID

@@ -70,7 +70,7 @@ Mark = Path | Text
 
 
 def loss_marks(record: Record, recipe: Recipe, title: str) -> list[Mark]:
-    """The loss of the batches, as its range and mean over pieces, both probes, and the lowest loss that is possible.
+    """The loss of the batches, as its range and mean over pieces, both probes, and the lowest loss that is expected.
 
     Changes of settings are flags.
     """
@@ -89,7 +89,7 @@ def loss_marks(record: Record, recipe: Recipe, title: str) -> list[Mark]:
         marks += [Path(area, "batch", filled=True), Path(axes.place(x, mean), "mean", 1.2)]
         legend.append(("loss of the batches, range and mean", "mean", 1.2, False))
     for values, name, colour, width, dashed in (
-        (floor, "lowest possible", "ink", 1.6, True),
+        (floor, "lowest expected", "ink", 1.6, True),
         (train, "probe, trained items", "train", 2.4, False),
         (held, "probe, held out", "held", 2.4, False),
     ):

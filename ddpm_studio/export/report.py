@@ -182,7 +182,7 @@ def _head(run: Run, record: Record, recipe: Recipe) -> str:
         facts.append(("Parameters", f"{parameters:,}"))
     if probe is not None:
         losses = f"{probe.train:.4f} on trained items, {probe.held_out:.4f} on held-out ones"
-        best = f"; the lowest possible is {probe.floor:.4f}" if math.isfinite(probe.floor) else ""
+        best = f"; the lowest expected is {probe.floor:.4f}" if math.isfinite(probe.floor) else ""
         facts.append(("Probe loss", losses + best))
     rows = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     about = f"<p>{escape(recipe.about)}</p>\n" if recipe.about else ""

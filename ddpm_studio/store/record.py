@@ -55,16 +55,26 @@ class ProbeRow(NamedTuple):
     levels: NDArray[np.float64]
     train_by_level: NDArray[np.float64]
     held_out_by_level: NDArray[np.float64]
-    floor_by_level: NDArray[np.float64] | None = None  # the lowest loss that is possible, where it is known
+    floor_by_level: NDArray[np.float64] | None = None  # as ``Probed`` has it, where it is known
+    held_out_floor_by_level: NDArray[np.float64] | None = None
 
     @property
     def floor(self) -> float:
         """The mean of ``floor_by_level``, as ``train`` is that of its levels; NaN where it is not known."""
-        return float("nan") if self.floor_by_level is None else float(self.floor_by_level.mean())
+        return _mean(self.floor_by_level)
+
+    @property
+    def held_out_floor(self) -> float:
+        """The same for the held-out items; NaN in an older record."""
+        return _mean(self.held_out_floor_by_level)
 
     @classmethod
     def of(cls, probed: Probed) -> ProbeRow:
         return cls(*(getattr(probed, name) for name in cls._fields))
+
+
+def _mean(levels: NDArray[np.float64] | None) -> float:
+    return float("nan") if levels is None else float(levels.mean())
 
 
 class EventRow(NamedTuple):
@@ -153,8 +163,9 @@ class Record:
                 "insert or replace into probes values (?, ?, ?, ?, ?, ?)",
                 (row.step, row.train, row.held_out, *blobs),
             )
-            if row.floor_by_level is not None:
-                _put(db, row.step, "floor", np.asarray(row.floor_by_level, dtype="<f8"))
+            for name, floor in (("floor", row.floor_by_level), ("held_out_floor", row.held_out_floor_by_level)):
+                if floor is not None:
+                    _put(db, row.step, name, np.asarray(floor, dtype="<f8"))
             if items is not None and sight is not None:
                 for name, array in items._asdict().items():
                     _put(db, _ALL_STEPS, name, array)
@@ -250,10 +261,10 @@ class Record:
         return dict(zip(METRICS, rows[0], strict=True)) if rows else {}
 
     def probes(self) -> list[ProbeRow]:
-        floors = self._probe_arrays("floor")
+        floors, held_out_floors = self._probe_arrays("floor"), self._probe_arrays("held_out_floor")
         return [
             ProbeRow(row[0], row[1], row[2], *(np.frombuffer(blob, "<f8") for blob in row[3:]))._replace(
-                floor_by_level=floors.get(int(row[0]))
+                floor_by_level=floors.get(int(row[0])), held_out_floor_by_level=held_out_floors.get(int(row[0]))
             )
             for row in self._all("select * from probes order by step")
         ]

@@ -86,7 +86,8 @@ class Probed:
     """Loss of the EMA weights on fixed (x, t, eps), for trained and held-out items.
 
     ``levels`` are the middles of the noise-level bins; the ``_by_level`` arrays have the same length.
-    ``floor_by_level``: the lowest loss that is possible on the trained items, where that is known.
+    The floors: the loss of the network that is best on average over all data, measured on these very items, where it
+    is known; on few items another may by chance do a little better.
     """
 
     step: int
@@ -98,6 +99,7 @@ class Probed:
     floor_by_level: Floats | None = None
     items: ProbeItems | None = None  # the same all along a run
     sight: ProbeSight | None = None
+    held_out_floor_by_level: Floats | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ The batch loss jumps because every batch draws other levels; this one moves only
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ class Probe:
         self._shown = torch.arange(BINS) * per_bin + per_bin // 2  # of each bin one trained item
         self._items = self._show_items(session)
         self._mixture = known_mixture(session)
-        self._floor: Floats | None = None
+        self._floors: list[Floats] | None = None  # of the trained items, of the held-out ones
         self._floor_of: Any = None  # the objective, whose weight may change while it runs
 
     @torch.no_grad()
@@ -60,6 +61,7 @@ class Probe:
             by_level.append(loss.double().view(BINS, -1).mean(1).cpu().numpy())
             outs.append(out)
         train, held_out = by_level
+        floor, held_out_floor = self._lowest(session)
         return Probed(
             session.step,
             float(train.mean()),
@@ -67,19 +69,19 @@ class Probe:
             self.levels,
             train,
             held_out,
-            self._lowest(session),
+            floor,
             self._items,
             self._see(session, outs[0]),
+            held_out_floor,
         )
 
-    def _lowest(self, session: Session) -> Floats | None:
-        """The floor of the trained items by level; computed once, and again if the loss is measured otherwise."""
+    def _lowest(self, session: Session) -> Sequence[Floats | None]:
+        """The floors of both sets by level; computed once, and again if the loss is measured otherwise."""
         if self._mixture is not None and self._floor_of != session.recipe.objective:
-            x0, _, t, eps = self._sets[0]
-            lowest = lowest_loss(session, self._mixture, x0, eps, t)
-            self._floor = lowest.view(BINS, -1).mean(1).cpu().numpy()
+            lowest = [lowest_loss(session, self._mixture, x0, eps, t) for x0, _, t, eps in self._sets]
+            self._floors = [loss.view(BINS, -1).mean(1).cpu().numpy() for loss in lowest]
             self._floor_of = session.recipe.objective
-        return self._floor
+        return self._floors or (None, None)
 
     def _show_items(self, session: Session) -> ProbeItems:
         x0, _, t, eps = self._sets[0]

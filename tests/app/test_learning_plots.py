@@ -257,6 +257,31 @@ def test_hover_reads_the_curves(qtbot, panel):
     assert panel.readout.text() == "rate ×3 at 900"
 
 
+def test_floors_are_named_and_every_number_has_room(qtbot, panel):
+    batch, _ = make_logs(1000)
+    probe = MetricLog("step", "train", "held_out", "floor", "held_out_floor")
+    for step in range(0, 1001, 50):
+        probe.append(step, 0.4371, 0.5321, 0.4356, 0.5287)
+    panel.set_logs(batch, probe)
+    legend = panel.legend
+    assert legend.accessibleName() == ("probe 0.437, held-out 0.532, batch, lowest expected 0.436, of held-out 0.529")
+    wide = [
+        left + 14 + legend.fontMetrics().horizontalAdvance(entry[1])
+        for (left, _), entry in zip(legend._places(), legend._entries, strict=True)
+    ]
+    assert max(wide) <= legend.width()
+    lines = legend._places()[-1][1] + 1
+    qtbot.waitUntil(lambda: legend.height() >= lines * legend.fontMetrics().height())
+    assert "overfitting" in legend.toolTip()
+    np.testing.assert_allclose(panel.loss._held_out_floor.getData()[1], 0.5287)
+    panel.loss.hovered.emit(500.0)
+    assert "…" not in "".join(panel.readout.lines())
+    assert " · ".join(panel.readout.lines()) == panel.readout.text()
+    panel.add_probe(24_005, np.array([100.0, 900.0]), np.array([0.02234, 0.5]), np.array([0.01871, 0.4]))
+    panel.levels.choose((0, 0))
+    assert panel.levels_caption.lines()[-1] == "lowest expected 0.0187"
+
+
 def test_a_zoomed_plot_stays_until_double_clicked(qtbot, panel):
     batch, probe = make_logs(1000)
     panel.set_logs(batch, probe)

@@ -65,7 +65,7 @@ def test_a_click_shows_what_that_model_saw_and_the_next_click_another(qtbot, pan
             np.testing.assert_array_equal(one, other)
         assert f"{100 * (column + 1)}" in panel.sight.caption.text()
         assert f"t = {LEVELS[row]:.0f}" in panel.sight.caption.text()
-    assert "best possible 0.000667" in panel.levels_caption.text()
+    assert "lowest expected 0.000667" in panel.levels_caption.text()
     before = panel.sight.grab().toImage()
     qtbot.mouseClick(panel.levels, Qt.MouseButton.LeftButton, pos=place(panel, 2, 1))
     assert panel.sight.grab().toImage() != before

@@ -125,8 +125,8 @@ def test_it_says_what_the_run_is(run: Run, source: str) -> None:
 def test_it_shows_how_low_the_loss_can_be(tmp_path: Path) -> None:
     page = report(make_run(tmp_path / "points", "points"))
     text = "".join(part for parts in Page(page).texts.values() for part in parts)
-    assert "the lowest possible is 0.0001" in text
-    assert "lowest possible" in "".join(Page(page).texts["text"])
+    assert "the lowest expected is 0.0001" in text
+    assert "lowest expected" in "".join(Page(page).texts["text"])
 
 
 def test_large_records_are_thinned_from_the_middle(tmp_path: Path) -> None:

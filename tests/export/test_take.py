@@ -251,9 +251,9 @@ def test_the_lowest_possible_loss_is_drawn_dashed(run: Run, points: Run, tmp_pat
         return [line for line in dashed if line.get("stroke") == PALETTE["ink"]], texts
 
     assert floors(run)[0] == []
-    assert "lowest possible" not in floors(run)[1]
+    assert "lowest expected" not in floors(run)[1]
     lines, texts = floors(points)
-    assert "lowest possible" in texts
+    assert "lowest expected" in texts
     assert len(lines) == 2, "the curve, and its mark in the legend"
     (left, high), *_, (right, low) = [tuple(map(float, p.split(","))) for p in lines[0].get("points", "").split()]
     assert high == low > 200, "level, and below the other curves"

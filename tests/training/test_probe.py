@@ -121,9 +121,13 @@ def test_a_trained_network_comes_close_to_the_floor_from_above(new_run):
     first, last = probes[0], probes[-1]
     floor = float(last.floor_by_level.mean())
     assert 0.97 * floor < last.train < 1.25 * floor < first.train
+    held_out = float(last.held_out_floor_by_level.mean())
+    assert 0.97 * held_out < last.held_out < 1.25 * held_out < first.held_out
+    assert held_out != floor, "of other items"
     with run.record() as record:
         rows = record.probes()
         np.testing.assert_array_equal(rows[-1].floor_by_level, last.floor_by_level)
+        assert rows[-1].held_out_floor == pytest.approx(held_out)
         items, sights = record.sights()
     assert items is not None
     assert [sight.step for sight in sights] == [row.step for row in rows]
