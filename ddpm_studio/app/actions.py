@@ -116,7 +116,9 @@ ACTIONS = (
         "",
         "git-fork",
     ),
-    ActionSpec("playback.play", "Playback", _("Play"), _("Play from noise to picture"), "", "Space", "play"),
+    ActionSpec(
+        "playback.play", "Playback", _("Play"), _("Play diffusion time, training time, or both"), "", "Space", "play"
+    ),
     ActionSpec("playback.to_noise", "Playback", _("To noise"), _("Go to the noise x_T"), "", "Home", "skip-back"),
     ActionSpec(
         "playback.step_back", "Playback", _("Step back"), _("One frame towards the noise"), "", "Left", "step-back"

@@ -27,6 +27,7 @@ LEAST_RANGE = 2.5  # the plane shows at least -2.5 … 2.5
 NUMBERS = 20  # px along the border that are kept clear of lines, for the numbers; twice that at the left
 LEAST_NUMBERED = 140  # px: a smaller plane has no numbers
 RADIUS = 1.5  # px, particles (a disc then touches 5 x 5 pixels)
+TURNS: dict[int, int] = {Qt.Key.Key_BracketLeft: -1, Qt.Key.Key_BracketRight: 1}  # the item before and after
 REACH = 14  # px from the pointer to the particle that a click marks
 
 

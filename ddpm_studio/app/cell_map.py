@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
+from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from ddpm_studio.app.canvas import LEAST_RANGE, Particles
+from ddpm_studio.app.painting import draw_focus
 from ddpm_studio.app.theme import color, theme
 from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Frame, Tape
@@ -35,7 +36,8 @@ def extent(count: int, height: int) -> int:
 
 
 class CellMap(QWidget):
-    """One item of each cell, small. A press or a drag goes to that training step and that t at once.
+    """One item of each cell, small. A press or a drag goes to that training step and that t at once; ← and → go one
+    column, all other keys are those of the clocks.
 
     Rows go down as the training goes on, columns from x_T to x_0; in each cell is the first item, or the chosen one.
     """
@@ -49,6 +51,7 @@ class CellMap(QWidget):
         self.setToolTip(self.tr("All that was recorded: training goes down, noise becomes data to the right"))
         self.setFixedWidth(COLUMNS * CELL + 2 * EDGE)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Expanding)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._rows: tuple[Tape, ...] = ()
         self._row, self._share = -1, 1.0
         self._show, self._item, self._range = "x", 0, LEAST_RANGE
@@ -121,6 +124,16 @@ class CellMap(QWidget):
         if event.buttons() & Qt.MouseButton.LeftButton:
             self._pick(event)
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        by = (event.key() == Qt.Key.Key_Right) - (event.key() == Qt.Key.Key_Left)
+        if not by or not self._rows:
+            super().keyPressEvent(event)
+            return
+        row = self._row if self._row >= 0 else len(self._rows) - 1
+        frames = len(self._rows[row].frames)
+        share = self._share + by / max(min(frames, COLUMNS) - 1, 1)  # with few frames several columns show the same
+        self.cell_picked.emit(row, min(max(share, 0.0), 1.0))
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._redraw()
 
@@ -141,6 +154,7 @@ class CellMap(QWidget):
             painter.setPen(QPen(color("accent"), 2))
             half = CELL / 2
             painter.drawRoundedRect(QRectF(at.x() - half, at.y() - half, CELL, CELL), 3, 3)
+        draw_focus(painter, self)
 
     def _draw_rows(self) -> None:
         """Put together what is seen; rows that are still to be drawn come with the next paint."""

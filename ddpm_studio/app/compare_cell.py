@@ -198,24 +198,26 @@ class _Dot(QWidget):
 
 
 class AxisLabel(ElidedLabel):
-    """What a column of the grid stands for, or a row: that is written upwards."""
+    """A column of the grid, or a row: that is written upwards. ``name``: what it is, said where there is room."""
 
-    def __init__(self, text: str, *, upwards: bool) -> None:
+    def __init__(self, name: str, text: str, *, upwards: bool) -> None:
         super().__init__()
-        self._upwards = upwards
+        self._upwards, self._value = upwards, text
         self.setObjectName(f"compare_{'row' if upwards else 'column'}.{text}")
         self.setFont(tabular(Caption().font(), weight=QFont.Weight.DemiBold))
         self.setForegroundRole(QPalette.ColorRole.WindowText)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         ways = QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed
         self.setSizePolicy(*(reversed(ways) if upwards else ways))
-        self.set_text(text)
+        self.set_text(f"{name} {text}".strip())
         if upwards:
             self.setFixedWidth(self.fontMetrics().height() + 2)
 
     def _elided(self) -> str:
         room = self.height() if self._upwards else self.width()
-        return self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, room)
+        metrics = self.fontMetrics()
+        whole = metrics.horizontalAdvance(self.text()) <= room
+        return metrics.elidedText(self.text() if whole else self._value, Qt.TextElideMode.ElideRight, room)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -121,8 +121,8 @@ class TickPage(AxisPage):
         self._hold(content, -(-len(ticks) // columns), SEEN)
 
     def axis(self) -> Axis:
-        pairs = zip(self._ticks, self.switches, strict=True)
-        return Axis(self.key, tuple(tick.value for tick, switch in pairs if switch.isChecked()))
+        on = [tick for tick, switch in zip(self._ticks, self.switches, strict=True) if switch.isChecked()]
+        return Axis(self.key, tuple(tick.value for tick in on), tuple(tick.text for tick in on))
 
     @Slot(object)
     def _on_ticked(self, on: bool) -> None:

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QLabel, QLayout
 from ddpm_studio.app.compare_pages import AxisPage, LinePage, SamplerPage, Tick, TickPage
 from ddpm_studio.app.fields import FlatLineEdit
 from ddpm_studio.app.seed_lock import SeedControl, SeedLock
+from ddpm_studio.app.texts import about
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton, Segmented
 from ddpm_studio.recipes import Recipe, RecipeError
@@ -324,15 +325,3 @@ class ComparePanel(QDialog):
 
 def _is_enter(event: QKeyEvent) -> bool:
     return event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
-
-
-def about(seconds: float) -> str:
-    """How long something will take, in words that promise no more than is known."""
-    translate = QCoreApplication.translate
-    if seconds < 10:
-        return translate("ComparePanel", "a few s")
-    if seconds < 100:
-        return translate("ComparePanel", "about {0:.0f} s").format(round(seconds / 5) * 5)
-    if seconds < 5400:
-        return translate("ComparePanel", "about {0:.0f} min").format(seconds / 60)
-    return translate("ComparePanel", "about {0:.1f} h").format(seconds / 3600)

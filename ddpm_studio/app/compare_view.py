@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QPalette, QResizeEvent
+from PySide6.QtGui import QKeyEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from ddpm_studio.app.canvas import PictureCanvas, PointCanvas
+from ddpm_studio.app.canvas import TURNS, PictureCanvas, PointCanvas
 from ddpm_studio.app.compare_cell import AxisLabel, CompareCell, RunCell, modes_text
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.texts import time_left_at
@@ -20,6 +20,7 @@ from ddpm_studio.app.together import Together
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, PushButton, ThinProgress
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.diffusion.tape_text import axis_names
 
 TEXT_HEIGHT = 56  # px above and below a canvas, about
 
@@ -52,6 +53,7 @@ class CompareView(QWidget):
         self._trails = self._training = False
         self._running = False
         self._show = "x"
+        self._fresh = False  # the player has shown another frame since the last poll
         self._columns = 0
         self.back = PushButton(self.tr("Back"), "chevron-left")
         self.back.setObjectName("compare.back")
@@ -118,8 +120,9 @@ class CompareView(QWidget):
             old.deleteLater()
         self.cells = list(cells)
         rows, columns = self._axes
-        self._labels = [AxisLabel(text, upwards=False) for text in columns]
-        self._labels += [AxisLabel(text, upwards=True) for text in rows]
+        down, across = axis_names(self.cells[0].tape) if rows else ("", "")
+        self._labels = [AxisLabel(across, text, upwards=False) for text in columns]
+        self._labels += [AxisLabel(down, text, upwards=True) for text in rows]
         self._calls, self._running = tuple(calls), bool(calls)
         for cell in self.cells:
             cell.set_with_trails(self._trails)
@@ -127,7 +130,7 @@ class CompareView(QWidget):
                 cell.canvas.picture_chosen.connect(self._on_chosen)
             elif isinstance(cell.canvas, PointCanvas):
                 cell.canvas.point_chosen.connect(self._on_chosen)
-        self._columns = 0
+        self._columns, self._fresh = 0, False
         self._place()
         self.poll()
 
@@ -156,7 +159,7 @@ class CompareView(QWidget):
 
     def end(self) -> None:
         """No tape grows any more."""
-        self._running = False
+        self._running = self._fresh = False
         self.poll()
 
     def clear(self) -> None:
@@ -173,7 +176,9 @@ class CompareView(QWidget):
         lead = self._lead() if self.together is None else None  # there, the clock of training time leads
         if lead is not None and lead is not self._player.tape:
             self._player.set_tape(lead, by_share=True)
-        self.refresh()
+        if not self._fresh:
+            self.refresh()
+        self._fresh = False
 
     def _lead(self) -> Tape | None:
         """The tape that grows, so that it is seen live; afterwards the longest, whose bar is the finest."""
@@ -188,6 +193,7 @@ class CompareView(QWidget):
         """The player shows another frame (of the lead), or ``show`` was chosen: all go along."""
         self._show = show
         self.refresh()
+        self._fresh = True
 
     def refresh(self) -> None:
         """Show in every cell what belongs to the place of the clocks."""
@@ -243,6 +249,20 @@ class CompareView(QWidget):
             truth = self.tr("data {0} %, spread {1}")
             text += " · " + modes_text(truth, mixture.weights, math.sqrt(mixture.variance))
         return text
+
+    def handle_key(self, event: QKeyEvent) -> bool:
+        """[ and ] mark the item before and after in every canvas, Esc marks none; False if the key means nothing."""
+        canvases = [cell.canvas for cell in self.cells if isinstance(cell.canvas, PictureCanvas | PointCanvas)]
+        count = min((tape.count for tape in self.tapes if tape.count), default=0)
+        chosen = canvases[0].chosen if canvases else -1
+        by = TURNS.get(event.key())
+        if by and canvases and count:
+            self._on_chosen((chosen + by) % count if chosen >= 0 else 0)
+        elif event.key() == Qt.Key.Key_Escape and chosen >= 0:
+            self._on_chosen(-1)
+        else:
+            return False
+        return True
 
     @Slot(int)
     def _on_chosen(self, i: int) -> None:

@@ -11,10 +11,8 @@ from ddpm_studio.app.compare_panel import ComparePanel, RunChoice, Subject
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.jobs import RunOpened
 from ddpm_studio.app.reverse_view import ReverseView
-from ddpm_studio.app.session import Session, kind_of
-from ddpm_studio.data import mixture_of
+from ddpm_studio.app.session import Session
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.recipes.sections import ScoreMLP
 from ddpm_studio.store import Run
 from ddpm_studio.training.control import Comparison
 from ddpm_studio.training.events import ComparisonFinished, ComparisonRefused, ComparisonStarted, TapeFinished
@@ -46,7 +44,7 @@ class Comparing(QObject):
         if run is None:
             return
         recipe = self._session.run_recipe  # not the form's: that of the run which is sampled
-        kind = kind_of(recipe)
+        kind = recipe.learns
         measured_of, seconds = self._measured
         subject = Subject(
             recipe,
@@ -122,13 +120,11 @@ class Comparing(QObject):
             self._measured = self._session.run, tape.seconds / tape.calls / tape.count
 
     def _show(self, tapes: Sequence[Tape], calls: Sequence[int] = ()) -> None:
-        data, recipe = self._session.dataset, self._session.run_recipe
-        points = data.held_out if data is not None and data.kind == "points" else None
-        mixture = mixture_of(recipe.data.source)
+        recipe = self._session.run_recipe
+        points, mixture, blind = self._session.compared_with(recipe)
         if any(tape.title != recipe.title for tape in tapes):
             points = mixture = None  # runs that learnt something else
         self._view.compare(tapes, calls)
-        blind = isinstance(recipe.network, ScoreMLP) and not recipe.network.level_aware
         self._view.comparison.set_data(points, mixture, blind=blind)
         self._view.set_note("")
         self._view.set_weights(tapes[0].weights)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QPointF, QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -59,6 +59,8 @@ class DrawCanvas(QWidget):
         self.mirror = "none"
         self._brush = (0.0, 0.0)
         self._brush_seen = False
+        self._cloud: Particles | None = None  # all dots
+        self._cloud_key: tuple[float, ...] = ()
         theme().changed.connect(self.update)
 
     def sizeHint(self) -> QSize:
@@ -71,6 +73,7 @@ class DrawCanvas(QWidget):
     @Slot()
     def touch(self) -> None:
         """The drawing is another."""
+        self._cloud = None
         self.update()
         self.changed.emit()
 
@@ -155,9 +158,13 @@ class DrawCanvas(QWidget):
         ratio = self.devicePixelRatioF()
         side = math.floor(square.width() * ratio)
         if len(self.drawing.dots):
-            cloud = Particles(self.drawing.dots[:, :2], side, side, side / 2, RADIUS * ratio, color("accent", 0.75))
-            cloud.image.setDevicePixelRatio(ratio)
-            painter.drawImage(square.topLeft(), cloud.image)
+            tint = color("accent", 0.75)
+            key = (side, ratio, tint.rgb())
+            if self._cloud is None or key != self._cloud_key:
+                self._cloud = Particles(self.drawing.dots[:, :2], side, side, side / 2, RADIUS * ratio, tint)
+                self._cloud.image.setDevicePixelRatio(ratio)
+                self._cloud_key = key
+            painter.drawImage(square.topLeft(), self._cloud.image)
         else:
             painter.setPen(color("muted"))
             painter.drawText(square.adjusted(8, 8, -8, -half), Qt.AlignmentFlag.AlignCenter, self.tr("Paint here"))
@@ -371,18 +378,28 @@ class DrawPanel(QWidget):
     def _on_use(self) -> None:
         self.used.emit(self.name.text())
 
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent) and self._way(event):
+            event.accept()  # it is the drawing's, not the recipe's
+            return True
+        return super().event(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
-        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-        key = event.key()
-        if key == Qt.Key.Key_Escape:
+        way = self._way(event)
+        if event.key() == Qt.Key.Key_Escape:
             self.closed.emit()
-        elif control and (key == Qt.Key.Key_Y or (key == Qt.Key.Key_Z and shift)):
-            self._on_redo()
-        elif control and key == Qt.Key.Key_Z:
-            self._on_undo()
+        elif way:
+            (self._on_undo if way < 0 else self._on_redo)()
         else:
             super().keyPressEvent(event)
+
+    @staticmethod
+    def _way(event: QKeyEvent) -> int:
+        """-1 for an undo, 1 for a redo, else 0."""
+        key, modifiers = event.key(), event.modifiers()
+        if not modifiers & Qt.KeyboardModifier.ControlModifier or key not in (Qt.Key.Key_Z, Qt.Key.Key_Y):
+            return 0
+        return -1 if key == Qt.Key.Key_Z and not modifiers & Qt.KeyboardModifier.ShiftModifier else 1
 
 
 def _row(*parts: QWidget | None) -> QHBoxLayout:

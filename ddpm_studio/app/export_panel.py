@@ -11,9 +11,9 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QDialog, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ddpm_studio.app.fields import ChoiceEditor, FlatLineEdit
+from ddpm_studio.app.levels import CODE, level_text, levels
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton
-from ddpm_studio.diffusion.tape_text import level_text
 from ddpm_studio.export.grid import Show
 from ddpm_studio.export.take import FORMATS, OF, SHOWS, TELLS, Of, Wanted
 
@@ -259,7 +259,8 @@ class ExportPanel(QDialog):
         what = self.what.currentData()
         of = ("process" if self._tapes == 1 else "several") if what == STAGE else what
         told = TELLS.get((self.format.currentData(), of), "")
-        return _(told) if told else ""
+        count = self.tr("In files t counts from 1, as in papers.") if levels().count == CODE and what != "loss" else ""
+        return " ".join(filter(None, [_(told) if told else "", count]))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):

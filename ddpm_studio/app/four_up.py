@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QObject, QRectF, Qt, Signal, Slot
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from ddpm_studio.app.canvas import PictureCanvas, PointCanvas
+from ddpm_studio.app.canvas import TURNS, PictureCanvas, PointCanvas
 from ddpm_studio.app.item_tiles import Tile, draw_tile, line_height, reach_of
 from ddpm_studio.app.labels import Caption, MathLabel
 from ddpm_studio.app.levels import level_text, levels
@@ -36,13 +36,14 @@ class FourUp(QWidget):
         self.setObjectName("four_up")
         self.setAccessibleName(self.tr("One step in detail"))
         self._player, self._pictures, self._points = player, pictures, points
-        self._shown: tuple[object, ...] = ()
+        self._shown: tuple[object, ...] = ()  # of the tape
+        self._tape: Tape | None = None
         self.on = False
         self.item = 0
         self.tiles: list[Tile] = []
         self.caption = Caption()
-        self._back = ToolButton("chevron-left", self.tr("The picture or point before"), size=DENSE_HEIGHT)
-        self._forward = ToolButton("chevron-right", self.tr("The next picture or point"), size=DENSE_HEIGHT)
+        self._back = ToolButton("chevron-left", self.tr("The picture or point before ([)"), size=DENSE_HEIGHT)
+        self._forward = ToolButton("chevron-right", self.tr("The next picture or point (])"), size=DENSE_HEIGHT)
         self._back.clicked.connect(self._on_back)
         self._forward.clicked.connect(self._on_forward)
         head = QHBoxLayout()
@@ -73,15 +74,20 @@ class FourUp(QWidget):
     @Slot(bool)
     def set_on(self, on: bool) -> None:
         if on != self.on:
-            self.on = on
+            self.on, self._tape = on, None
             self.toggled.emit(on)
 
     def handle_key(self, event: QKeyEvent) -> bool:
-        """Enter opens it and closes it, Esc closes it."""
+        """Enter opens it and closes it, Esc closes it; [ and ] mark the item before and after, Esc marks none."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self._player.tape is not None:
             self.set_on(not self.on)
         elif event.key() == Qt.Key.Key_Escape and self.on:
             self.set_on(False)
+        elif (by := TURNS.get(event.key())) and self._player.tape is not None:
+            self._turn(by)
+        elif event.key() == Qt.Key.Key_Escape and self._chosen >= 0:
+            self._pictures.set_chosen(-1)
+            self._points.set_chosen(-1)
         else:
             return False
         return True
@@ -125,10 +131,17 @@ class FourUp(QWidget):
     def _on_forward(self) -> None:
         self._turn(1)
 
+    @property
+    def _chosen(self) -> int:
+        """The item that is marked in the canvas; -1: none."""
+        tape = self._player.tape
+        return -1 if tape is None else self._canvas(tape).chosen
+
     def _turn(self, by: int) -> None:
         tape = self._player.tape
         if tape is not None and tape.count:
-            self.set_item((min(self.item, tape.count - 1) + by) % tape.count)
+            seen = self.on or self._chosen >= 0  # else the one that was shown last is marked first
+            self.set_item((min(self.item, tape.count - 1) + (by if seen else 0)) % tape.count)
 
     @Slot()
     def _show(self) -> None:
@@ -137,10 +150,10 @@ class FourUp(QWidget):
             return
         item = min(self.item, tape.count - 1)
         move = recorded_move(tape, self._player.position)
-        key = (id(tape), item, move.number if move else -1, levels().count)
-        if key == self._shown:
+        key = (item, move.number if move else -1, levels().count)
+        if tape is self._tape and key == self._shown:
             return
-        self._shown = key
+        self._tape, self._shown = tape, key
         said = self.tr("point {i} of {n}") if tape.kind == "points" else self.tr("picture {i} of {n}")
         self.caption.setText(said.format(i=f"{item + 1:,}", n=f"{tape.count:,}"))
         lines = [self.tr("The first step is on its way"), "", ""]

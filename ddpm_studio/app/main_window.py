@@ -34,6 +34,7 @@ from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.side_by_side import SideBySide
 from ddpm_studio.app.stage import Stage
 from ddpm_studio.app.status import StatusBar
+from ddpm_studio.app.texts import settings_text
 from ddpm_studio.app.top_bar import TopBar
 from ddpm_studio.app.two_clocks import cap_of
 from ddpm_studio.app.walking import Walking
@@ -329,9 +330,10 @@ class MainWindow(QMainWindow):
     @Slot()
     def _show_history(self) -> None:
         for name, way in (("edit.undo", -1), ("edit.redo", 1)):
-            what = self.session.history.next(way)
+            now, then = self.session.history.recipe, self.session.history.next(way)
+            what = settings_text(now, now.differences(then)) if then is not None else ""
             said = self.tr("Undo") if way < 0 else self.tr("Redo")
-            self.actions_by_id[name].setEnabled(bool(what))
+            self.actions_by_id[name].setEnabled(then is not None)
             self.actions_by_id[name].setText(f"{said}: {what}" if what else said)
 
     @Slot(str)
@@ -354,7 +356,9 @@ class MainWindow(QMainWindow):
     def _on_problems(self, problems: dict[str, str]) -> None:
         self._problems = problems
         self._show_actions()
-        self.reports.say(next((f"{setting}: {text}" for setting, text in problems.items()), ""))
+        setting, text = next(iter(problems.items()), ("", ""))
+        name = settings_text(self.session.wish, [setting]) if setting else ""
+        self.reports.say(f"{name}: {text}" if name else text)
 
     @Slot(str)
     def _on_level_of_detail(self, level: str) -> None:
@@ -364,7 +368,7 @@ class MainWindow(QMainWindow):
     def _on_cap(self, megabytes: int) -> None:
         """Room for recorded frames: at once in memory, with the next training in the run's file."""
         self.settings.set_text("frames_cap", str(megabytes))
-        self.controller.set_frames_cap(megabytes << 20)
+        self.side_by_side.set_cap(megabytes << 20)
         self.view.clocks.set_cap(megabytes)
 
     # -- what the engine says

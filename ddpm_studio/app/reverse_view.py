@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
-from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QFont, QKeyEvent, QPalette, QResizeEvent
+from PySide6.QtCore import QRectF, Qt, Signal, Slot
+from PySide6.QtGui import QColor, QFocusEvent, QFont, QKeyEvent, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ddpm_studio.app.canvas import FrameCanvas, PictureCanvas, PointCanvas
@@ -15,10 +15,11 @@ from ddpm_studio.app.compare_view import CompareView
 from ddpm_studio.app.four_up import FourUp
 from ddpm_studio.app.histogram_view import HistogramView
 from ddpm_studio.app.levels import level_text, levels
+from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.recipe_editors import SwitchEditor
 from ddpm_studio.app.tape_text import sampler_text
-from ddpm_studio.app.theme import GRID, MARGIN, tabular
+from ddpm_studio.app.theme import GRID, MARGIN, color, tabular
 from ddpm_studio.app.timeline import Timeline
 from ddpm_studio.app.together import Together
 from ddpm_studio.app.two_clocks import ClockColumn, HasRows, TrainingClock
@@ -56,7 +57,8 @@ class ReverseView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("reverse_view")
-        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName(self.tr("Reverse process"))
         self.setBackgroundRole(QPalette.ColorRole.Shadow)  # the colour behind everything
         self.setAutoFillBackground(True)
         self.player = Player(self)
@@ -72,6 +74,7 @@ class ReverseView(QWidget):
         self._shown: object = None
         self._averaged = True
         self._before: Scene | None = None  # the comparison on the stage
+        self._ringed = False  # the keyboard has come here by Tab
         self._lay_out()
         self.show_choice.chosen.connect(self._on_show)
         self.four_up.toggled.connect(self._on_four_up)
@@ -248,7 +251,7 @@ class ReverseView(QWidget):
             self.set_weights(scene.tape.weights)
             if not scene.following:
                 self.player.set_position(scene.position)
-        self.clock.live = scene.live
+        self.clock.set_live(scene.live)
 
     @Slot()
     def poll(self) -> None:
@@ -421,8 +424,24 @@ class ReverseView(QWidget):
         self.uncovered.emit(visible)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if not (self.four_up.handle_key(event) or self.clocks.handle_key(event) or self.timeline.handle_key(event)):
+        item = self.comparison if self.comparison.cells else self.four_up
+        if not (item.handle_key(event) or self.clocks.handle_key(event) or self.timeline.handle_key(event)):
             super().keyPressEvent(event)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        self._ringed = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
+        self.update()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self._ringed = False
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self._ringed:  # round the stage, which the keys move
+            ring = QRectF(self.stage.geometry()).adjusted(-3, -3, 3, 3)
+            draw_box(QPainter(self), ring, QColor(Qt.GlobalColor.transparent), color("accent"), 2.0)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

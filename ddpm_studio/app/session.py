@@ -6,29 +6,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.jobs import Channels, RunOpened
 from ddpm_studio.app.seed_lock import SeedLock
 from ddpm_studio.app.settings import WindowSettings
+from ddpm_studio.app.texts import settings_text
 from ddpm_studio.app.undo import RecipeHistory
-from ddpm_studio.data import Dataset
+from ddpm_studio.data import Dataset, mixture_of
 from ddpm_studio.data.idx import is_idx_file
+from ddpm_studio.data.points import Mixture
 from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find, for_data, live_settings, read
-from ddpm_studio.recipes.sections import PointMLP, ScoreMLP
 from ddpm_studio.store import CheckpointError, Parent, Run, RunError, RunSummary
 from ddpm_studio.training.control import ForkQuestion, SampleRequest
 from ddpm_studio.training.events import ForkForeseen
 
 AT_RESUME = {"training.steps"}  # may change when a run goes on
 SAMPLE_COUNT = {"pictures": 64, "points": 2000}
-
-
-def kind_of(recipe: Recipe) -> Literal["points", "pictures"]:
-    """What a recipe learns."""
-    return "points" if isinstance(recipe.network, PointMLP | ScoreMLP) else "pictures"
 
 
 def _live_changes(before: Recipe, after: Recipe) -> dict[str, Any]:
@@ -193,7 +190,7 @@ class Session(QObject):
         same = not any(setting.startswith(("network.", "data.")) for setting in wishes)
         if self._foreseen is None and self._controller.training and not same:
             self._controller.ask(ForkQuestion(self.wish))
-        text = self.tr("Needs a fork: {0}.").format(", ".join(wishes))
+        text = self.tr("Needs a fork: {0}.").format(settings_text(self.wish, wishes))
         if same:
             rest = self.tr("A new run takes along all weights, their EMA and the optimizer's moments.")
         elif self._foreseen is None:
@@ -255,12 +252,20 @@ class Session(QObject):
     @property
     def kind(self) -> Literal["points", "pictures"]:
         """What the recipe learns."""
-        return kind_of(self.recipe)
+        return self.recipe.learns
 
     @property
     def run_recipe(self) -> Recipe:
         """What the run on screen learns, whatever the form says by now; the form's recipe without a run."""
         return self._learns or self.recipe
+
+    def compared_with(self, recipe: Recipe) -> tuple[NDArray[Any] | None, Mixture | None, bool]:
+        """What the points of a recipe's network are held against: the data (M, 2), as far as they are in memory, their
+        density, if it is known, and whether the network is ``Recipe.blind``.
+        """
+        data = self.dataset if recipe.data == self.recipe.data else None
+        points = data.held_out if data is not None and data.kind == "points" else None
+        return points, mixture_of(recipe.data.source), recipe.blind
 
     @Slot()
     def _on_data_wanted(self) -> None:

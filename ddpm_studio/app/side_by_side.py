@@ -10,13 +10,11 @@ from PySide6.QtCore import QObject, QThreadPool, Signal, Slot
 from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.runs_panel import RunRow
-from ddpm_studio.app.session import Session, kind_of
+from ddpm_studio.app.session import Session
 from ddpm_studio.app.stage import read_rows
 from ddpm_studio.app.together import Together, WatchedRun
-from ddpm_studio.data.points import mixture_of
 from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.recipes.sections import ScoreMLP
 from ddpm_studio.store import Run
 
 
@@ -39,6 +37,17 @@ class SideBySide(QObject):
         self._unwanted = Event()  # set: what is still being read is not wanted any more
         view.unwatched.connect(self.stop_reading)
 
+    def set_cap(self, cap: int) -> None:
+        """Bytes of rows in memory: the run in hand has so many, and all others that are watched share as many."""
+        self._controller.set_frames_cap(cap)
+        self._share(cap)
+
+    def _share(self, cap: int) -> None:
+        together, hand = self._view.comparison.together, self._controller.channels.reel
+        others = [run.reel for run in together.runs if run.reel is not hand] if together is not None else []
+        for reel in others:
+            reel.cap = cap // len(others)
+
     @Slot()
     def stop_reading(self) -> None:
         self._unwanted.set()
@@ -56,11 +65,14 @@ class SideBySide(QObject):
         watched = []
         for recipe, (row, place) in zip(recipes, rows, strict=True):
             own = self._in_hand(row)
-            reel = hand if own else Reel(hand.cap // len(rows))  # together no more than one run alone
-            watched.append(WatchedRun(row.name, kind_of(recipe), place, row.before, reel))
-            if not own:  # else it is read, and grows, anyway
+            reel = hand if own else Reel()
+            watched.append(WatchedRun(row.name, recipe.learns, place, row.before, reel))
+            if own:  # it is read, and grows, anyway
+                watched[-1].read.set()
+            else:
                 QThreadPool.globalInstance().start(partial(_read, Run(row.path), watched[-1], self._unwanted))
         self._view.watch(Together(watched))
+        self._share(hand.cap)
         self._show_data(recipes)
         self._view.set_note("")
         self._view.set_caption("")
@@ -86,10 +98,8 @@ class SideBySide(QObject):
 
     def _show_data(self, recipes: list[Recipe]) -> None:
         """What points are compared with; the data only if all runs learn those on screen, so that all axes are one."""
-        dataset = self._session.dataset
         alike = all(recipe.data == self._session.recipe.data for recipe in recipes)
-        points = dataset.held_out if alike and dataset is not None and dataset.kind == "points" else None
         for cell, recipe in zip(self._view.comparison.cells, recipes, strict=True):
-            blind = isinstance(recipe.network, ScoreMLP) and not recipe.network.level_aware
-            cell.set_data(points, mixture_of(recipe.data.source), blind=blind)
+            points, mixture, blind = self._session.compared_with(recipe)
+            cell.set_data(points if alike else None, mixture, blind=blind)
         self._view.comparison.refresh()

@@ -16,12 +16,10 @@ from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.reverse_view import ReverseView, Scene
 from ddpm_studio.app.session import Session
-from ddpm_studio.data.points import mixture_of
 from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
 from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.paths import resource
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.recipes.sections import ScoreMLP
 from ddpm_studio.store import RecordError, Run
 from ddpm_studio.training.events import TapeStarted
 
@@ -205,14 +203,9 @@ class Stage(QObject):
 
     def _show_data_points(self, tape: Tape) -> None:
         """What the particles of ``tape`` are compared with."""
-        dataset, network = self._session.dataset, self._session.recipe.network
-        if tape.kind != "points":
-            return
-        if dataset is None or dataset.kind != "points":
-            self.view.set_data_points(None)
-        else:
-            blind = isinstance(network, ScoreMLP) and not network.level_aware
-            self.view.set_data_points(dataset.held_out, mixture_of(dataset.name), blind=blind)
+        if tape.kind == "points":
+            points, mixture, blind = self._session.compared_with(self._session.run_recipe)
+            self.view.set_data_points(points, mixture, blind=blind)
 
     def hold_samples(self, tape: Tape) -> None:
         """Samples are complete, or were stopped: previews wait a while."""

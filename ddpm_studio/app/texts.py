@@ -6,14 +6,26 @@ What one widget alone says stays with it; here is what several say, so that they
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PySide6.QtCore import QCoreApplication
+from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication
+
+from ddpm_studio.recipes import Recipe
+from ddpm_studio.recipes.editions import label_of
 
 
 def say(text: str) -> str:
     """A text of the schema, or of another lower layer, in the user's language."""
     return QCoreApplication.translate("Recipe", text) if text else ""
+
+
+def settings_text(recipe: Recipe, paths: Iterable[str]) -> str:
+    """What the form calls these settings; a section of another kind stands for all that this brings."""
+    paths = list(paths)
+    changed = {path.partition(".")[0] for path in paths if path.endswith(".kind")}
+    told = [path for path in paths if path.endswith(".kind") or path.partition(".")[0] not in changed]
+    return ", ".join(dict.fromkeys(say(label_of(recipe, path)) for path in told))
 
 
 # -- times
@@ -24,16 +36,39 @@ def time_left_at(share: float, spent: float) -> str:
     return time_left(spent / share - spent) if spent > 1 and share > 0.02 else ""
 
 
+LEFT = (
+    QT_TRANSLATE_NOOP("StatusBar", "a few s left"),
+    QT_TRANSLATE_NOOP("StatusBar", "{0:.0f} s left"),
+    QT_TRANSLATE_NOOP("StatusBar", "{0:.0f} min left"),
+    QT_TRANSLATE_NOOP("StatusBar", "{0:.1f} h left"),
+)
+ABOUT = (
+    QT_TRANSLATE_NOOP("StatusBar", "a few s"),
+    QT_TRANSLATE_NOOP("StatusBar", "about {0:.0f} s"),
+    QT_TRANSLATE_NOOP("StatusBar", "about {0:.0f} min"),
+    QT_TRANSLATE_NOOP("StatusBar", "about {0:.1f} h"),
+)
+
+
 def time_left(seconds: float) -> str:
     """How long something takes still, in words that do not flicker."""
-    translate = QCoreApplication.translate
-    if seconds < 10:
-        return translate("StatusBar", "a few s left")
-    if seconds < 100:
-        return translate("StatusBar", "{0:.0f} s left").format(round(seconds / 5) * 5)
-    if seconds < 5400:
-        return translate("StatusBar", "{0:.0f} min left").format(seconds / 60)
-    return translate("StatusBar", "{0:.1f} h left").format(seconds / 3600)
+    return _in_words(seconds, LEFT)
+
+
+def about(seconds: float) -> str:
+    """How long something will take, in words that promise no more than is known."""
+    return _in_words(seconds, ABOUT)
+
+
+def _in_words(seconds: float, words: Sequence[object]) -> str:
+    number, unit = seconds, 0
+    if seconds >= 10:
+        number, unit = round(seconds / 5) * 5, 1
+    if seconds >= 100:
+        number, unit = seconds / 60, 2
+    if seconds >= 5400:
+        number, unit = seconds / 3600, 3
+    return QCoreApplication.translate("StatusBar", str(words[unit])).format(number)
 
 
 # -- numbers

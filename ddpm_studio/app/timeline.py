@@ -25,6 +25,16 @@ from ddpm_studio.app.widgets import Card, MathLabel, Value, icon_button
 NARROW = 600  # px: below this the words beside t are left out
 
 
+class TimeSlider(LevelSlider):
+    """Of diffusion time: ↑ and ↓ are not its own, they move the clock of training time."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
+
+
 class Timeline(Card):
     """Shows and moves a Player. Keys: Space, ←/→, Home/End, +/- for speed, L for loop."""
 
@@ -35,7 +45,7 @@ class Timeline(Card):
         self.setObjectName("timeline")
         self._player = player
         self.strip = FrameStrip(player)
-        self.slider = LevelSlider()
+        self.slider = TimeSlider()
         self.level = Value()
         self.level.setObjectName("level")
         self.level.setAccessibleName(self.tr("Noise level shown"))

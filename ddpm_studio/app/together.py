@@ -41,6 +41,7 @@ class Together:
         self._rows: Rows = ()
         self._steps: list[list[int]] = [[] for _ in runs]
         self._tapes: list[list[Tape]] = [[] for _ in runs]
+        self._copies: dict[tuple[int, str, int | None], tuple[Tape, Tape]] = {}  # the original keeps its id taken
 
     @property
     def rows(self) -> Rows:
@@ -51,15 +52,39 @@ class Together:
             self._join()
         return self._rows
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows of all runs."""
+        return sum(run.reel.nbytes for run in self.runs)
+
+    @property
+    def cap(self) -> int:
+        """Bytes that they may take."""
+        return sum(run.reel.cap for run in self.runs)
+
+    @property
+    def kept(self) -> int:
+        """Rows of all runs."""
+        return sum(run.reel.kept for run in self.runs)
+
     def _join(self) -> None:
         of = list(zip(self.runs, self._seen, strict=True))
+        before, self._copies = self._copies, {}
+
+        def copy(tape: Tape, label: str, step: int | None) -> Tape:
+            """The same one for the same row; the frames are shared."""
+            key = (id(tape), label, step)
+            made = before.get(key) or (tape, replace(tape, label=label, training_step=step))
+            return self._copies.setdefault(key, made)[1]
+
         self._steps = [[run.before + (tape.training_step or 0) for tape in rows] for run, rows in of]
-        self._tapes = [[replace(tape, label=run.name) for tape in rows] for run, rows in of]  # the frames are shared
+        self._tapes = [[copy(tape, run.name, tape.training_step) for tape in rows] for run, rows in of]
         steps = sorted({step for own in self._steps for step in own})
         if steps:
             lead = max((rows for rows in self._tapes if rows), key=lambda rows: rows[0].total)
             i = next(i for i, rows in enumerate(self._tapes) if rows is lead)
-            self._rows = tuple(replace(lead[_nearest(self._steps[i], step)], training_step=step) for step in steps)
+            nearest = ((lead[_nearest(self._steps[i], step)], step) for step in steps)
+            self._rows = tuple(copy(tape, tape.label, step) for tape, step in nearest)
         else:
             self._rows = ()
 

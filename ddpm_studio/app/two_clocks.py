@@ -29,6 +29,15 @@ class HasRows(Protocol):
     @property
     def rows(self) -> Rows: ...
 
+    @property
+    def nbytes(self) -> int: ...
+
+    @property
+    def cap(self) -> int: ...
+
+    @property
+    def kept(self) -> int: ...
+
 
 class TrainingClock(QObject):
     """Which row of the reel is shown. No widget in here.
@@ -108,6 +117,12 @@ class TrainingClock(QObject):
         elif tape is not self._player.tape:
             self.row_wanted.emit(tape, -1)
         if self.live != live:
+            self.changed.emit()
+
+    def set_live(self, live: bool) -> None:
+        """Whether the newest row is shown as it comes; the row that is shown stays."""
+        if live != self.live:
+            self.live = live
             self.changed.emit()
 
     @Slot(int)
@@ -269,7 +284,8 @@ class ClockColumn(QWidget):
         self.map_button.setAccessibleName(self.map_button.toolTip())
         self.map_button.setCheckable(True)
         self.map_button.clicked.connect(self._on_map)
-        self.meter = TextButton("", self.tr("Room for recorded frames, in memory and in a run's file"))
+        tip = self.tr("Room for recorded frames: at once in memory, with the next training in the run's file")
+        self.meter = TextButton("", tip)
         self.meter.setObjectName("frames_meter")
         self._caps = QActionGroup(self)
         menu = QMenu(self)
@@ -379,7 +395,7 @@ class ClockColumn(QWidget):
         self.map_button.setChecked(on)
         self.map_button.setVisible(self._mapped)
         self.map.setVisible(on and self._mapped)
-        self.meter.setVisible(on and self._mapped)
+        self.meter.setVisible(on)
         for part in (self.title, self._buttons["clock.first"], self._buttons["clock.last"]):
             part.setVisible(on)
         way = QHBoxLayout.Direction
@@ -413,10 +429,9 @@ class ClockColumn(QWidget):
         self.bar.update()
         self.map.set_rows(clock.rows)
         mega, reel = 1 << 20, clock.reel
-        if isinstance(reel, Reel):
-            one, more = self.tr("{0:.0f} of {1:.0f} MB, 1 row"), self.tr("{0:.0f} of {1:.0f} MB, {2} rows")
-            text = one if reel.kept == 1 else more
-            self.meter.setText(text.format(reel.nbytes / mega, reel.cap / mega, reel.kept))
+        one, more = self.tr("{0:.0f} of {1:.0f} MB, 1 row"), self.tr("{0:.0f} of {1:.0f} MB, {2} rows")
+        kept = reel.kept
+        self.meter.setText((one if kept == 1 else more).format(reel.nbytes / mega, reel.cap / mega, kept))
         self._show_step()
         self._on_frame()
 

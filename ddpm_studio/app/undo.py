@@ -50,9 +50,7 @@ class RecipeHistory:
         self._pushed = (frozenset(), 0.0)
         return self.recipe
 
-    def next(self, way: int) -> str:
-        """The settings that an undo (-1) or a redo (1) would change, or "" if there is nothing to do."""
+    def next(self, way: int) -> Recipe | None:
+        """What an undo (-1) or a redo (1) would show; None if there is nothing to do."""
         to = self._at + way
-        if not 0 <= to < len(self._recipes):
-            return ""
-        return ", ".join(self.recipe.differences(self._recipes[to])) or "recipe"
+        return self._recipes[to] if 0 <= to < len(self._recipes) else None

@@ -49,6 +49,18 @@ def facts(tape: Tape, say: Say = str) -> list[str]:
     return [part for part in parts if part]
 
 
+def axis_names(tape: Tape) -> tuple[str, str]:
+    """What a cell's row and its column stand for, e.g. "Seed" and "Sampling steps"; "" where its label does not say."""
+    column = tape.column or ("" if tape.row else tape.label)  # tapes of before there were axes stand in one row
+    # A label holds names and values of both axes, the row's first: "Seed 3, Sampling steps 50".
+    before = tape.label.removesuffix(column)
+    if tape.row and column:
+        down, _, across = before.rpartition(", ")
+    else:
+        down, across = (before, "") if tape.row else ("", before)
+    return down.removesuffix(tape.row).strip(), across.strip()
+
+
 def level_text(t: int) -> str:
     """ "t = 1,000", counted as papers do."""
     return f"t = {t:,}"

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Frame, Tape
-from ddpm_studio.diffusion.tape_text import facts, level_text, moves_text, sampler_text
+from ddpm_studio.diffusion.tape_text import axis_names, facts, level_text, moves_text, sampler_text
 from ddpm_studio.export.clocks import thinned
 from ddpm_studio.export.grid import SHOWN, Show
 from ddpm_studio.export.strip import COLUMNS, cell, labelled, said_of
@@ -53,16 +53,10 @@ def compared_strip(tapes: Sequence[Tape], show: Show = "x", *, chosen: bool = Fa
 
 def headings(tapes: Sequence[Tape]) -> tuple[Heading, Heading]:
     """What goes down and across, in the order in which the cells were asked for."""
-    first, column = tapes[0], _column(tapes[0])
-    # A label holds names and values of both axes, the row's first: "Seed 3, Sampling steps 50".
-    before = first.label.removesuffix(column)
-    if first.row and column:
-        down, _, across = before.rpartition(", ")
-    else:
-        down, across = (before, "") if first.row else ("", before)
+    down, across = axis_names(tapes[0])
     return (
-        Heading(down.removesuffix(first.row).strip(), list(dict.fromkeys(tape.row for tape in tapes))),
-        Heading(across.strip(), list(dict.fromkeys(map(_column, tapes)))),
+        Heading(down, list(dict.fromkeys(tape.row for tape in tapes))),
+        Heading(across, list(dict.fromkeys(map(_column, tapes)))),
     )
 
 

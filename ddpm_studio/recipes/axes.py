@@ -30,15 +30,17 @@ class Axis:
     """Different values of one key of ``NAMES``.
 
     A sampler is a kind, or a sampler section with its knobs; a run is its folder; a checkpoint as ``Cell`` has it.
+    ``names``: what the values are called, if they have names of their own.
     """
 
     key: str
     values: tuple[Any, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[str]:
         """Each value as it stands on the picture; no two are the same."""
-        short = [_text(self.key, value) for value in self.values]
+        short = list(self.names) or [_text(self.key, value) for value in self.values]
         often = Counter(short)
         return [
             text if often[text] == 1 else _longer(self.key, value, text)

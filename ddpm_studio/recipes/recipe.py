@@ -139,6 +139,11 @@ class Recipe(Section):
         """What its network is for."""
         return "points" if isinstance(self.network, PointMLP | ScoreMLP) else "pictures"
 
+    @property
+    def blind(self) -> bool:
+        """Whether its network does not see the noise level."""
+        return isinstance(self.network, ScoreMLP) and not self.network.level_aware
+
     def preview_sampler(self, calls: int = 10) -> Sampler:
         """The sampler section of a preview: one for few steps, or the recipe's own with fewer steps and moves.
 

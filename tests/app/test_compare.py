@@ -99,6 +99,20 @@ def test_all_canvases_stand_at_the_same_share_of_their_process(view: CompareView
         assert shown(view) == expected
 
 
+def test_one_frame_is_one_refresh(view: CompareView, player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
+    view.set_tapes([tape_of("one", 6, 6), tape_of("two", 6, 6)])
+    view.poll()
+    refreshed = []
+    refresh = view.refresh
+    monkeypatch.setattr(view, "refresh", lambda: (refreshed.append(player.position), refresh()))
+    player.frame_changed.connect(lambda: view.set_frame(player.frame))
+    player.set_position(2)
+    view.poll()
+    assert refreshed == [2]
+    view.poll()
+    assert refreshed == [2, 2], "what has arrived meanwhile"
+
+
 def test_what_grows_is_shown_live_and_the_others_go_along(view: CompareView, player: Player) -> None:
     first, second = tape_of("first", 0, 5), tape_of("second", 0, 9)
     view.set_tapes([first, second], [4, 8])
@@ -200,7 +214,7 @@ def test_what_is_wrong_with_a_cloud_is_told_for_the_canvas_that_has_it(view: Com
 
 
 def test_langevin_tells_levels_and_moves() -> None:
-    tape = Tape("points", 100, 5, sampler="langevin")
+    tape = Tape("points", 100, 5, sampler="langevin", grid=[100, 100, 50, 50, 0])
     for index, t in enumerate((100, 100, 50, 50, 0)):  # two moves at each of two levels
         assert moves_text(tape) == f"{max(index - 1, 0)} moves", "it still grows"
         tape.frames.append(Frame(index, t, np.zeros((1, 2), np.float32)))
@@ -429,6 +443,7 @@ def test_runs_are_looked_for_when_they_are_wanted(ask: Ask) -> None:
         (Path("/runs/moons-1"), "ddim", 7),
         (Path("/runs/moons-2"), "heun", 50),
     ]
+    assert [cell.column for cell in cells] == list(ticks), "as the dialog calls them, not as their folders"
 
 
 def test_many_runs_are_scrolled_to(qtbot: QtBot, ask: Ask) -> None:
@@ -444,7 +459,7 @@ def test_many_runs_are_scrolled_to(qtbot: QtBot, ask: Ask) -> None:
     assert last.hasFocus()
     assert last.visibleRegion().boundingRect() == last.rect()
     QTest.keyClick(last, Qt.Key.Key_Space)
-    assert [cell.column for cell in asker.start().cells] == ["0", "1", "11"]
+    assert [cell.column for cell in asker.start().cells] == ["Run 0", "Run 1", "Run 11"]
 
 
 def test_an_open_lock_draws_a_seed_when_it_starts(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -546,6 +561,7 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     qtbot.waitUntil(lambda: window.controller.state is State.TRAINING, timeout=30_000)
     qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") is not None, timeout=30_000)
     opened(window).reject()
+    qtbot.waitUntil(lambda: view.player.tape is not None, timeout=30_000)  # what Back goes back to
     window.comparing._on_asked(comparison(0, **COMPARED))
     qtbot.waitUntil(lambda: len(grid.cells) == 3 and all(tape.complete for tape in grid.tapes), timeout=30_000)
     qtbot.waitUntil(lambda: not grid._running, timeout=30_000)
@@ -563,7 +579,7 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     assert view.stage.currentWidget() is view.points
     window.controller.stop()
     qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
-    view.poll()
+    window.stage._on_frame_clock()  # the last preview may still be on its way
     before, caption = view.player.tape, view.caption.text()
     assert before is not None
     assert caption.startswith("same ")
@@ -646,7 +662,7 @@ def test_two_runs_through_the_dialog(qtbot: QtBot, window: MainWindow) -> None:
     qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running, timeout=30_000)
     assert [(tape.sampler, len(tape.frames)) for tape in grid.tapes] == [("ddim", 5), ("heun", 7)]
     assert np.array_equal(grid.tapes[0].frames[0].x, grid.tapes[1].frames[0].x)
-    assert {tape.label for tape in grid.tapes} == {tick.value.name for tick in page._ticks[:2]}
+    assert {tape.label for tape in grid.tapes} == {tick.text for tick in page._ticks[:2]}
     assert "about" in opened(window).note.text() or "a few s" in window.comparing.panel.note.text()
     window.comparing.panel.reject()
 

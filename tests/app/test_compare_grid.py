@@ -82,6 +82,20 @@ def test_every_cell_stands_under_its_column_and_beside_its_row(qapp: QApplicatio
     assert not labels(view)
 
 
+def test_a_label_says_what_it_is_where_there_is_room(view: CompareView) -> None:
+    tapes = [a_tape(r, c) for r in ("0", "1") for c in ("12", "50")]
+    for tape in tapes:
+        tape.label = f"Seed {tape.row}, Sampling steps {tape.column}"
+    view.set_tapes(tapes)
+    QTest.qWait(20)
+    named = labels(view)
+    assert set(named) == {"Seed 0", "Seed 1", "Sampling steps 12", "Sampling steps 50"}
+    column = named["Sampling steps 50"]
+    assert column._elided() == "Sampling steps 50"
+    column.resize(60, column.height())
+    assert column._elided() == "50"
+
+
 def test_without_two_axes_the_cells_keep_their_names() -> None:
     assert grid_of([a_tape("", "a"), a_tape("", "b")]) == ([], [])
     assert grid_of([a_tape("a", "b"), a_tape("a", "b")]) == ([], []), "two cannot have one place"

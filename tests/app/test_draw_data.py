@@ -14,6 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from ddpm_studio.app import draw_data
 from ddpm_studio.app.draw_data import DrawPanel
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.recipe_editors import DRAW, SourceEditor
@@ -241,6 +242,32 @@ def test_the_keyboard_can_do_it_all(panel: DrawPanel, qtbot: QtBot) -> None:
         qtbot.keyClick(canvas, Key.Key_Escape)
 
 
+def test_the_brush_is_set_with_all_arrows(panel: DrawPanel, qtbot: QtBot) -> None:
+    slider = panel.width_slider
+    before = slider.value()
+    qtbot.keyClick(slider, Key.Key_Up)
+    assert slider.value() == before + 1
+    qtbot.keyClick(slider, Key.Key_Left)
+    assert slider.value() == before
+
+
+def test_dots_are_drawn_anew_only_when_they_are_others(panel: DrawPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    make = draw_data.Particles
+    monkeypatch.setattr(draw_data, "Particles", lambda *a: drawn.append(len(a[0])) or make(*a))
+    drag(panel, (-0.5, 0.5), (0.5, 0.5))
+    panel.canvas.grab()
+    drawn.clear()
+    QTest.mouseMove(panel.canvas, QPoint(30, 30))
+    panel.canvas.grab()
+    assert not drawn
+    panel.canvas.drawing.undo()
+    panel.canvas.drawing.redo()
+    panel.canvas.touch()
+    panel.canvas.grab()
+    assert drawn == [len(panel.canvas.drawing.dots)]
+
+
 def test_a_built_in_set_is_a_start(panel: DrawPanel) -> None:
     panel.start_from.activated.emit(panel.start_from.findData("dino"))
     assert len(panel.canvas.drawing.dots) > 3000
@@ -298,6 +325,26 @@ def test_what_was_drawn_is_learnt(window: MainWindow, qtbot: QtBot) -> None:
     assert not window.failures
     assert window.view.player.tape is not None
     assert window.view.player.tape.kind == "points"
+
+
+@pytest.mark.usefixtures("no_leaks")
+def test_an_undo_on_the_canvas_is_not_the_recipes(window: MainWindow, qtbot: QtBot) -> None:
+    batch = window.recipe.training.batch
+    window.session.on_recipe_edited(window.recipe.with_settings({"training.batch": 48}))
+    window.actions_by_id["data.draw"].trigger()
+    panel = window.draw_data.panel
+    assert panel is not None
+    with qtbot.waitActive(window):
+        window.activateWindow()
+    drag(panel, (-0.6, 0.4), (0.6, 0.4))
+    panel.canvas.setFocus()
+    dots = len(panel.canvas.drawing.dots)
+    for key, modifiers, left in ((Key.Key_Z, CONTROL, 0), (Key.Key_Z, CONTROL | SHIFT, dots)) * 2:
+        QTest.keyClick(panel.canvas, key, modifiers)
+        assert (len(panel.canvas.drawing.dots), window.recipe.training.batch) == (left, 48)
+    window.draw_data.leave()
+    QTest.keyClick(window.view, Key.Key_Z, CONTROL)
+    assert window.recipe.training.batch == batch
 
 
 @pytest.mark.usefixtures("no_leaks")

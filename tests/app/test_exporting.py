@@ -19,6 +19,7 @@ from ddpm_studio.app import exporting as exporting_module
 from ddpm_studio.app.export_panel import STAGE, ExportPanel, Shown
 from ddpm_studio.app.exporting import Exporting
 from ddpm_studio.app.labels import ElidedLabel
+from ddpm_studio.app.levels import CODE, PAPER, levels
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.theme import install
 from ddpm_studio.diffusion.tape import Frame, Tape
@@ -140,6 +141,18 @@ def test_what_is_shown_can_be_chosen(panel_of: Callable[..., ExportPanel]) -> No
     choose(panel.what, "loss")
     assert not any(editor.isEnabled() for editor in choices)
     assert panel.wanted() == Wanted("loss-csv")
+
+
+def test_levels_are_counted_as_on_the_stage(panel_of: Callable[..., ExportPanel]) -> None:
+    shown = Shown("pictures", 5, 412, 0.5)
+    assert "counts" not in panel_of(shown=shown).note.text()
+    levels().set_count(CODE)
+    try:
+        panel = panel_of(shown=shown)
+        assert "t = 411 (code)" in panel.moment_choice.itemText(1)
+        assert "t counts from 1" in panel.note.text()
+    finally:
+        levels().set_count(PAPER)
 
 
 def test_there_is_no_question_without_a_choice(panel_of: Callable[..., ExportPanel]) -> None:

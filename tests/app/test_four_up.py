@@ -121,6 +121,41 @@ def test_keys_open_turn_and_close(qtbot, view):
     assert not view.four_button.isChecked()
 
 
+def test_brackets_mark_the_item_before_and_after(qtbot, view):
+    view.set_tape(a_tape())
+    for key, item in (("]", 0), ("]", 1), ("[", 0), ("[", 5)):
+        qtbot.keyClick(view, key)
+        assert view.pictures.chosen == item
+    qtbot.keyClick(view, Qt.Key.Key_Return)
+    qtbot.keyClick(view, "]")
+    assert view.four_up.caption.text() == "picture 1 of 6"
+    qtbot.keyClick(view, Qt.Key.Key_Escape)
+    assert (view.four_up.on, view.pictures.chosen) == (False, 0)
+    qtbot.keyClick(view, Qt.Key.Key_Escape)
+    assert view.pictures.chosen == -1
+    view.compare([a_tape("points"), a_tape("points")])
+    qtbot.keyClick(view, "]")
+    qtbot.keyClick(view, "]")
+    assert [cell.canvas.chosen for cell in view.comparison.cells] == [1, 1]
+    qtbot.keyClick(view, Qt.Key.Key_Escape)
+    assert [cell.canvas.chosen for cell in view.comparison.cells] == [-1, -1]
+
+
+def test_a_tape_that_has_the_place_in_memory_of_another_is_another(view):
+    for shade in range(40):
+        tape = a_tape()
+        for frame in tape.frames[1:]:
+            frame.eps[:] = shade
+        view.set_tape(tape)
+        view.player.set_position(2)
+        view.four_up.set_on(True)
+        view.four_up.set_frame(None)
+        assert int(view.four_up.tiles[1].item.flat[0]) == shade
+        view.four_up.set_on(False)
+        view.set_tape(None)
+        del tape
+
+
 def test_an_older_tape_shows_its_pictures_without_numbers(view):
     view.set_tape(a_tape(old=True))
     view.four_up.set_on(True)

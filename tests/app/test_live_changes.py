@@ -53,11 +53,11 @@ def test_history_goes_back_and_forth() -> None:
     now = [0.0]
     history = RecipeHistory(SMALL, lambda: now[0])
     one, two = (SMALL.with_settings({"training.batch": n}) for n in (8, 16))
-    assert history.next(-1) == history.next(1) == ""
+    assert history.next(-1) is history.next(1) is None
     history.push(one)
     now[0] = 5
     history.push(two)
-    assert history.next(-1) == "training.batch"
+    assert history.next(-1) == one
     assert [history.undo(), history.undo(), history.undo()] == [one, SMALL, SMALL]
     assert history.redo() == one
     other = one.with_settings({"seed": 4})
@@ -141,7 +141,7 @@ def test_undo_and_redo_before_a_run(qtbot: QtBot, window: MainWindow) -> None:
     assert not undo.isEnabled()
     window.activateWindow()
     editor = type_into(window, "training.batch", "48")
-    assert undo.text() == "Undo: training.batch"
+    assert undo.text() == "Undo: Batch"
     QTest.keyClick(editor, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)  # with the text still in hand
     assert window.form.recipe() == window.recipe == SMALL
     assert editor.text() == "32"
@@ -184,7 +184,7 @@ def test_a_structural_wish_waits_for_a_fork(qtbot: QtBot, window: MainWindow) ->
     assert not line.isVisible()
     type_into(window, "network.depth", "2")
     assert line.isVisible()
-    assert "Needs a fork: network.depth." in line.sentence.text()
+    assert "Needs a fork: Depth." in line.sentence.text()
     edited = window.form.focusWidget()
     assert edited is not None
     qtbot.waitUntil(lambda: edited.visibleRegion().boundingRect() == edited.rect())  # the line does not hide it
@@ -225,10 +225,10 @@ def test_a_stopped_run_can_be_forked_and_resume_keeps_the_wish(qtbot: QtBot, win
     stopped(qtbot, window)
     type_into(window, "schedule.steps", "300")
     line = window.form.fork_line
-    assert "Needs a fork: schedule.steps. A new run takes along all weights" in line.sentence.text()
+    assert "Needs a fork: Steps T. A new run takes along all weights" in line.sentence.text()
     type_into(window, "network.depth", "3")
     qtbot.waitUntil(lambda: "weight tensors" in line.sentence.text(), timeout=10_000)
-    assert "Needs a fork: schedule.steps, network.depth." in line.sentence.text()
+    assert "Needs a fork: Steps T, Depth." in line.sentence.text()
     window.actions_by_id["edit.undo"].trigger()
     qtbot.waitUntil(lambda: window.controller.state is State.IDLE and not window.session.data_clock.isActive())
     window.session.on_resume()

@@ -86,6 +86,18 @@ def test_the_rows_are_those_of_all_and_each_run_shows_its_nearest() -> None:
     assert [tape.training_step for tape in together.rows] == [0, 10, 40, 50, 60, 200]
 
 
+def test_a_row_that_is_still_there_is_the_same_tape() -> None:
+    one, two = watched(a_row(0), a_row(20)), watched(a_row(0, 9), a_row(40, 9))
+    together = Together([one, two])
+    rows, shown = together.rows, together.at(20)
+    one.reel.add(a_row(30))
+    assert [step for step, row in zip((0, 20, 30, 40), together.rows, strict=True) if any(row is old for old in rows)]
+    assert [any(row is old for old in rows) for row in together.rows] == [True, True, False, True]
+    assert [now is old for now, old in zip(together.at(20), shown, strict=True)] == [True, True]
+    assert together.kept == 5
+    assert together.nbytes == one.reel.nbytes + two.reel.nbytes
+
+
 def test_a_fork_begins_where_its_parent_stood() -> None:
     together = Together([watched(a_row(0), a_row(100), a_row(300)), watched(a_row(0), a_row(50), before=100)])
     assert [tape.training_step for tape in together.rows] == [0, 100, 150, 300]
@@ -192,6 +204,26 @@ def test_chosen_runs_are_watched_on_both_clocks_and_back(
     assert not view.clocks.isVisible()
 
 
+def test_the_room_that_is_chosen_holds_for_all_that_are_watched(qtbot: QtBot, window: MainWindow) -> None:
+    window.resize(1440, 900)
+    paths = [a_run(name, [a_row(step) for step in (0, 20)]) for name in ("one", "two")]
+    window.session.open_run(paths[0])
+    qtbot.waitUntil(lambda: window.run is not None and not window.controller.busy, timeout=10_000)
+    choose(window, *paths)
+    window.runs_panel.watch.click()
+    qtbot.waitUntil(lambda: all_read(window, 2), timeout=5_000)
+    together = window.view.comparison.together
+    assert together is not None
+    qtbot.waitUntil(lambda: all(run.read.is_set() for run in together.runs), timeout=5_000)  # that in hand, too
+    for megabytes in (64, 1024):
+        window.view.clocks.cap_chosen.emit(megabytes)
+        assert [run.reel.cap >> 20 for run in together.runs] == [megabytes] * 2
+    assert window.view.clocks.meter.isVisible()
+    window.view.clocks.refresh()
+    assert window.view.clocks.meter.text() == "0 of 2048 MB, 4 rows"
+    window.view.clocks.cap_chosen.emit(256)
+
+
 def test_a_run_in_training_grows_beside_another(qtbot: QtBot, window: MainWindow) -> None:
     other = a_run("other", [a_row(step, kind="points") for step in (0, 5, 1_000_000)], "moons")
     recipe = find("moons").with_settings(
@@ -209,6 +241,7 @@ def test_a_run_in_training_grows_beside_another(qtbot: QtBot, window: MainWindow
     window.session.start(recipe)
     controller, view = window.controller, window.view
     qtbot.waitUntil(lambda: controller.state is State.TRAINING and bool(controller.channels.reel.rows), timeout=30_000)
+    qtbot.waitUntil(lambda: view.player.tape is not None, timeout=5_000)  # what Back goes back to
     run = window.session.run
     assert run is not None
     choose(window, other, run.path)

@@ -6,7 +6,17 @@ import math
 
 import pytest
 
-from ddpm_studio.app.texts import four_decimals, in_sentence, measured, on_axis, time_left, time_left_at
+from ddpm_studio.app.texts import (
+    about,
+    four_decimals,
+    in_sentence,
+    measured,
+    on_axis,
+    settings_text,
+    time_left,
+    time_left_at,
+)
+from ddpm_studio.recipes import find
 
 
 @pytest.mark.parametrize(
@@ -26,6 +36,20 @@ def test_time_left_is_rounded(seconds: float, text: str) -> None:
 def test_it_is_too_early_for_a_time() -> None:
     assert time_left_at(0.5, 30) == "30 s left"
     assert time_left_at(0.5, 0.9) == time_left_at(0.01, 30) == time_left_at(0.0, 30) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3, "a few s"), (42, "about 40 s"), (150, "about 2 min"), (7200, "about 2.0 h")]
+)
+def test_what_something_will_take(seconds: float, text: str) -> None:
+    assert about(seconds) == text
+
+
+def test_settings_are_called_as_in_the_form() -> None:
+    moons = find("moons")
+    assert settings_text(moons, ["training.batch", "training.learning_rate"]) == "Batch, Learning rate"
+    other = moons.with_settings({"sampler.kind": "ddpm", "training.batch": 8})
+    assert settings_text(moons, moons.differences(other)) == "Batch, Sampler"
 
 
 def test_each_kind_of_number() -> None:

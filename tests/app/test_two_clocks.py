@@ -233,6 +233,45 @@ def test_the_map_takes_both_clocks_where_it_is_pressed_and_dragged(qtbot, view, 
     assert view.clocks.step.text() == "100"
 
 
+def test_the_map_and_the_stage_by_keys(qtbot, view):
+    fill(view)
+    with qtbot.waitActive(view):
+        view.activateWindow()
+    for widget in (view, view.clocks.map):
+        assert widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+    view.clocks.map.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.keyClick(view.clocks.map, Qt.Key.Key_Left)
+    assert (view.player.tape.training_step, view.player.share) == (300, 0.75)
+    for key, share in ((Qt.Key.Key_Right, 1), (Qt.Key.Key_Right, 1), (Qt.Key.Key_Left, 0.75)):
+        qtbot.keyClick(view.clocks.map, key)
+        assert view.player.share == share
+    qtbot.keyClick(view.clocks.map, Qt.Key.Key_Up)
+    assert view.player.tape.training_step == 100
+    qtbot.keyClick(view.clocks.map, Qt.Key.Key_Home)
+    assert view.player.position == 0
+    plain = view.grab().toImage()
+    view.setFocus(Qt.FocusReason.TabFocusReason)
+    place = view.stage.geometry()
+    ring = QPoint(place.center().x(), place.top() - 3)
+    assert view.grab().toImage().pixelColor(ring) != plain.pixelColor(ring)
+    view.clearFocus()
+    view.setFocus(Qt.FocusReason.MouseFocusReason)
+    assert view.grab().toImage().pixelColor(ring) == plain.pixelColor(ring), "who clicks knows where he is"
+
+
+def test_a_place_that_comes_back_brings_back_whether_it_was_live(qtbot, view):
+    fill(view)
+    view.clock.set_row(1)
+    scene = view.scene()
+    view.clock.last()
+    with qtbot.waitSignal(view.clock.changed):
+        view.clock.set_live(False)
+    view.clock.last()
+    view.show_scene(scene)
+    assert not view.clock.live
+    assert not view.clocks.bar.live
+
+
 def test_cells_show_what_was_recorded(view):
     fill(view)
     image = view.clocks.map.grab().toImage()

@@ -107,6 +107,17 @@ def test_each_run_has_its_own_sampler_unless_there_is_an_axis_of_them() -> None:
     assert said == ["seed 0", "EMA weights"]
 
 
+def test_names_that_a_person_knows_stand_for_the_values() -> None:
+    runs = Axis("run", tuple(FOLDERS), ("Moons", "Moons", "Rings"))
+    assert runs.labels == [str(FOLDERS[0]), str(FOLDERS[1]), "Rings"]  # two are called alike
+
+
+def test_only_a_score_network_without_the_level_is_blind() -> None:
+    score = find("score-two-gaussians")
+    found = [MOONS, *(score.with_settings({"network.level_aware": aware}) for aware in (False, True))]
+    assert [recipe.blind for recipe in found] == [False, True, False]
+
+
 def test_a_run_whose_schedule_is_too_short_is_named() -> None:
     short = MOONS.with_settings({"sampler.steps": 3, "preview.steps": 3, "schedule.steps": 4})
     with pytest.raises(RecipeError, match=r"steps=5, run=here does not fit: .*T = 4"):
