@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
-import zlib
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +24,7 @@ LEAST = 50  # dots that can be used
 LEARNT_LEAST = 2_000  # points of a file: so many have a density
 PRESET_COUNT, PRESET_SCALE = 4_000, 0.4  # a standardised set then fits on the canvas
 HISTORY = 200  # steps that can be undone
+WIDEST = 2.0  # brush
 FITTED = 0.8  # how far from the middle a fitted drawing reaches
 _MIRRORS = {"none": [(1, 1)], "left-right": [(1, 1), (-1, 1)], "up-down": [(1, 1), (1, -1)]}
 
@@ -148,7 +147,8 @@ class Drawing:
 
     def _fit_to(self, middle: Dots, target: Dots, factor: float) -> None:
         moved = (self.dots[:, :2] - middle) * factor + target
-        self.replace(np.concatenate([np.clip(moved, -1, 1), self.dots[:, 2:] * factor], axis=1))
+        width = np.minimum(self.dots[:, 2:] * factor, WIDEST)
+        self.replace(np.concatenate([np.clip(moved, -1, 1), width], axis=1))
 
     def undo(self) -> None:
         self.end()
@@ -244,15 +244,21 @@ def save_drawing(drawing: Drawing, name: str) -> Path:
 
 
 def load_drawing(path: Path) -> Drawing:
-    """A drawing to go on with. Raises DataError where the file holds none."""
+    """A drawing, or the points of any file, to go on with. Raises DataError where the file holds none."""
     points = read_points(path)
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            dots = file["dots"].astype(np.float64) if "dots" in file.files else None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as a drawing.") from error
+    dots = _dots(path) if path.suffix.lower() == ".npz" else None
     if dots is None:
         dots = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
-    if dots.ndim != 2 or dots.shape[1] != 3 or not (np.abs(dots) <= 2).all():
+    if dots.ndim != 2 or dots.shape[1] != 3 or not (np.abs(dots[:, :2]) <= 2).all():
         raise DataError(f"{path} is no drawing: its points lie off the canvas.")
-    return Drawing(dots)
+    width = np.nan_to_num(dots[:, 2:]).clip(0, WIDEST)
+    return Drawing(np.concatenate([dots[:, :2], width], axis=1))
+
+
+def _dots(path: Path) -> Dots | None:
+    """None in a file of points that nobody drew."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return file["dots"].astype(np.float64) if "dots" in file.files else None
+    except Exception as error:  # numpy stumbles over a broken file in many ways
+        raise DataError(f"{path} cannot be read as a drawing.") from error

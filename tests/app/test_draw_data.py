@@ -156,6 +156,30 @@ def test_a_drawing_is_kept_learnt_and_gone_on_with(tmp_path: Path) -> None:
     assert set(drawn_files()) == {path, second}
 
 
+def test_a_drawing_that_was_made_large_opens_again() -> None:
+    picture = Drawing()
+    picture.begin(0.0, 0.0, 1.2)
+    picture.end()
+    picture.replace(picture.dots[np.linalg.norm(picture.dots[:, :2], axis=1) < 0.1])
+    picture.fit()
+    assert picture.dots[:, 2].max() == drawing.WIDEST
+    path = save_drawing(picture, "large")
+    np.testing.assert_array_equal(load_drawing(path).dots, picture.dots)
+    with np.load(path) as file:
+        points = file["points"]
+    odd = np.where(np.arange(len(picture.dots)) % 2, 9.6, np.nan)  # as the program once kept them
+    np.savez(path, points=points, dots=np.column_stack([picture.dots[:, :2], odd]))
+    again = load_drawing(path)
+    assert set(again.dots[:, 2]) == {0.0, drawing.WIDEST}
+    assert np.isfinite(again.points()).all()
+
+
+def test_points_of_any_file_can_be_gone_on_with(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).uniform(-1, 1, (100, 2))
+    np.save(tmp_path / "mine.npy", points)
+    np.testing.assert_array_equal(load_drawing(tmp_path / "mine.npy").dots, np.column_stack([points, np.zeros(100)]))
+
+
 def test_too_little_and_what_is_no_drawing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="only 0 points"):
         save_drawing(Drawing(), "nothing")

@@ -102,6 +102,12 @@ def test_damaged_and_huge_files_are_refused(tmp_path: Path, monkeypatch: pytest.
     cut.write_bytes(cut.read_bytes()[:100])
     with pytest.raises(DataError, match="numpy"):
         read_points(cut)
+    for shape in ("(100000000000, 2)", f"({10**30}, 2)", "(50, 2", "()[0]"):
+        broken = tmp_path / "broken.npy"
+        header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+        broken.write_bytes(b"\x93NUMPY\x01\x00v\x00" + header.encode() + b"0" * 800)
+        with pytest.raises(DataError, match="numpy"):
+            read_points(broken)
     two = tmp_path / "two.npz"
     np.savez(two, a=POINTS, b=POINTS)
     with pytest.raises(DataError, match="it holds a, b"):
