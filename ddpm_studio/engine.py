@@ -24,6 +24,7 @@ from ddpm_studio.store import (
     CheckpointError,
     ProbeRow,
     Record,
+    RecordError,
     Run,
     RunError,
     forget_checkpoints_after,
@@ -141,30 +142,32 @@ def run_training(
     checkpoint and the whole record on disk.
     """
     yield Waiting("Loading data and building the network")
-    with built_in_memory():
-        session = open_session(run, device=device, dataset=dataset or dataset_of(run.current_recipe(), download=True))
-    carried = _carry_over(run, session)
-    longer: Event | None = None
-    if until is not None and until > session.recipe.training.steps:
-        longer = SettingChanged(session.step, "training.steps", session.recipe.training.steps, until)
-        session.recipe = session.recipe.with_settings({"training.steps": until})
-    with run.locked(), run.record(write=True, frames_cap=frames_cap) as record:
-        record.forget_after(session.step)  # what came after the last save is trained again
-        if carried is not None:
-            _keep(run, record, session, carried)
-            yield carried
-        if longer is not None:
-            _keep(run, record, session, longer)
-            yield longer
-        sources = SavedSources(run, session, device=device)
-        for event in train(session, control, until=until, seconds=seconds, sources=sources):
-            try:
-                _keep(run, record, session, event)
-            except CheckpointError as error:
-                if not isinstance(event, CheckpointDue) or event.reason not in ("autosave", "asked"):
-                    raise
-                event = SaveFailed(event.step, str(error))
-            yield event
+    with run.locked():  # before anything is read that another program may be writing
+        with built_in_memory():
+            data = dataset or dataset_of(run.current_recipe(), download=True)
+            session = open_session(run, device=device, dataset=data)
+        carried = _carry_over(run, session)
+        longer: Event | None = None
+        if until is not None and until > session.recipe.training.steps:
+            longer = SettingChanged(session.step, "training.steps", session.recipe.training.steps, until)
+            session.recipe = session.recipe.with_settings({"training.steps": until})
+        with run.record(write=True, frames_cap=frames_cap) as record:
+            record.forget_after(session.step)  # what came after the last save is trained again
+            if carried is not None:
+                _keep(run, record, session, carried)
+                yield carried
+            if longer is not None:
+                _keep(run, record, session, longer)
+                yield longer
+            sources = SavedSources(run, session, device=device)
+            for event in train(session, control, until=until, seconds=seconds, sources=sources):
+                try:
+                    _keep(run, record, session, event)
+                except CheckpointError as error:
+                    if not isinstance(event, CheckpointDue) or event.reason not in ("autosave", "asked"):
+                        raise
+                    event = SaveFailed(event.step, str(error))
+                yield event
 
 
 def run_sampling(
@@ -287,7 +290,7 @@ class SavedSources(Sources):
 def _as_source_error() -> Iterator[None]:
     try:
         yield
-    except (RunError, CheckpointError, RecipeError, DataError, DeviceError) as error:
+    except (RunError, RecordError, CheckpointError, RecipeError, DataError, DeviceError, OSError) as error:
         raise SourceError(str(error)) from error
 
 

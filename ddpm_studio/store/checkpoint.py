@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KEEP = 8  # checkpoints of one run
+_NUMBERS = {"step": int, "images_seen": int, "rate_scale": float, "ema_updates": int, "precision": str}
 
 
 class CheckpointError(RuntimeError):
@@ -45,7 +46,11 @@ class Checkpoint:
             CheckpointError: if the file is damaged.
         """
         with self._described() as values:
-            return values["state"], Recipe.parse(values["recipe"])
+            numbers = values["state"]
+            for name, kind in _NUMBERS.items():
+                if not isinstance(numbers[name], kind):
+                    raise TypeError(f"{name} is {numbers[name]!r}")
+            return numbers, Recipe.parse(values["recipe"])
 
     def data(self) -> DataFacts | None:
         """What was learnt from, as far as sampling and describing need it; None in an older checkpoint.

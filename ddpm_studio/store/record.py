@@ -224,8 +224,9 @@ class Record:
             db.execute("delete from metrics where step > ?", (step,))
             db.execute("delete from probes where step > ?", (step,))
             db.execute("delete from probe_arrays where step > ?", (step,))
-            db.execute("delete from arrays where tape in (select id from tapes where step > ?)", (step,))
-            db.execute("delete from tapes where step > ?", (step,))
+            # A comparison stays: it tells what was, and its tapes have the steps of other runs, too.
+            gone = db.execute("select id from tapes where step > ? and purpose != 'compare'", (step,)).fetchall()
+            _delete(db, [i for (i,) in gone])
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -247,12 +248,10 @@ class Record:
     def metrics(self) -> NDArray[np.float64]:
         """float64 (rows, len(METRICS)), by step."""
         parts = [np.empty((0, len(METRICS)))]
-        try:
+        with self._reading():
             rows = self._db.execute(f"select {', '.join(METRICS)} from metrics order by step")
             while part := rows.fetchmany(PART):
                 parts.append(np.array(part, np.float64))
-        except sqlite3.Error as error:
-            raise RecordError(f"{self.path} cannot be read: {error}") from None
         return np.concatenate(parts)
 
     def last_metrics(self) -> dict[str, float]:
@@ -261,12 +260,10 @@ class Record:
         return dict(zip(METRICS, rows[0], strict=True)) if rows else {}
 
     def probes(self) -> list[ProbeRow]:
-        floors, held_out_floors = self._probe_arrays("floor"), self._probe_arrays("held_out_floor")
+        floors, held_out = self._probe_arrays("floor"), self._probe_arrays("held_out_floor")
         return [
-            ProbeRow(row[0], row[1], row[2], *(np.frombuffer(blob, "<f8") for blob in row[3:]))._replace(
-                floor_by_level=floors.get(int(row[0])), held_out_floor_by_level=held_out_floors.get(int(row[0]))
-            )
-            for row in self._all("select * from probes order by step")
+            row._replace(floor_by_level=floors.get(int(row.step)), held_out_floor_by_level=held_out.get(int(row.step)))
+            for row in self._all("select * from probes order by step", of=_probe)
         ]
 
     def sights(self) -> tuple[ProbeItems | None, list[ProbeSight]]:
@@ -289,26 +286,21 @@ class Record:
         return arrays
 
     def last_probe(self) -> ProbeRow | None:
-        rows = self._all("select * from probes order by step desc limit 1")
-        if not rows:
-            return None
-        row = rows[0]
-        return ProbeRow(row[0], row[1], row[2], *(np.frombuffer(blob, "<f8") for blob in row[3:]))
+        rows = self._all("select * from probes order by step desc limit 1", of=_probe)
+        return rows[0] if rows else None
 
     def events(self) -> list[EventRow]:
-        return [
-            EventRow(step, when, kind, json.loads(about))
-            for step, when, kind, about in self._all("select step, time, kind, about from events order by id")
-        ]
+        return self._all("select step, time, kind, about from events order by id", of=_event)
 
     def first_event(self) -> EventRow | None:
         """What a run began with; its time tells the run from all others, however its folder is called."""
-        rows = self._all("select step, time, kind, about from events order by id limit 1")
-        return EventRow(rows[0][0], rows[0][1], rows[0][2], json.loads(rows[0][3])) if rows else None
+        rows = self._all("select step, time, kind, about from events order by id limit 1", of=_event)
+        return rows[0] if rows else None
 
     def probe_curve(self) -> NDArray[np.float64]:
         """Step and probe loss, float64 (probes, 2)."""
-        return np.array(self._all("select step, train from probes order by step"), np.float64).reshape(-1, 2)
+        rows = self._all("select step, train from probes order by step", of=lambda *row: tuple(map(float, row)))
+        return np.array(rows, np.float64).reshape(-1, 2)
 
     def tape_steps(self, purpose: str = "preview") -> list[tuple[int, int]]:
         """(id, training step) of the tapes, in the order of training."""
@@ -355,7 +347,7 @@ class Record:
     def last_comparison(self) -> list[Tape]:
         """The complete tapes of the newest comparison, row by row."""
         rows = self._all("select id, about from tapes where purpose = 'compare' order by id desc")
-        named = [(i, json.loads(about).get("comparison")) for i, about in rows]
+        named = [(i, _comparison(about)) for i, about in rows]
         tapes = [self.tape(i) for i, name in reversed(named) if name == named[0][1]]
         # Sampled checkpoint by checkpoint, so maybe column by column; along both axes what comes first was first.
         down, across = ([getattr(tape, side) for tape in tapes] for side in ("row", "column"))
@@ -389,11 +381,29 @@ class Record:
         """Bytes of frames on disk."""
         return int(self._all("select coalesce(sum(bytes), 0) from tapes")[0][0])
 
-    def _all(self, query: str, *values: Any) -> list[Any]:
+    def _all(self, query: str, *values: Any, of: Callable[..., Any] = lambda *row: row) -> list[Any]:
+        """What ``of`` makes of each row that is found."""
+        with self._reading():
+            return [of(*row) for row in self._db.execute(query, values)]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Within: whatever a damaged file leads to is told as RecordError."""
         try:
-            return self._db.execute(query, values).fetchall()
+            yield
         except sqlite3.Error as error:
             raise RecordError(f"{self.path} cannot be read: {error}") from None
+        except (LookupError, TypeError, ValueError) as error:
+            raise RecordError(f"{self.path} is damaged: {error}") from None
+
+
+def _event(step: int, when: float, kind: str, about: str) -> EventRow:
+    return EventRow(step, when, kind, dict(json.loads(about)))
+
+
+def _probe(step: int, train: float, held_out: float, *blobs: bytes) -> ProbeRow:
+    levels, by_level, held_out_by_level = (np.frombuffer(blob, "<f8") for blob in blobs)
+    return ProbeRow(step, train, held_out, levels, by_level, held_out_by_level)
 
 
 def _array(dtype: str, shape: str, data: bytes) -> NDArray[Any]:

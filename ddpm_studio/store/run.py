@@ -3,22 +3,21 @@
 recipe.toml            what was asked
 record.sqlite          what happened
 checkpoints/           what was learnt
+training.sqlite        empty; a program that trains the run holds a lock on it
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
-
-import psutil
 
 from ddpm_studio.data import Cancelled, DataFacts
 from ddpm_studio.diffusion.reel import CAP
@@ -62,6 +61,9 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path.resolve())  # two ways to a folder are one run
+
     @property
     def name(self) -> str:
         return self.path.name
@@ -99,7 +101,7 @@ class Run:
             write_text(path / "recipe.toml", dumps(recipe))
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error.strerror or error}; choose another folder") from None
-        run = cls(path.resolve())
+        run = cls(path)
         with run.record(write=True) as record:
             if parent is not None:
                 about = {"run": str(parent.path), "step": parent.step, "before": parent.before, "born": parent.born}
@@ -138,7 +140,11 @@ class Run:
             raise RunError(str(error)) from None
 
     def parent(self) -> Parent | None:
-        """The run that this one was forked from, if it was."""
+        """The run that this one was forked from, if it was.
+
+        Raises:
+            RecordError: if its first event is damaged.
+        """
         with self.record() as record:
             return _parent(record.first_event())
 
@@ -202,23 +208,25 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Within: no other process may train this run. A lock that a crash left behind does not count.
+        """Within: nobody else may train this run. The system unlocks it, however this process ends.
 
         Raises:
-            RunError: if another process trains it now.
+            RunError: if somebody trains it now.
         """
-        file = self.path / "training.lock"
-        try:
-            owner = int(file.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            owner = 0
-        if owner and owner != os.getpid() and psutil.pid_exists(owner):
-            raise RunError(f"{self.path} is being trained by another program (process {owner}); stop that one first")
-        file.write_text(str(os.getpid()), encoding="ascii")
-        try:
+        file = self.path / "training.sqlite"
+        with ExitStack() as held:
+            try:  # the thread that lets go of a generator may be another one
+                lock = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
+                held.enter_context(closing(lock)).execute("begin exclusive")
+            except sqlite3.Error as error:
+                busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+                why = (
+                    "is being trained by another program; stop that one first"
+                    if busy
+                    else f"cannot be trained: {error}"
+                )
+                raise RunError(f"{self.path} {why}") from None
             yield
-        finally:
-            file.unlink(missing_ok=True)
 
     def record(self, *, write: bool = False, frames_cap: int = CAP) -> Record:
         return Record(self.record_file, write=write, frames_cap=frames_cap)
@@ -324,6 +332,7 @@ def _told_apart(found: Iterable[RunSummary]) -> list[RunSummary]:
 def _summary(run: Run, say: Say, stamp: tuple[int, ...]) -> RunSummary:
     """What the list of runs shows of one; ``say`` translates the words about its edition."""
     step, loss, first, previews = 0, None, None, 0
+    parent: Parent | None = None
     try:
         with run.record() as record:
             first = record.first_event()
@@ -332,6 +341,7 @@ def _summary(run: Run, say: Say, stamp: tuple[int, ...]) -> RunSummary:
             previews = len(record.tape_steps())
         step = int(last.get("step", 0))
         loss = probe.train if probe else last.get("loss")
+        parent = _parent(first)
     except RecordError:
         pass
     title, edition, recipe, saved = run.name, "", None, None
@@ -343,7 +353,7 @@ def _summary(run: Run, say: Say, stamp: tuple[int, ...]) -> RunSummary:
             saved = checkpoints[-1].step
     changed = datetime.fromtimestamp(run.record_file.stat().st_mtime)
     born = first.time if first else 0.0
-    return RunSummary(run, title, step, loss, changed, edition, _parent(first), born, recipe, saved, previews)
+    return RunSummary(run, title, step, loss, changed, edition, parent, born, recipe, saved, previews)
 
 
 def _parent(first: EventRow | None) -> Parent | None:
@@ -351,7 +361,10 @@ def _parent(first: EventRow | None) -> Parent | None:
     if first is None or first.kind != "forked":
         return None
     about = first.about
-    return Parent(Path(about["run"]), int(about["step"]), int(about["before"]), float(about["born"]))
+    try:
+        return Parent(Path(about["run"]), int(about["step"]), int(about["before"]), float(about["born"]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise RecordError(f"it cannot be read what the run was forked from: {error}") from None
 
 
 def _display_name(folder: str, title: str) -> str:

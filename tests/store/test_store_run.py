@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from ddpm_studio.store import (
     METRICS,
     Checkpoint,
     CheckpointError,
+    Parent,
     ProbeRow,
     Record,
     RecordError,
@@ -53,7 +58,8 @@ def row(step: int) -> tuple[float, ...]:
 
 def state(step: int, value: float = 1.0) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     tensors = {"network.w": torch.full((3, 2), value), "optimizer.w.step": torch.tensor(float(step))}
-    return tensors, {"step": step, "images_seen": 64 * step, "precision": "float32"}
+    numbers = {"images_seen": 64 * step, "rate_scale": 1.0, "ema_updates": step, "precision": "float32"}
+    return tensors, {"step": step} | numbers
 
 
 def one_sentence(error: BaseException) -> str:
@@ -210,6 +216,13 @@ def test_forget_after(tmp_path: Path) -> None:
         assert [p.step for p in record.probes()] == [1, 2, 3, 4]
         assert [s for _, s in record.tape_steps()] == [1, 2, 3, 4]
         assert len(record.events()) == 10, "what happened stays told"
+        for step, name in ((2, "here"), (900, "another run")):
+            tape = a_tape(step)
+            tape.comparison, tape.column = "a comparison", name
+            record.add_tape(tape, "compare")
+        record.forget_after(1)
+        assert [tape.column for tape in record.last_comparison()] == ["here", "another run"]
+        assert record._all("select count(*) from arrays where tape not in (select id from tapes)") == [(0,)]
         record.add_metrics(*row(5))
         assert record.path.stat().st_size
 
@@ -239,6 +252,48 @@ def test_other_damages_of_a_record(tmp_path: Path) -> None:
         record._db.execute("delete from arrays")
         with pytest.raises(RecordError, match="tape number 1 is damaged"):
             record.tape(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("update arrays set data = x'00' where name = 'x'", Record.last_tape),
+        ("update arrays set dtype = 'odd'", Record.last_comparison),
+        ("update tapes set about = '{'", Record.last_comparison),
+        ("update tapes set about = '[]'", Record.last_comparison),
+        ("update events set about = '{'", Record.events),
+        ("update events set about = '7'", Record.first_event),
+        ("update probes set levels = x'00'", Record.probes),
+        ("update probes set levels = 'text'", Record.last_probe),
+        ("update probes set train = 'text'", Record.probe_curve),
+        ("update metrics set loss = 'text'", Record.metrics),
+    ],
+)
+def test_what_a_damaged_row_says_is_one_sentence(tmp_path: Path, change: str, read: Callable[[Record], object]) -> None:
+    path = tmp_path / "record.sqlite"
+    with Record(path, write=True) as record:
+        record.add_probe(a_probe(1))
+        record.add_metrics(*row(1))
+        record.add_event(1, "said", {})
+        for purpose in ("preview", "compare"):
+            record.add_tape(a_tape(1), purpose)
+        read(record)
+        record._db.execute(change)
+        with pytest.raises(RecordError, match="damaged") as caught:
+            read(record)
+        assert str(path) in one_sentence(caught.value)
+        assert len(list(record.rows())) == ("tapes" not in change and "arrays" not in change)
+
+
+@pytest.mark.parametrize("about", ["{", "[]", "{}", '{"run": 1, "step": 0, "before": 0, "born": 0}'])
+def test_a_run_whose_beginning_is_damaged_is_listed(tmp_path: Path, about: str) -> None:
+    run = Run.create(find("moons"), tmp_path / "fork", Parent(tmp_path / "mother", 4, 4, 0.0))
+    with run.record(write=True) as record:
+        record.add_metrics(*row(7))
+        record._db.execute("update events set about = ?", (about,))
+    assert [s.title for s in list_runs(tmp_path)] == ["fork"]
+    with pytest.raises(RecordError):
+        run.parent()
 
 
 def test_a_record_left_by_a_crash_opens(tmp_path: Path) -> None:
@@ -336,6 +391,18 @@ def test_a_damaged_description_is_one_sentence(tmp_path: Path, content: bytes) -
     saved = save_checkpoint(tmp_path, *state(1), find("moons"))
     saved.about_file.write_bytes(content)
     with pytest.raises(CheckpointError, match="is damaged") as caught:
+        saved.about()
+    one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("name", ["step", "images_seen", "rate_scale", "ema_updates", "precision"])
+@pytest.mark.parametrize("instead", ["", "{name} = []"])
+def test_a_description_without_its_numbers_is_one_sentence(tmp_path: Path, name: str, instead: str) -> None:
+    saved = save_checkpoint(tmp_path, *state(1), find("moons"))
+    text = saved.about_file.read_text(encoding="utf-8")
+    text = re.sub(rf"^{name} = .*$", instead.format(name=name), text, count=1, flags=re.MULTILINE)
+    saved.about_file.write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=f"is damaged .*{name}") as caught:
         saved.about()
     one_sentence(caught.value)
 
@@ -477,6 +544,46 @@ def test_runs_begun_within_a_minute_have_names_of_their_own(tmp_path: Path) -> N
         "named (2)": "named (2)",
         "named": "named",
     }
+
+
+LOCKED = """
+import sys
+from pathlib import Path
+from ddpm_studio.store import Run
+
+with Run(Path(sys.argv[1])).locked():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_program_trains_a_run(tmp_path: Path) -> None:
+    run = Run.create(find("moons"), tmp_path / "run")
+    command = [sys.executable, "-c", LOCKED, str(run.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(RunError, match="trained by another program") as caught, run.locked():
+            pytest.fail("two at a time")
+        assert str(run.path) in one_sentence(caught.value)
+        other.kill()
+    with run.locked(), pytest.raises(RunError, match="another program"), Run(run.path).locked():
+        pytest.fail("nor in one process")
+    with pytest.raises(RunError, match="cannot be trained"), Run(tmp_path / "gone").locked():
+        pytest.fail("there is no folder")
+    with pytest.raises(ZeroDivisionError), run.locked():
+        1 / 0  # noqa: B018
+    with run.locked():
+        pass
+
+
+def test_a_run_is_one_however_it_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create(find("moons"), tmp_path / "real" / "run")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert list_runs(tmp_path / "link")[0].run == Run.open(tmp_path / "link" / "run") == run
+    monkeypatch.chdir(tmp_path)
+    assert Run(Path("real/run")) == run
 
 
 def test_a_record_is_one_sqlite_file(tmp_path: Path) -> None:

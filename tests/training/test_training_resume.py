@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from ddpm_studio import engine
 from ddpm_studio.engine import dataset_of, open_session, run_training
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.store import Run
+from ddpm_studio.store import Run, RunError
 from ddpm_studio.training import step
 from ddpm_studio.training.build import build, snapshot
 from ddpm_studio.training.control import ChangeRequest, Control, SampleRequest, SaveRequest
@@ -116,6 +117,25 @@ def test_watching_does_not_change_what_is_learnt(kind: str, recipe_of: RecipeOf)
         assert any(isinstance(e, TapeGrew) for e in events) == (budget > 0)
         states.append(session.state()[0])
     assert_same(*states)
+
+
+def test_a_run_is_locked_before_anything_of_it_is_read(
+    recipe_of: RecipeOf, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another program learns between the reading and the lock would be deleted."""
+    run, tried, real = new_run(recipe_of()), 0, engine.open_session
+
+    def another_program(*args: Any, **more: Any) -> Any:
+        nonlocal tried
+        tried += 1
+        with pytest.raises(RunError, match="another program"):
+            drain(run_training(Run(run.path), Control(), until=3))
+        return real(*args, **more)
+
+    monkeypatch.setattr(engine, "open_session", another_program)
+    drain(run_training(run, Control(), until=2))
+    assert tried == 1
+    assert [c.step for c in run.checkpoints()] == [2]
 
 
 def test_a_roll_back_takes_its_checkpoints_along(
