@@ -79,12 +79,8 @@ class Control:
         self._run.set()
 
     def stop_comparison(self) -> None:
-        """End the comparison in hand; a training goes on."""
+        """End the comparison in hand, or that waits for its turn; a training goes on."""
         self._enough.set()
-
-    def begin_comparison(self) -> None:
-        """What was said about an earlier one counts no more."""
-        self._enough.clear()
 
     @property
     def comparison_stopped(self) -> bool:
@@ -97,6 +93,8 @@ class Control:
             self._run.set()
 
     def ask(self, request: Request) -> None:
+        if isinstance(request, Comparison):
+            self._enough.clear()  # that was said about an earlier one
         self._requests.append(request)
 
     @property

@@ -23,6 +23,7 @@ from ddpm_studio.diffusion.timesteps import timestep_grid
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.recipes.axes import Cell
 from ddpm_studio.training.build import VALUE_RANGES, Session
+from ddpm_studio.training.compute import is_out_of_memory
 from ddpm_studio.training.control import Comparison, Control
 from ddpm_studio.training.events import (
     ComparisonFinished,
@@ -161,8 +162,14 @@ def compare(
         SourceError: if a cell's checkpoint or run cannot be used. It comes after ``ComparisonFinished`` if the
             comparison has begun.
     """
+    try:
+        yield from _compare(sources, control, comparison, every_state)
+    finally:
+        sources.forget()
+
+
+def _compare(sources: Sources, control: Control, comparison: Comparison, every_state: bool) -> Iterator[Event]:
     begun = time.perf_counter()
-    control.begin_comparison()
     cells = comparison.cells
     origins = [sources.origin(cell) for cell in cells]
     _require_one_noise(cells, origins)
@@ -177,7 +184,7 @@ def compare(
         for i in _by_checkpoint(cells):
             asked_in_a_pause = asked_in_a_pause and control.paused
             if control.paused and not asked_in_a_pause:
-                yield from _pause(control, origins[i].step)
+                yield from _pause(control, sources.session.step if sources.session else origins[i].step)
             if control.comparison_stopped:
                 break
             cell, session = cells[i], sources.open(cells[i])
@@ -194,8 +201,10 @@ def compare(
             )
     except SourceError as error:
         failed = error
-    finally:
-        sources.forget()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        failed = SourceError(f"{cells[i].label} does not fit into memory: compare fewer items")
     yield ComparisonFinished(tapes, not all(tape.complete for tape in tapes), time.perf_counter() - begun)
     if failed is not None:
         raise failed

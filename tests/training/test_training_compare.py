@@ -23,6 +23,7 @@ from ddpm_studio.recipes.axes import Axis, Cell, cells
 from ddpm_studio.recipes.comparing import calls_at_most, sampler_choices, set_knob
 from ddpm_studio.recipes.sections import DDIM, DDPM, Heun, Langevin, PlainLangevin
 from ddpm_studio.store import Run
+from ddpm_studio.training import sampling
 from ddpm_studio.training.control import Comparison, Control
 from ddpm_studio.training.events import (
     ComparisonFinished,
@@ -36,7 +37,7 @@ from ddpm_studio.training.events import (
     TapeFinished,
     TapeGrew,
 )
-from ddpm_studio.training.sampling import SourceError, Tone, network_calls, record
+from ddpm_studio.training.sampling import SourceError, Sources, Tone, compare, network_calls, record
 
 RecipeOf = Callable[..., Recipe]
 NewRun = Callable[..., Run]
@@ -117,15 +118,31 @@ def test_stopping_a_comparison_leaves_the_training_and_what_is_complete(recipe_o
             control.ask(comparison_of(ALL[2:], 4, 0))
         if isinstance(event, TapeGrew) and event.tape.label == "DDIM" and len(event.tape.frames) == 2:
             control.stop_comparison()
-    ended = of(ComparisonFinished, seen)[0]
+        if isinstance(event, ComparisonFinished) and event.stopped:
+            with run.record() as record:
+                assert [tape.label for tape in record.last_comparison()] == ["DDPM"]
+            assert control.comparison_stopped
+            control.ask(comparison_of(ALL[4:], 4, 0))  # what was said about the one before counts no more
+    ended, again = of(ComparisonFinished, seen)
     assert ended.stopped
     assert [tape.complete for tape in ended.tapes] == [True, False, False]
     assert [len(tape.frames) for tape in ended.tapes] == [5, 2, 0]
+    assert not again.stopped
     assert of(Finished, seen)[0].step == 4
-    with run.record() as record:
-        assert [tape.label for tape in record.last_comparison()] == ["DDPM"]
-    again = list(run_comparison(run, control_after(control), comparison_of(ALL[3:], 4, 0)))
-    assert not of(ComparisonFinished, again)[0].stopped
+
+
+def test_a_comparison_can_be_stopped_while_it_waits_for_a_step(recipe_of: RecipeOf, new_run: NewRun) -> None:
+    run, control = new_run(recipe_of()), Control()
+    seen: list[Event] = []
+    for event in run_training(run, control, until=4):
+        seen.append(event)
+        if isinstance(event, StepDone) and event.step == 2:
+            control.ask(comparison_of(ALL[2:], 4, 0))
+            control.stop_comparison()
+    (ended,) = of(ComparisonFinished, seen)
+    assert ended.stopped
+    assert not any(tape.frames for tape in ended.tapes)
+    assert of(Finished, seen)[0].step == 4
 
 
 @pytest.fixture
@@ -271,6 +288,104 @@ def test_a_damaged_checkpoint_ends_a_comparison_and_keeps_what_is_complete(two_r
         assert [tape.column for tape in record.last_comparison()] == ["2"]
 
 
+def test_nothing_about_another_run_ends_a_training(two_runs: tuple[Run, Run]) -> None:
+    one, other = two_runs
+    about = other.checkpoints()[-1].about_file
+    about.write_text(about.read_text(encoding="utf-8").replace("ema_updates", "odd"), encoding="utf-8")
+    control, seen = Control(), list[Event]()
+    control.ask(Comparison((Cell(DDIM(steps=2), 3, run=other.path),), 2))
+    seen.extend(run_training(one, control, until=6))
+    (refused,) = of(ComparisonRefused, seen)
+    assert about.name in refused.reason
+    assert of(Finished, seen)[0].step == 6
+
+
+@pytest.mark.parametrize("at", ["opening", "sampling"])
+def test_full_memory_ends_a_comparison_and_no_training(
+    two_runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    one, other = two_runs
+    real = {"opening": engine.open_session, "sampling": sampling.start_noise}[at]
+    calls = 0
+
+    def full(*args: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*args, **more)
+
+    if at == "opening":
+        monkeypatch.setattr(engine, "open_session", full)
+    else:
+        monkeypatch.setattr(sampling, "start_noise", full)
+    control = Control()
+    far = Cell(DDIM(steps=2), 3, label="far", run=other.path)
+    control.ask(Comparison((Cell(DDIM(steps=2), 3, label="here"), far), 2))
+    seen = list(run_training(one, control, until=6))
+    assert [tape.complete for tape in of(ComparisonFinished, seen)[0].tapes] == [True, False]
+    assert [event.reason for event in of(ComparisonRefused, seen)] == [
+        "far does not fit into memory: compare fewer items"
+    ]
+    assert of(Finished, seen)[0].step == 6
+
+
+def test_what_was_opened_for_a_refused_comparison_is_let_go() -> None:
+    class Far(Sources):
+        held = True
+
+        def forget(self) -> None:
+            self.held = False
+
+    far = Far(None)
+    with pytest.raises(SourceError):
+        next(compare(far, Control(), comparison_of(ALL, 2, 0)))
+    assert not far.held
+
+
+def test_the_run_in_training_is_known_by_any_way_to_it(two_runs: tuple[Run, Run], tmp_path: Path) -> None:
+    one, _ = two_runs
+    (tmp_path / "link").symlink_to(one.path.parent)
+    way, control, seen = tmp_path / "link" / one.name, Control(), list[Event]()
+    for event in run_training(Run(way), control, until=6):
+        seen.append(event)
+        if isinstance(event, StepDone) and event.step == 5:
+            control.ask(Comparison((Cell(DDIM(steps=2), 3, run=way),), 2))
+    assert [tape.training_step for tape in of(ComparisonFinished, seen)[0].tapes] == [5]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_all_cells_compute_with_the_threads_of_the_first(
+    two_runs: tuple[Run, Run], recipe_of: RecipeOf, new_run: NewRun, training: bool
+) -> None:
+    one, _ = two_runs
+    greedy = new_run(recipe_of(compute__threads=3), "greedy")
+    list(run_training(greedy, Control(), until=1))
+    torch.set_num_threads(1)
+    wanted = Comparison((Cell(DDIM(steps=2), 3, checkpoint=2), Cell(DDIM(steps=2), 3, run=greedy.path)), 2)
+    control, used = Control(), set[int]()
+    if training:
+        control.ask(wanted)
+    for event in run_training(one, control, until=5) if training else run_comparison(one, control, wanted):
+        if isinstance(event, TapeGrew | StepDone):
+            used.add(torch.get_num_threads())
+    assert used == {1}
+
+
+def test_a_pause_in_another_runs_cells_is_told_at_the_step_of_the_training(two_runs: tuple[Run, Run]) -> None:
+    one, other = two_runs
+    control, seen = Control(), list[Event]()
+    for event in run_training(one, control, until=6):
+        seen.append(event)
+        if isinstance(event, StepDone) and event.step == 5:
+            control.ask(Comparison((Cell(DDIM(steps=2), 3), Cell(DDIM(steps=2), 3, run=other.path)), 2))
+        if isinstance(event, TapeFinished) and event.purpose == "compare":
+            control.pause()
+        if isinstance(event, Paused):
+            control.pause(False)
+    assert [event.step for event in of(Paused, seen) + of(Resumed, seen)] == [5, 5, 5, 5]
+
+
 def test_a_training_compares_with_what_is_on_disk_and_goes_on_bit_for_bit(
     two_runs: tuple[Run, Run], recipe_of: RecipeOf, new_run: NewRun
 ) -> None:
@@ -364,12 +479,6 @@ def test_a_comparison_can_be_stopped_in_its_pause(two_runs: tuple[Run, Run]) -> 
     ended = of(ComparisonFinished, seen)[0]
     assert [tape.complete for tape in ended.tapes] == [True, False]
     assert not of(Resumed, seen)  # it still is paused
-
-
-def control_after(control: Control) -> Control:
-    """The same one, which has heard "enough" before: that was about an earlier comparison."""
-    assert control.comparison_stopped
-    return control
 
 
 def test_choices_are_set_up_from_the_recipe() -> None:
