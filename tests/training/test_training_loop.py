@@ -20,7 +20,7 @@ from ddpm_studio.engine import dataset_of
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training import compute, trainer
 from ddpm_studio.training import step as step_module
-from ddpm_studio.training.budget import Budget
+from ddpm_studio.training.budget import DEAR, Budget
 from ddpm_studio.training.build import DataOrder, Session, build, count_parameters, snapshot
 from ddpm_studio.training.compute import ComputePlan, DeviceError, ThreadGovernor, choose_plan, pick_device
 from ddpm_studio.training.control import ChangeRequest, Control, PreviewRequest, SampleRequest, SaveRequest
@@ -352,6 +352,16 @@ def test_dear_jobs_come_when_the_time_trained_has_doubled(share: float, cost: fl
     assert begins[1] <= max(5 * cost, 0.4) + 0.05
     assert all(b <= max(2 * a, a + cost / share) + 0.45 for a, b in pairwise(begins[1:]))
     assert begins[-1] >= 90
+
+
+@given(st.floats(0.001, 10), st.integers(1, 40), st.booleans())
+def test_every_job_is_charged_for_good(cost: float, jobs: int, stalled: bool) -> None:
+    """Not only the recent ones, which say what is usual; of one that the machine stalled a part."""
+    budget = Budget(0.1, burst=1e9)
+    for job in range(jobs):
+        budget.pay(100 * cost if stalled and job == 8 else cost, 0.2)
+    extra = DEAR - 1 if stalled and jobs > 8 else 0.0
+    assert budget.spent == pytest.approx((jobs + extra) * cost)
 
 
 @given(st.floats(0, 1e6), st.floats(0, 10))
