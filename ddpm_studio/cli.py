@@ -22,7 +22,7 @@ from ddpm_studio.cli_progress import Interruptible, console, show_comparison, sh
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.recipes import Recipe, RecipeError, axes, built_in, coerce, find, for_data, kinds_of, live_settings
-from ddpm_studio.recipes.axes import NAMES, Cell, parse_axis
+from ddpm_studio.recipes.axes import Cell, parse_axis
 from ddpm_studio.recipes.comparing import sampler_label
 from ddpm_studio.store import CheckpointError, Parent, RecordError, Run, RunError
 from ddpm_studio.training.control import ChangeRequest, Comparison, Control, SampleRequest
@@ -254,7 +254,9 @@ def sample(
         raise typer.BadParameter("--trace writes an array: choose a file that ends in .npy")
     opened = Run.open(run)
     recipe = opened.current_recipe()
-    kinds = samplers or [recipe.sampler.kind]
+    if out.suffix.lower() == ".csv" and recipe.learns != "points":
+        raise typer.BadParameter(f"{out.name} would hold points, and this run makes pictures: choose another ending")
+    kinds = list(dict.fromkeys(samplers or [recipe.sampler.kind]))
     if eta is not None and "ddim" not in kinds:
         raise typer.BadParameter("--eta belongs to DDIM: add --sampler ddim")
     if len(kinds) > 1 and out.suffix.lower() in (".npy", ".csv"):
@@ -270,7 +272,8 @@ def sample(
         if eta is not None and kind == "ddim":
             changes["sampler.eta"] = eta
         settings = _changed(recipe, changes | ({} if device is None else {"compute.device": device})).sampler
-        cells.append(Cell(settings, begin, label=sampler_label(kind), column=sampler_label(kind)))
+        name = sampler_label(kind)
+        cells.append(Cell(settings, begin, label=name, column=name, column_key="sampler"))
     from ddpm_studio.engine import run_comparison, run_sampling
 
     control = Control()
@@ -281,20 +284,23 @@ def sample(
             events = run_sampling(opened, control, request, device=device, keep=False, every_state=file.every_state)
         else:
             comparison = Comparison(tuple(cells), count)
-            events = run_comparison(
-                opened, control, comparison, device=device, keep=False, every_state=file.every_state
-            )
+            events = run_comparison(opened, control, comparison, device=device, keep=False)
         tapes = show_sampling(events)
     if interrupted or len(tapes) < len(cells) or not all(tape.complete for tape in tapes):
         console.print("Stopped; nothing was written.")
         raise typer.Exit(INTERRUPTED)
+    there = out.exists()
     file.write(*tapes)
-    console.print(f"Wrote {out}", markup=False, soft_wrap=True)
+    _say_written(out, there)
 
 
 # -- grid --------------------------------------------------------------------------------------------------
 
 AXIS = "KEY=V1,V2,…"
+
+
+def _say_written(path: Path, there: bool) -> None:
+    console.print(f"{'Replaced' if there else 'Wrote'} {path}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -318,7 +324,7 @@ def grid(
     device: DeviceOption = None,
 ) -> None:
     """Sample RUN in a labelled grid, all cells from the same noise: --rows sampler=ddpm,ddim --columns steps=5,50."""
-    from ddpm_studio.export.table import Heading, table_image
+    from ddpm_studio.export.film import at_share
     from ddpm_studio.export.writers import write_image
 
     if rows is None and columns is None:
@@ -349,6 +355,8 @@ def grid(
         recipes={path: _changed(Run.open(path).current_recipe(), wishes) for path in runs},
     )
     flat = tuple(cell for row in table for cell in row)
+    if len(flat) > axes.MOST:
+        raise typer.BadParameter(f"{len(flat)} cells are too many: a grid has at most {axes.MOST}")
     from ddpm_studio.engine import run_comparison
 
     control = Control()
@@ -358,12 +366,9 @@ def grid(
     if not all(tape.complete for tape in tapes):
         console.print("Stopped; nothing was written.")
         raise typer.Exit(INTERRUPTED)
-    ends = iter([tape.frames[-1].x for tape in tapes])
-    items = [[next(ends) for _ in row] for row in table]
-    left, top = (Heading() if axis is None else Heading(NAMES[axis.key], axis.labels) for axis in (down, across))
-    about = [recipe.title, *axes.shared(flat[0], (down, across))]
-    write_image(table_image(left, top, items, about), out)
-    console.print(f"Wrote {out}", markup=False, soft_wrap=True)
+    there = out.exists()
+    write_image(at_share(tapes, 1.0), out)
+    _say_written(out, there)
 
 
 # -- info --------------------------------------------------------------------------------------------------
@@ -423,7 +428,7 @@ def export(
 ) -> None:
     """Take something of RUN with you: a film, a filmstrip, arrays, its loss, or a report of it all."""
     from ddpm_studio.export.errors import Cancelled
-    from ddpm_studio.export.take import FORMATS, OF, SHOWS, Wanted, default_name, export_run, format_for
+    from ddpm_studio.export.take import FORMATS, OF, SHOWS, Wanted, default_name, export_run, fits, format_for
 
     kind = format_ or ("" if out is None else format_for(out))
     if not kind:
@@ -440,6 +445,10 @@ def export(
     opened = Run.open(run)
     wanted = Wanted(kind, of, step, t, show, tuple(items or ()))  # type: ignore[arg-type]  # checked above
     path = out or Path(default_name(opened, wanted))
+    if not fits(path, kind):
+        ending = FORMATS[kind].ending or "no suffix"
+        raise typer.BadParameter(f"{path.name} is no name for {kind}: let it end in {ending}")
+    there = path.exists()
     control = Control()
     columns = (TextColumn("[bold]Writing"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Interruptible(control, "Stopping…"), Progress(*columns, console=console) as bar:
@@ -455,7 +464,7 @@ def export(
         except Cancelled:
             console.print("Stopped; nothing was written.")
             raise typer.Exit(INTERRUPTED) from None
-    console.print(f"Wrote {path}", markup=False, soft_wrap=True)
+    _say_written(path, there)
 
 
 # -- bench -------------------------------------------------------------------------------------------------

@@ -206,21 +206,18 @@ def run_comparison(
     *,
     device: str | None = None,
     keep: bool = True,
-    every_state: bool = False,
 ) -> Iterator[Event]:
     """Sample every cell of a comparison from ``run``'s checkpoints and those of the other runs that it names.
 
-    Cells whose checkpoint is None take their run's last one. ``keep``, ``every_state``: as for ``run_sampling``. When
-    ``control`` says stop, it ends with the tape in hand, incomplete.
+    Cells whose checkpoint is None take their run's last one. ``keep``: as for ``run_sampling``. When ``control`` says
+    stop, it ends with the tape in hand, incomplete.
 
     Raises:
         SourceError: before anything is sampled, if a run or a checkpoint is not there, or their items have different
             shapes; later, if a checkpoint is damaged.
     """
     yield Waiting("Loading the network")
-    yield from _recorded(
-        compare(SavedSources(run, device=device), control, comparison, every_state=every_state), run if keep else None
-    )
+    yield from _recorded(compare(SavedSources(run, device=device), control, comparison), run if keep else None)
 
 
 class SavedSources(Sources):

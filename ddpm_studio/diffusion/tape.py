@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Items = NDArray[Any]
+FRAMES = 120  # of a tape at most, unless somebody wants every state
 
 
 class ScoreField(NamedTuple):
@@ -86,7 +87,8 @@ class Tape:
         schedule, settings: the noise schedule's and the sampler's, by name. grid: the level of every state of the
             process. All empty on a tape that was recorded before they were kept.
         label: what a cell of a comparison is called; ``comparison`` is the same for all of its cells.
-        row, column: the labels of its place in the grid; "" without that axis.
+        row, column: the labels of its place in the grid, row_key, column_key: what they are values of (a key of
+            ``recipes.axes.NAMES``); "" without that axis.
     """
 
     kind: Literal["pictures", "points"]
@@ -102,6 +104,8 @@ class Tape:
     comparison: str = ""
     row: str = ""
     column: str = ""
+    row_key: str = ""
+    column_key: str = ""
     schedule: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     grid: list[int] = field(default_factory=list)
@@ -213,7 +217,7 @@ def _fields(arrays: dict[str, Items], frames: int) -> dict[int, ScoreField]:
     return {int(i): ScoreField(s, *map(float, level)) for i, s, level in zip(of, score, levels, strict=True)}
 
 
-def kept_indices(total: int, most: int = 120) -> Sequence[int]:
+def kept_indices(total: int, most: int = FRAMES) -> Sequence[int]:
     """Which of the states 0 … total a tape keeps: evenly spread, the first and the last always."""
     if total + 1 <= most:
         return range(total + 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import kind_title
+from ddpm_studio.recipes.axes import name_of
 
 Say = Callable[[str], str]
-FRAMES = 100  # a tape that skips moves keeps more frames than that: so many levels are all on it
 
 
 def moves_text(tape: Tape, say: Say = str) -> str:
@@ -20,8 +20,8 @@ def moves_text(tape: Tape, say: Say = str) -> str:
     if not tape.sampler.startswith("langevin"):
         return say("{0:,} step" if moves == 1 else "{0:,} steps").format(moves)
     if tape.sampler == "langevin":
-        levels = len({frame.t for frame in tape.frames[:-1]})  # the last one is where it leads
-        if tape.complete and 1 < levels <= FRAMES and moves % levels == 0:
+        levels = len(set(tape.grid[:-1]))  # the last one is where it leads
+        if levels > 1 and moves == len(tape.grid) - 1:
             return say("{0:,} levels × {1:,} moves").format(levels, moves // levels)
     text = say("{0:,} moves").format(moves)
     field = tape.frames[-1].field if tape.frames else None
@@ -38,27 +38,28 @@ def sampler_text(tape: Tape, say: Say = str) -> str:
     return f"{say(title)}, {moves_text(tape, say)}"
 
 
-def facts(tape: Tape, say: Say = str) -> list[str]:
-    """What it was made with: training step, sampler, seed, and the weights if they are not averaged."""
-    parts = [
-        "" if tape.training_step is None else say("step {step}").format(step=f"{tape.training_step:,}"),
-        sampler_text(tape, say) if tape.sampler else "",
-        say("seed {0}").format(tape.seed),
-        say("raw weights") if tape.weights == "raw" else "",
-    ]
-    return [part for part in parts if part]
+def facts(tape: Tape, say: Say = str, on: Collection[str] = ()) -> list[str]:
+    """What it was made with: training step, sampler, seed, and the weights if they are not averaged.
+
+    ``on``: keys of axes, which say the rest.
+    """
+    sampler = sampler_text(tape, say) if tape.sampler else ""
+    if "sampler" in on:
+        sampler = "" if "steps" in on else moves_text(tape, say)
+    elif "steps" in on:
+        sampler = say(kind_title(tape.sampler))
+    parts = {
+        "checkpoint": "" if tape.training_step is None else say("step {step}").format(step=f"{tape.training_step:,}"),
+        "": sampler,
+        "seed": say("seed {0}").format(tape.seed),
+        "weights": say("raw weights") if tape.weights == "raw" else "",
+    }
+    return [part for key, part in parts.items() if part and (not key or key not in on)]
 
 
 def axis_names(tape: Tape) -> tuple[str, str]:
-    """What a cell's row and its column stand for, e.g. "Seed" and "Sampling steps"; "" where its label does not say."""
-    column = tape.column or ("" if tape.row else tape.label)  # tapes of before there were axes stand in one row
-    # A label holds names and values of both axes, the row's first: "Seed 3, Sampling steps 50".
-    before = tape.label.removesuffix(column)
-    if tape.row and column:
-        down, _, across = before.rpartition(", ")
-    else:
-        down, across = (before, "") if tape.row else ("", before)
-    return down.removesuffix(tape.row).strip(), across.strip()
+    """What a cell's row and its column stand for, e.g. "Seed" and "Sampling steps"; "" of what says it by itself."""
+    return name_of(tape.row_key), name_of(tape.column_key)
 
 
 def level_text(t: int) -> str:

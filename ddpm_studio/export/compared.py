@@ -8,12 +8,11 @@ from PIL import Image
 
 from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Frame, Tape
-from ddpm_studio.diffusion.tape_text import axis_names, facts, level_text, moves_text, sampler_text
+from ddpm_studio.diffusion.tape_text import axis_names, facts, level_text
 from ddpm_studio.export.clocks import thinned
 from ddpm_studio.export.grid import SHOWN, Show
 from ddpm_studio.export.strip import COLUMNS, cell, labelled, said_of
 from ddpm_studio.export.table import CELL, Heading, table_image
-from ddpm_studio.recipes.axes import NAMES
 
 LARGE, WIDE = 384, 1440  # px, about: the largest cell (CELL is the smallest), and all columns together
 
@@ -34,7 +33,8 @@ def compared_image(tapes: Sequence[Tape], frames: Sequence[Frame], show: Show) -
     items = [[None if i is None else frames[i].view(show) for i in row] for row in at]
     own = own_facts(tapes)
     captions = [["" if i is None else " · ".join([*own[i], level_text(frames[i].t)]) for i in row] for row in at]
-    about = [text for text in [tapes[0].title, SHOWN[show], *in_common(tapes)] if text]
+    title = tapes[0].title if len({tape.title for tape in tapes}) == 1 else ""
+    about = [text for text in [title, SHOWN[show], *in_common(tapes)] if text]
     side = max(CELL, min(LARGE, WIDE // len(columns.labels)))
     return table_image(rows, columns, items, about, captions=captions, side=side)
 
@@ -67,20 +67,15 @@ def _column(tape: Tape) -> str:
 
 def in_common(tapes: Sequence[Tape]) -> list[str]:
     """What is to be said of all of them alike."""
-    said = [facts(tape) for tape in tapes]
-    same = [fact for fact in said[0] if all(fact in own for own in said)]
-    moves = moves_text(tapes[0])
-    if all(moves_text(tape) == moves for tape in tapes) and sampler_text(tapes[0]) not in same:
-        same.append(moves)
-    return same
+    said = [_facts(tape) for tape in tapes]
+    return [fact for fact in said[0] if all(fact in own for own in said)]
 
 
 def own_facts(tapes: Sequence[Tape]) -> list[list[str]]:
     """What is to be said of each alone: what neither its labels say nor ``in_common``."""
-    first, same = tapes[0], in_common(tapes)
-    if not (first.row or first.column):  # runs side by side: the label is a name
-        return [[fact for fact in facts(tape) if fact not in same] for tape in tapes]
-    moves = [moves_text(tape) for tape in tapes]
-    if len(set(moves)) == 1 or NAMES["steps"] in (heading.name for heading in headings(tapes)):
-        return [[] for _ in tapes]
-    return [[each] for each in moves]
+    same = in_common(tapes)
+    return [[fact for fact in _facts(tape) if fact not in same] for tape in tapes]
+
+
+def _facts(tape: Tape) -> list[str]:
+    return facts(tape, on=(tape.row_key, tape.column_key))

@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.export.text import draw_text, fitting
 
 Show = Literal["x", "x0", "eps"]
@@ -18,16 +17,13 @@ SHOWN: dict[Show, str] = {"x": "", "x0": "predicted x_0", "eps": "predicted ε"}
 GAP = 2  # pixels of a grid, before scaling
 CAPTION = 28  # px below a picture
 POINT_SIDE = 512  # px of a picture of points
-POINT_RANGE = 2.5  # standardised points lie within
-
-
-def frame_image(tape: Tape, frame: Frame, show: str = "x", caption: str = "") -> Image.Image:
-    """One frame as an RGB picture, scaled by a whole number to about 512 px, with an optional caption below."""
-    return captioned(frame.view(show), caption)
+POINT_RANGE = 2.625  # of the plane that is shown: standardised points lie within
+PAPER, LINE, AXIS, DOT = "#ffffff", "#e4e7ec", "#bcc2cb", "#1668d4"  # below points, and of a point, as in the window
+OPACITY = 0.75  # of a point alone
 
 
 def captioned(items: NDArray[Any], caption: str = "") -> Image.Image:
-    """uint8 (N, H, W, C) pictures or float32 (N, 2) points as ``frame_image`` draws them."""
+    """uint8 (N, H, W, C) pictures or float32 (N, 2) points as RGB, about 512 px large; the caption stands below."""
     picture = points_image(items) if items.ndim == 2 else scaled(grid_image(items))
     if not caption:
         return picture
@@ -87,14 +83,27 @@ def reduced(picture: Image.Image, side: int) -> Image.Image:
 
 
 def points_image(points: NDArray[Any], side: int = POINT_SIDE) -> Image.Image:
-    """float32 (N, 2) → soft white points on black, ``side`` px square, x to the right and y up."""
-    spread = 1.05 * max(POINT_RANGE, float(np.quantile(np.abs(points), 0.99)))  # x_T of a wide schedule
-    place = ((points * [1, -1] / spread + 1) / 2 * (side - 1)).round().astype(int)
-    inside = ((place >= 2) & (place < side - 2)).all(axis=1)
-    density = np.zeros((side, side))
-    for dx in range(-2, 3):
-        for dy in range(-2, 3):
-            weight = 2 * max(0.0, 1 - math.hypot(dx, dy) / 2.5)
-            np.add.at(density, (place[inside, 1] + dy, place[inside, 0] + dx), weight)
-    grey = (255 * (1 - np.exp(-density))).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
+    """float32 (N, 2) → soft dots over a grid of whole numbers, ``side`` px square, x to the right and y up.
+
+    The plane is shown from -POINT_RANGE to POINT_RANGE always, so that pictures compare; what lies outside is not seen.
+    """
+    picture = Image.new("RGB", (side, side), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for k in sorted(range(-math.floor(POINT_RANGE), math.floor(POINT_RANGE) + 1), key=lambda k: k == 0):
+        at = round((k / POINT_RANGE + 1) / 2 * (side - 1))
+        draw.line([(at, 0), (at, side)], fill=AXIS if k == 0 else LINE)
+        draw.line([(0, at), (side, at)], fill=AXIS if k == 0 else LINE)
+    seen = points[(np.abs(points) < POINT_RANGE).all(axis=1)].astype(np.float64)  # NaN is nowhere
+    place = (seen * (1, -1) / POINT_RANGE + 1) / 2 * (side - 1)
+    radius = max(1.5, side / 200)
+    near = math.ceil(radius)
+    whole = np.zeros((side + 2 * near + 1, side + 2 * near + 1))
+    corner = np.round(place).astype(int)
+    for dx in range(-near, near + 1):
+        for dy in range(-near, near + 1):
+            away = np.hypot(corner[:, 0] + dx - place[:, 0], corner[:, 1] + dy - place[:, 1])
+            np.add.at(whole, (corner[:, 1] + dy + near, corner[:, 0] + dx + near), np.clip(radius + 0.5 - away, 0, 1))
+    cover = 1 - (1 - OPACITY) ** whole[near : near + side, near : near + side]
+    mask = Image.fromarray(np.round(255 * cover).astype(np.uint8))
+    picture.paste(Image.new("RGB", (side, side), DOT), (0, 0), mask)
+    return picture

@@ -77,8 +77,8 @@ TELLS: dict[tuple[str, str], str] = {
     ("npy", "process"): "One array: moment × picture or point × its values.",
     ("npy", "learning"): "One array: training step × picture or point × its values.",
     ("npy", "both"): "One array: training step × moment × picture or point × its values.",
-    ("points-csv", "process"): "A line for each point, x and y: the program can learn it.",
-    ("points-npy", "process"): "float32, point × 2: the program can learn it.",
+    ("points-csv", "process"): "A line for each point, x and y: the program can learn 20 or more.",
+    ("points-npy", "process"): "float32, point × 2: the program can learn 20 or more.",
 }
 SHOWS: dict[Show, str] = {"x": "x_t", "x0": "predicted x_0", "eps": "predicted ε"}
 
@@ -111,6 +111,12 @@ def format_for(path: Path) -> str:
     """The format that a file's ending says (a .png is a filmstrip, a .csv the loss); "" if it says none."""
     whole = [name for name, each in FORMATS.items() if not each.points and each.ending == path.suffix.lower() != ""]
     return whole[0] if whole else ""
+
+
+def fits(path: Path, kind: str) -> bool:
+    """Whether a name can be one of a file of this format: it ends like it, or says nothing (frames are a folder)."""
+    ending, own = path.suffix.lower(), FORMATS[kind].ending
+    return ending in ("", own) if own else ending not in {each.ending for each in FORMATS.values()} - {""}
 
 
 def default_name(run: Run, wanted: Wanted) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from ddpm_studio.recipes.comparing import sampler_label
 from ddpm_studio.recipes.recipe import Recipe, RecipeError, kinds_of
 
-MOST = 24  # values of an axis
+MOST = 24  # values of an axis, and cells of a grid
 # As the form calls them.
 NAMES = {
     "sampler": "Sampler",
@@ -54,7 +54,8 @@ class Cell:
 
     ``weights``: "ema" or "raw". ``checkpoint``: the training step of them; None: the last there is, or those of this
     moment while the run is trained. ``label``: what its row and its column say, unlike any other cell's. ``row``,
-    ``column``: the labels of its place, "" without that axis. ``run``: the folder of the run; None: the one in hand.
+    ``column``: the labels of its place, ``row_key``, ``column_key``: what they are values of; "" without that axis.
+    ``run``: the folder of the run; None: the one in hand.
     """
 
     settings: Any
@@ -65,6 +66,13 @@ class Cell:
     row: str = ""
     column: str = ""
     run: Path | None = None
+    row_key: str = ""
+    column_key: str = ""
+
+
+def name_of(key: str) -> str:
+    """What stands before a value of ``key`` in a label; "" before what is a name itself."""
+    return "" if key in ("sampler", "run") else NAMES.get(key, "")
 
 
 def parse_axis(text: str, checkpoints: Sequence[int]) -> Axis:
@@ -197,10 +205,12 @@ def _cell(
         values.get("seed", default.seed),
         values.get("weights", default.weights),
         values.get("checkpoint", default.checkpoint),
-        ", ".join(text if key in ("sampler", "run") else f"{NAMES[key]} {text}" for key, _, text in chosen),
+        ", ".join(f"{name_of(key)} {text}".strip() for key, _, text in chosen),
         down[2] if down else "",
         across[2] if across else "",
         values.get("run"),
+        down[0] if down else "",
+        across[0] if across else "",
     )
 
 
@@ -222,19 +232,3 @@ def _sampler(recipe: Recipe, values: Mapping[str, Any]) -> Any:
 
 def _asked(value: Any) -> str:
     return str(getattr(value, "kind", value))
-
-
-def shared(cell: Cell, axes: Sequence[Axis | None]) -> list[str]:
-    """What all cells have in common, for a line below the grid: what is on no axis."""
-    on = {axis.key for axis in axes if axis}
-    texts = {
-        "checkpoint": "" if cell.checkpoint is None else f"step {cell.checkpoint:,}",
-        "sampler": sampler_label(cell.settings.kind),
-        "steps": f"{cell.settings.steps} steps",
-        "eta": f"η = {_text('eta', cell.settings.eta)}" if cell.settings.kind == "ddim" else "",
-        "seed": f"seed {cell.seed}",
-        "weights": f"{WEIGHTS[cell.weights]} weights",
-    }
-    # A sampler on an axis has settings of its own, and so has each run.
-    hidden = on | ({"eta"} if "sampler" in on else {"sampler", "steps", "eta"} if "run" in on else set())
-    return [text for key, text in texts.items() if text and key not in hidden]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,11 @@ from torch import Tensor
 
 from ddpm_studio.diffusion.denoiser import Denoiser
 from ddpm_studio.diffusion.noise import mix
+from ddpm_studio.diffusion.reel import CAP
 from ddpm_studio.diffusion.reverse import ReverseStep, reverse_process, start_noise
 from ddpm_studio.diffusion.samplers import SAMPLERS, Sampler
 from ddpm_studio.diffusion.schedule import NoiseSchedule
-from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape, kept_indices, lattice
+from ddpm_studio.diffusion.tape import FRAMES, Frame, ScoreField, Tape, kept_indices, lattice
 from ddpm_studio.diffusion.timesteps import timestep_grid
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.recipes.axes import Cell
@@ -36,6 +38,7 @@ from ddpm_studio.training.events import (
     TapeStarted,
 )
 
+COMPARED = CAP // 2  # bytes of all cells of a comparison
 FIELD_SIDE, FIELD_REACH = 20, 2.5  # of the lattice on which the score of points is recorded
 
 
@@ -85,6 +88,7 @@ def sample(
     purpose: str,
     *,
     every_state: bool = False,
+    most: int = FRAMES,
     tape: Tape | None = None,
 ) -> Iterator[Event]:
     """Sample with the session's weights of this moment, recorded on ``tape`` or a new one.
@@ -104,6 +108,7 @@ def sample(
         control=control,
         purpose=purpose,
         every_state=every_state,
+        most=most,
         classes=session.classes,
         device=session.plan.device,
     )
@@ -150,11 +155,10 @@ class Sources:
         """Let go of what was opened beside the session in hand."""
 
 
-def compare(
-    sources: Sources, control: Control, comparison: Comparison, *, every_state: bool = False
-) -> Iterator[Event]:
+def compare(sources: Sources, control: Control, comparison: Comparison) -> Iterator[Event]:
     """Sample cell after cell, each on a tape of its own. Those of one checkpoint follow each other: it is loaded once.
 
+    Tapes have fewer frames than others where all of them would take more than ``COMPARED`` bytes.
     Before anything is sampled it is known that every cell can be, and starts from the same noise as the others of its
     seed. ``control`` stops it between two moves; a pause takes effect between two cells.
 
@@ -163,12 +167,12 @@ def compare(
             comparison has begun.
     """
     try:
-        yield from _compare(sources, control, comparison, every_state)
+        yield from _compare(sources, control, comparison)
     finally:
         sources.forget()
 
 
-def _compare(sources: Sources, control: Control, comparison: Comparison, every_state: bool) -> Iterator[Event]:
+def _compare(sources: Sources, control: Control, comparison: Comparison) -> Iterator[Event]:
     begun = time.perf_counter()
     cells = comparison.cells
     origins = [sources.origin(cell) for cell in cells]
@@ -196,7 +200,7 @@ def _compare(sources: Sources, control: Control, comparison: Comparison, every_s
                 cell.seed,
                 cell.weights,
                 "compare",
-                every_state=every_state,
+                most=min(FRAMES, _frames_that_fit(comparison, origins[0])),
                 tape=tapes[i],
             )
     except SourceError as error:
@@ -208,6 +212,13 @@ def _compare(sources: Sources, control: Control, comparison: Comparison, every_s
     yield ComparisonFinished(tapes, not all(tape.complete for tape in tapes), time.perf_counter() - begun)
     if failed is not None:
         raise failed
+
+
+def _frames_that_fit(comparison: Comparison, origin: Origin) -> int:
+    """How many frames each cell may keep, so that together they take at most ``COMPARED`` bytes; at least 2."""
+    item = math.prod(origin.shape) * (4 if origin.kind == "points" else 1)
+    field = 8 * FIELD_SIDE**2 if origin.kind == "points" else 0
+    return max(2, COMPARED // (len(comparison.cells) * (3 * comparison.count * item + field)))
 
 
 def _pause(control: Control, step: int) -> Iterator[Event]:
@@ -252,6 +263,7 @@ def network_calls(settings: Any, schedule: NoiseSchedule) -> int:
 def _cell_tape(cell: Cell, origin: Origin, comparison: str) -> Tape:
     tape = _new_tape(origin, cell.settings, cell.seed, cell.weights)
     tape.label, tape.row, tape.column, tape.comparison = cell.label, cell.row, cell.column, comparison
+    tape.row_key, tape.column_key = cell.row_key, cell.column_key
     return tape
 
 
@@ -286,10 +298,11 @@ def record(
     control: Control,
     purpose: str,
     every_state: bool = False,
+    most: int = FRAMES,
     classes: int = 0,
     device: torch.device | str = "cpu",
 ) -> Iterator[Event]:
-    """Run one reverse process and keep its states on ``tape``, at most 120 of them unless ``every_state``.
+    """Run one reverse process and keep its states on ``tape``, at most ``most`` of them unless ``every_state``.
 
     ``settings`` is a sampler section of a recipe. Every sampler starts from the same noise of level T. It stops
     between two moves when ``control`` says so; a pause comes after it. With ``classes`` items are asked for class
@@ -299,7 +312,7 @@ def record(
     schedule = denoiser.schedule
     grid = make_grid(settings, schedule)
     sampler = make_sampler(settings)
-    fewer = set(kept_indices(len(grid) - 1))
+    fewer = set(kept_indices(len(grid) - 1, most))
     kept = set(range(len(grid))) if every_state else fewer
     fields = fewer if tape.kind == "points" and not classes else set()
     tape.total, tape.grid = len(kept), [int(t) for t in grid]

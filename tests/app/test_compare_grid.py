@@ -85,7 +85,7 @@ def test_every_cell_stands_under_its_column_and_beside_its_row(qapp: QApplicatio
 def test_a_label_says_what_it_is_where_there_is_room(view: CompareView) -> None:
     tapes = [a_tape(r, c) for r in ("0", "1") for c in ("12", "50")]
     for tape in tapes:
-        tape.label = f"Seed {tape.row}, Sampling steps {tape.column}"
+        tape.row_key, tape.column_key = "seed", "steps"
     view.set_tapes(tapes)
     QTest.qWait(20)
     named = labels(view)

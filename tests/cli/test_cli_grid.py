@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from ddpm_studio import engine
 from ddpm_studio.cli import INTERRUPTED, main
 from ddpm_studio.engine import run_comparison, run_sampling, run_training
 from ddpm_studio.export import table
+from ddpm_studio.export.grid import PAPER
 from ddpm_studio.recipes import find
 from ddpm_studio.recipes.axes import Cell, cells, parse_axis
 from ddpm_studio.store import Run
@@ -115,16 +116,21 @@ def test_the_picture(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     out = tmp_path / "deep er" / "ünï.png"
     wanted = ["--rows", "sampler=ddpm,euler", "--columns", "steps=2,3,4", "-n", "40", "--seed", "3"]
     assert main(["grid", str(run.path), "--out", str(out), *wanted]) == 0
-    assert capsys.readouterr().out == ""
-    for text in ("Sampler", "DDPM", "Euler", "Sampling steps", "2", "3", "4"):
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Wrote " in told.err
+    for text in ("DDPM", "Euler", "Sampling steps", "2", "3", "4"):
         assert text in written
-    assert written[-1].endswith("step 6 · seed 3 · EMA weights")
+    assert written[-1].endswith("step 6 · seed 3")
     with Image.open(out) as picture:
         pixels = np.asarray(picture.convert("RGB"))
-    black = (pixels == 0).all(axis=2)
-    across = np.flatnonzero(np.diff(black[black.sum(axis=1).argmax()].astype(int)))
-    assert black.sum() > 6 * 0.9 * table.CELL**2  # six panels of points
-    assert len(across) >= 6
+    panel = (pixels == ImageColor.getrgb(PAPER)).all(axis=2)
+    assert panel.sum() > 6 * 0.7 * table.CELL**2  # six panels of points
+    blue = pixels[..., 2].astype(int) - pixels[..., 0]
+    assert (blue > 100).sum() > 6 * 40, "dots"
+    assert (tmp_path / "deep er").is_dir()
+    assert main(["grid", str(run.path), "--out", str(out), *wanted]) == 0
+    assert "Replaced " in capsys.readouterr().err
     again = tmp_path / "again.png"
     assert main(["grid", str(run.path), "--out", str(again), *wanted]) == 0
     assert again.read_bytes() == out.read_bytes()
@@ -176,6 +182,7 @@ def test_tables_of_pictures_hold_every_pixel() -> None:
         ("--rows steps=2 --sampler magic", "magic is none of"),
         ("--rows steps=2 --out a.gif", "must end in .png"),
         (f"--rows seed={','.join(map(str, range(25)))}", "at most 24"),
+        ("--rows seed=1,2,3,4,5 --columns steps=2,3,4,5,6", "25 cells are too many: a grid has at most 24"),
     ],
 )
 def test_wrong_usage(
@@ -205,8 +212,9 @@ def test_runs_side_by_side(
     monkeypatch.chdir(tmp_path)
     here = f"run={run.path},other"
     assert main(["grid", str(run.path), "--rows", "steps=2,3", "--columns", here, "-n", "9", "--out", "a.png"]) == 0
-    assert {"Run", "rün", "other", "Sampling steps", "2", "3"} <= set(written)
-    assert written[-1].endswith("seed 0 · EMA weights")
+    assert {"rün", "other", "Sampling steps", "2", "3"} <= set(written)
+    assert {f"step {n} · {each} · t = 0" for n, each in ((6, "DDIM"), (2, "Heun"))} <= set(written), "of each alone"
+    assert written[-1].endswith("seed 0")
     capsys.readouterr()
     for columns, why in (
         ("run=other,gone", "there is no folder gone"),

@@ -32,6 +32,8 @@ def comparison(rows: Axis | None, columns: Axis | None) -> list[Tape]:
             label=cell.label,
             row=cell.row,
             column=cell.column,
+            row_key=cell.row_key,
+            column_key=cell.column_key,
         )
         for i, cell in enumerate(asked)
     ]
@@ -67,12 +69,19 @@ def test_a_comparison_of_before_there_were_axes_is_one_row() -> None:
 
 def test_what_is_the_same_is_said_once_and_the_rest_below_each() -> None:
     assert in_common(comparison(None, SEEDS)) == ["step 300", "DDPM, 6 steps"]
-    assert in_common(comparison(None, SAMPLERS)) == ["step 300", "seed 3", "6 steps"]
+    assert in_common(comparison(None, SAMPLERS)) == ["step 300", "6 steps", "seed 3"]
     assert own_facts(comparison(None, SAMPLERS)) == [[], []]
     for rows, told in ((None, [["6 steps"], ["5 steps"]]), (STEPS, [[]] * 6)):  # else an axis says it
         tapes = comparison(rows, SAMPLERS)
         del tapes[1].frames[-1]
         assert own_facts(tapes) == told
+    folders = Axis("run", (Path("a"), Path("b")))
+    own = {path: built_in()["scratch5-mnist-laptop"] for path in folders.values}
+    (row,) = cells(own[Path("a")], None, folders, seed=3, recipes=own)
+    tapes = [replace(tape(7 * i), row_key=cell.row_key, column_key=cell.column_key) for i, cell in enumerate(row)]
+    tapes[1].sampler = "ddpm"
+    assert in_common(tapes) == ["seed 3"]
+    assert own_facts(tapes) == [["step 0", "DDIM, 6 steps"], ["step 7", "DDPM, 6 steps"]]
     runs = [replace(tape(step), label=name) for name, step in (("one", 20), ("another", 30))]
     assert in_common(runs) == ["DDIM, 6 steps", "seed 3"]
     assert own_facts(runs) == [["step 20"], ["step 30"]]

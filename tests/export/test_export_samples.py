@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddpm_studio.data.points_file import read_points
 from ddpm_studio.diffusion.tape import Frame, Tape
-from ddpm_studio.export.grid import GAP, frame_image
+from ddpm_studio.export.grid import GAP, captioned
 from ddpm_studio.export.samples import ENDINGS, ExportError, SampleFile, caption
 
 
@@ -43,10 +43,10 @@ def test_png(tape: Tape, tmp_path: Path, name: str) -> None:
     SampleFile(tmp_path / name).write(tape)
     with Image.open(tmp_path / name) as picture:
         assert picture.mode == "RGB"
-        assert picture.size == frame_image(tape, tape.frames[-1], caption="x").size
+        assert picture.size == captioned(tape.frames[-1].x, "x").size
         np.testing.assert_array_equal(
             np.asarray(picture)[: picture.height - 28],
-            np.asarray(frame_image(tape, tape.frames[-1]))[: picture.height - 28],
+            np.asarray(captioned(tape.frames[-1].x))[: picture.height - 28],
         )
 
 
@@ -92,11 +92,11 @@ def test_video(tape: Tape, tmp_path: Path, ending: str) -> None:
     with av.open(str(tmp_path / f"a{ending}")) as video:
         stream = video.streams.video[0]
         frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(stream)]
-    width, height = frame_image(tape, tape.frames[0], caption="x").size
+    width, height = captioned(tape.frames[0].x, "x").size
     assert width % 2 == height % 2 == 0
     assert {frame.shape for frame in frames} == {(height, width, 3)}
     assert len(frames) == len(tape.frames) + 1
-    first = np.asarray(frame_image(tape, tape.frames[0]), dtype=float)
+    first = np.asarray(captioned(tape.frames[0].x), dtype=float)
     close = np.abs(frames[0][: height - 28] - first[: height - 28]).mean()
     far = np.abs(frames[-1][: height - 28] - first[: height - 28]).mean()
     assert close < far or tape.kind == "points"
@@ -115,7 +115,7 @@ def test_where_nothing_can_be_written_is_one_sentence(tmp_path: Path, ending: st
 @pytest.mark.parametrize("count", [1, 2, 5, 64])
 def test_a_grid_holds_every_picture(count: int) -> None:
     tape = a_tape("colour", count, 3)
-    picture = np.asarray(frame_image(tape, tape.frames[-1]))
+    picture = np.asarray(captioned(tape.frames[-1].x))
     columns = min(count, math.ceil(math.sqrt(count * 12 / 9)))
     rows = -(-count // columns)
     scale = max(1, round(512 / max(columns * (9 + GAP) + GAP, rows * (12 + GAP) + GAP)))
@@ -127,9 +127,19 @@ def test_a_grid_holds_every_picture(count: int) -> None:
 def test_points_lie_where_they_are() -> None:
     tape = a_tape("points", 1)
     tape = Tape("points", 1, 1, frames=[Frame(0, 0, np.array([[1.0, 2.0]], np.float32))])
-    row, column = np.argwhere(np.asarray(frame_image(tape, tape.frames[0]))[..., 0] > 100).mean(axis=0)
+    row, column = np.argwhere(np.asarray(captioned(tape.frames[0].x))[..., 0] < 120).mean(axis=0)
     assert column / 511 == pytest.approx((1 / 2.625 + 1) / 2, abs=0.01)
     assert row / 511 == pytest.approx((1 - 2 / 2.625) / 2, abs=0.01)
+
+
+def test_points_are_drawn_to_one_scale_so_that_what_has_run_away_is_not_like_the_data() -> None:
+    points = np.random.default_rng(0).normal(size=(512, 2)).astype(np.float32)
+    blue = [(np.asarray(captioned(each))[..., 0] < 120).sum() for each in (points, 3 * points, 30 * points)]
+    assert blue[0] > 5000
+    assert blue[1] < 0.7 * blue[0]
+    assert blue[2] < 0.1 * blue[0]
+    empty = np.full((4, 2), np.nan, np.float32)
+    np.testing.assert_array_equal(np.asarray(captioned(empty)), np.asarray(captioned(empty[:0])))
 
 
 def test_the_caption_counts_moves_not_frames() -> None:
@@ -141,7 +151,7 @@ def test_the_caption_counts_moves_not_frames() -> None:
 
 
 def test_the_caption_of_langevin_dynamics_counts_levels_and_moves() -> None:
-    tape = replace(a_tape("grey", frames=5), sampler="langevin")
+    tape = replace(a_tape("grey", frames=5), sampler="langevin", grid=[900, 900, 500, 500, 0])
     tape.frames[:] = [replace(f, t=t) for f, t in zip(tape.frames, (900, 900, 500, 500, 500), strict=True)]
     assert "annealed Langevin, 2 levels × 2 moves" in caption(tape, 500)
 
@@ -149,12 +159,12 @@ def test_the_caption_of_langevin_dynamics_counts_levels_and_moves() -> None:
 @pytest.mark.parametrize(("count", "columns", "rows"), [(2, 2, 1), (3, 3, 1), (4, 2, 2), (5, 3, 2)])
 def test_several_tapes_stand_side_by_side(tmp_path: Path, count: int, columns: int, rows: int) -> None:
     tapes = [a_tape("grey", 9 + i) for i in range(count)]
-    one = frame_image(tapes[0], tapes[0].frames[-1], caption="x")
+    one = captioned(tapes[0].frames[-1].x, "x")
     SampleFile(tmp_path / "a.png").write(*tapes)
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (columns * one.width, rows * one.height)
         second = picture.crop((one.width, 0, 2 * one.width, one.height - 28))
-        expected = frame_image(tapes[1], tapes[1].frames[-1])
+        expected = captioned(tapes[1].frames[-1].x)
         np.testing.assert_array_equal(np.asarray(second), np.asarray(expected)[: one.height - 28])
     SampleFile(tmp_path / "a.gif").write(*tapes)
     with Image.open(tmp_path / "a.gif") as film:

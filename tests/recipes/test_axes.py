@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddpm_studio.recipes import Recipe, RecipeError, find, kinds_of
-from ddpm_studio.recipes.axes import MOST, NAMES, Axis, Cell, cells, parse_axis, shared
+from ddpm_studio.recipes.axes import MOST, NAMES, Axis, Cell, cells, parse_axis
 from ddpm_studio.recipes.comparing import calls_at_most, sampler_choices, sampler_label
 from ddpm_studio.recipes.sections import DDIM, DDPM, Heun
 
@@ -48,6 +48,7 @@ def test_every_cell_is_what_its_row_and_its_column_say(axes: tuple[Axis, Axis], 
     table = cells(MOONS, rows, columns, seed=seed, weights=weights, checkpoint=7, recipes=RECIPES)
     flat = [cell for row in table for cell in row]
     assert [(cell.row, cell.column) for cell in flat] == [(r, c) for r in rows.labels for c in columns.labels]
+    assert {(cell.row_key, cell.column_key) for cell in flat} == {(rows.key, columns.key)}
     assert len({cell.label for cell in flat}) == len(flat) == len(rows.values) * len(columns.values)
     for i, row in enumerate(table):
         for j, cell in enumerate(row):
@@ -103,8 +104,6 @@ def test_each_run_has_its_own_sampler_unless_there_is_an_axis_of_them() -> None:
     table = cells(MOONS, Axis("sampler", ("ddim",)), runs, seed=0, recipes=RECIPES)
     assert [cell.settings.kind for cell in table[0]] == ["ddim"] * 3
     assert [cell.settings.steps for cell in table[0]] == [10, 11, 12]
-    said = shared(row[0], (None, runs))
-    assert said == ["seed 0", "EMA weights"]
 
 
 def test_names_that_a_person_knows_stand_for_the_values() -> None:

@@ -188,6 +188,19 @@ def test_one_seed_is_one_noise_bit_for_bit(two_runs: tuple[Run, Run], seed: int,
     assert again.frames[0].x.tobytes() == noise.tobytes() != differs.frames[0].x.tobytes()
 
 
+def test_all_cells_together_take_no_more_than_their_room(
+    two_runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, room = two_runs[0], 150_000
+    monkeypatch.setattr(sampling, "COMPARED", room)
+    cells = grid_of(run, Axis("seed", (1, 2)), Axis("steps", (5, 40)))
+    events = list(run_comparison(run, Control(), Comparison(cells, 100), keep=False))
+    tapes = of(ComparisonFinished, events)[0].tapes
+    assert sum(tape.nbytes for tape in tapes) <= room
+    assert {len(tape.frames) for tape in tapes} == {6, room // (4 * (3 * 100 * 8 + 3200))}
+    assert all(tape.complete and tape.frames[-1].t == 0 for tape in tapes)
+
+
 def test_pictures_of_two_runs_begin_alike(recipe_of: RecipeOf, new_run: NewRun) -> None:
     runs = [new_run(recipe_of("pictures", seed=seed), f"pictures {seed}") for seed in (0, 1)]
     for run in runs:
