@@ -164,6 +164,7 @@ class MainWindow(QMainWindow):
         session.recipe_changed.connect(self._on_recipe_changed)
         session.recipe_chosen.connect(reports.on_recipe_chosen)
         session.run_begun.connect(self.stage.clear)
+        session.run_begun.connect(self.status.forget_saved)
         session.run_restored.connect(self.stage.restore)
         session.run_left.connect(self.stage.leave_run)
         session.run_left.connect(reports.on_run_left)

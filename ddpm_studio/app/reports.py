@@ -120,6 +120,7 @@ class Reports(QObject):
                 before=s.parent.before if s.parent else 0,
                 recipe=s.recipe,
                 previews=s.previews,
+                born=s.born,
             )
             for s in found
         ]

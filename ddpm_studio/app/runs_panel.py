@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from PySide6.QtCore import (
     QAbstractListModel,
@@ -19,6 +21,7 @@ from PySide6.QtCore import (
     QRectF,
     QSize,
     Qt,
+    QTimer,
     Signal,
     Slot,
 )
@@ -43,6 +46,7 @@ from ddpm_studio.recipes import Recipe
 RUN_ROLE = Qt.ItemDataRole.UserRole
 MISSING_ROLE = Qt.ItemDataRole.UserRole + 1
 SIBLING_ROLE = Qt.ItemDataRole.UserRole + 2
+COLOR_ROLE = Qt.ItemDataRole.UserRole + 3
 Index = QModelIndex | QPersistentModelIndex
 INDENT, DEEPEST = 14, 4  # px for each fork; deeper ones stand no further to the right
 MOST_CURVES = 4  # side by side, and runs to be watched
@@ -65,6 +69,7 @@ class RunRow:
     depth: int = 0  # forks between it and the first run of its family
     recipe: Recipe | None = None  # None if it cannot be read
     previews: int = 0  # recorded when the list was made
+    born: float = 0.0  # seconds since 1970; 0: not yet known
 
 
 def arranged(rows: Sequence[RunRow]) -> list[RunRow]:
@@ -83,10 +88,52 @@ def arranged(rows: Sequence[RunRow]) -> list[RunRow]:
     return family(None, 0)
 
 
-def run_color(position: int) -> QColor:
-    """The colour of the run at a position of the list, in the list and in plots."""
+def run_color(number: int) -> QColor:
+    """One of the colours of runs, in the list and in plots."""
     series = colors().series()
-    return QColor(series[position % len(series)])
+    return QColor(series[number % len(series)])
+
+
+class RunColors:
+    """Each run keeps the colour that its name suggests, or the next where one of the runs born just before has it.
+
+    Of runs whose curves are chosen no two have one colour: then the lower one is lent another.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[Path, int] = {}
+        self._born: dict[float, int] = {}  # by birth, as folders may be renamed
+        self._lent: dict[Path, int] = {}
+
+    def give(self, rows: Sequence[RunRow]) -> None:
+        """To runs that have none yet."""
+        recent: list[int] = []
+        for row in sorted(rows, key=lambda row: row.born or math.inf):
+            given = self._given.get(row.path, self._born.get(row.born))
+            if given is None:
+                given = self._free(crc32(row.path.name.encode()), recent[1 - MOST_CURVES :])
+            self._given[row.path] = given
+            if row.born:
+                self._born[row.born] = given
+            recent.append(given)
+
+    def keep_apart(self, chosen: Sequence[RunRow]) -> None:
+        """At most ``MOST_CURVES`` runs."""
+        taken: list[int] = []
+        self._lent = {}
+        for row in chosen:
+            shown = self._free(self._given[row.path], taken)
+            self._lent[row.path] = shown
+            taken.append(shown)
+
+    def of(self, path: Path) -> int:
+        """A number for ``run_color``."""
+        return self._lent.get(path, self._given[path])
+
+    @staticmethod
+    def _free(wanted: int, taken: Sequence[int]) -> int:
+        count = len(colors().series())
+        return next(number for k in range(count) if (number := (wanted + k) % count) not in taken)
 
 
 class RunsModel(QAbstractListModel):
@@ -98,10 +145,12 @@ class RunsModel(QAbstractListModel):
         super().__init__(parent)
         self._rows: list[RunRow] = []
         self._missing: list[bool] = []
+        self._colors = RunColors()
 
     def set_rows(self, rows: Sequence[RunRow]) -> None:
         same_runs = [row.path for row in rows] == [row.path for row in self._rows]
         missing = [not row.path.is_dir() for row in rows]
+        self._colors.give(rows)
         if same_runs:
             changed = [
                 i for i, new in enumerate(zip(rows, missing, strict=True)) if new != (self._rows[i], self._missing[i])
@@ -116,6 +165,17 @@ class RunsModel(QAbstractListModel):
 
     def rows(self) -> list[RunRow]:
         return self._rows
+
+    def color_of(self, row: RunRow) -> int:
+        """For ``run_color``."""
+        return self._colors.of(row.path)
+
+    def keep_apart(self, chosen: Sequence[RunRow]) -> None:
+        """Show these runs, at most ``MOST_CURVES``, in colours that differ."""
+        before = [self.color_of(row) for row in self._rows]
+        self._colors.keep_apart(chosen)
+        if before != [self.color_of(row) for row in self._rows]:
+            self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1), [COLOR_ROLE])
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         return 0 if parent.isValid() else len(self._rows)
@@ -133,6 +193,8 @@ class RunsModel(QAbstractListModel):
             return below is not None and below.depth == row.depth > 0
         if role == MISSING_ROLE:
             return self._missing[index.row()]
+        if role == COLOR_ROLE:
+            return run_color(self.color_of(row))
         if role == Qt.ItemDataRole.ToolTipRole:
             hint = self.tr("Ctrl-click several runs to see their curves side by side")
             return f"{self._describe(row, self._missing[index.row()])}\n{hint}"
@@ -172,6 +234,16 @@ class RunsModel(QAbstractListModel):
         return "\n".join(lines)
 
 
+def shortened(name: str, metrics: QFontMetrics, room: float) -> str:
+    """A run's name as it fits into ``room``: what stands behind its last comma, often the time, stays."""
+    title, comma, end = name.rpartition(", ")
+    tail = comma + end
+    left = int(room) - metrics.horizontalAdvance(tail)
+    if title and metrics.horizontalAdvance(name) > room and left > metrics.horizontalAdvance(title[:3] + "…"):
+        return metrics.elidedText(title, Qt.TextElideMode.ElideRight, left) + tail
+    return metrics.elidedText(name, Qt.TextElideMode.ElideRight, int(room))
+
+
 class _RunDelegate(QStyledItemDelegate):
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         return QSize(120, DENSE_HEIGHT)
@@ -195,7 +267,7 @@ class _RunDelegate(QStyledItemDelegate):
                 painter.drawLine(QPointF(x, y), QPointF(x, rect.bottom() + 1))
         rect.adjust(indent, 0, 0, 0)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(color("faint") if missing else run_color(index.row()))
+        painter.setBrush(color("faint") if missing else index.data(COLOR_ROLE))
         painter.drawEllipse(QRectF(rect.left() + 8, rect.center().y() - 4.5, 9, 9))
 
         font: QFont = tabular(option.font)
@@ -217,8 +289,9 @@ class _RunDelegate(QStyledItemDelegate):
             room.adjust(0, 0, -edition_width - GRID, 0)
         painter.setFont(font)
         painter.setPen(color("faint" if missing else "text"))
-        name = QFontMetrics(font).elidedText(row.name, Qt.TextElideMode.ElideRight, int(room.width()))
-        painter.drawText(room, centred | Qt.AlignmentFlag.AlignLeft, name)
+        painter.drawText(
+            room, centred | Qt.AlignmentFlag.AlignLeft, shortened(row.name, QFontMetrics(font), room.width())
+        )
         painter.restore()
 
 
@@ -230,7 +303,7 @@ class RunsPanel(QWidget):
     rename_requested = Signal(object, str)  # Path, new name
     trash_requested = Signal(object)  # Path, after the person has confirmed
     curves_wanted = Signal(list)  # (RunRow, QColor) of the runs to compare; empty: none
-    side_by_side_wanted = Signal(list)  # (RunRow, its place in the list) of the runs to watch
+    side_by_side_wanted = Signal(list)  # (RunRow, number of its colour) of the runs to watch
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -244,6 +317,7 @@ class RunsPanel(QWidget):
         self.view.setModel(self.model)
         self.view.setItemDelegate(_RunDelegate(self.view))
         self.view.setUniformItemSizes(True)
+        self.view.setMinimumHeight(4 * DENSE_HEIGHT)
         self.view.setMouseTracking(True)  # rows light up under the pointer
         self.view.setVerticalScrollBar(ThinScrollBar(Qt.Orientation.Vertical, self.view))
         self.view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -293,6 +367,7 @@ class RunsPanel(QWidget):
     def set_rows(self, rows: Sequence[RunRow]) -> None:
         """Show these runs; the current one stays current, and the chosen ones chosen, if still among them."""
         current, chosen = self.current(), [row.path for row in self.chosen()]
+        were_active = {row.path for row in self.model.rows() if row.active}
         self.model.set_rows(arranged(rows))
         self._pages.setCurrentIndex(1 if rows else 0)
         if current is not None and self.current() is None:
@@ -301,6 +376,9 @@ class RunsPanel(QWidget):
             for i, row in enumerate(self.model.rows()):
                 if row.path in chosen:
                     self.view.selectionModel().select(self.model.index(i), QItemSelectionModel.SelectionFlag.Select)
+        begun = next((row.path for row in rows if row.active and row.path not in were_active), None)
+        if len(chosen) > 1 and begun is not None and begun not in chosen:  # its curves are what is to be seen now
+            self.set_current(begun)
         self._offer_actions()
         self._tell_curves()
 
@@ -320,8 +398,8 @@ class RunsPanel(QWidget):
         wanted = rows[:MOST_CURVES] if len(rows) > 1 else []
         if wanted or self._compared:
             self._compared = bool(wanted)
-            all_rows = self.model.rows()
-            self.curves_wanted.emit([(row, run_color(all_rows.index(row))) for row in wanted])
+            self.model.keep_apart(wanted)
+            self.curves_wanted.emit([(row, run_color(self.model.color_of(row))) for row in wanted])
 
     def set_active_step(self, step: int) -> None:
         """The run in training has come this far."""
@@ -357,8 +435,14 @@ class RunsPanel(QWidget):
             action.setEnabled(there and row is not None and not row.active)
         count = len(self.chosen())
         self._side_by_side.setEnabled(2 <= count <= MOST_CURVES)
-        self.watch.setVisible(count > 1)
+        if self.watch.isHidden() == (count > 1):
+            self.watch.setVisible(count > 1)
+            QTimer.singleShot(0, self.view, self._show_current)  # the list has another height by then
         self.watch.setEnabled(self._side_by_side.isEnabled())
+
+    @Slot()
+    def _show_current(self) -> None:
+        self.view.scrollTo(self.view.currentIndex())
 
     @Slot(QModelIndex, QModelIndex)
     def _on_current_changed(self, current: QModelIndex, previous: QModelIndex) -> None:
@@ -371,8 +455,7 @@ class RunsPanel(QWidget):
 
     @Slot()
     def _on_side_by_side(self) -> None:
-        rows = self.model.rows()
-        self.side_by_side_wanted.emit([(row, rows.index(row)) for row in self.chosen()])
+        self.side_by_side_wanted.emit([(row, self.model.color_of(row)) for row in self.chosen()])
 
     @Slot()
     def _on_show_folder(self) -> None:

@@ -54,7 +54,7 @@ class SideBySide(QObject):
 
     @Slot(list)
     def on_wanted(self, rows: list[tuple[RunRow, int]]) -> None:
-        """Show these runs, each with its place in the list."""
+        """Show these runs, each with the number of its colour."""
         recipes = [row.recipe for row, _ in rows if row.recipe is not None]
         if wrong := self._why_not([row for row, _ in rows], recipes):
             self.refused.emit(wrong)

@@ -16,7 +16,7 @@ from ddpm_studio.diffusion.tape import Tape
 class WatchedRun:
     """One of the runs.
 
-    ``place``: in the list of runs, for its colour. ``before``: steps that a fork's weights had learnt before its own
+    ``place``: of its colour among those of runs. ``before``: steps that a fork's weights had learnt before its own
     first one. ``read``: set when there is nothing more to be read from disk.
     """
 

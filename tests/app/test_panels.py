@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QPoint, QRect, Qt, QTimer, QtMsgType, qWarning
-from PySide6.QtGui import QAction, QColor, QGuiApplication, QImage
+from PySide6.QtCore import QItemSelectionModel, QPoint, QRect, Qt, QTimer, QtMsgType, qWarning
+from PySide6.QtGui import QAction, QColor, QFont, QFontMetrics, QGuiApplication, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QLineEdit, QMenu, QVBoxLayout, QWidget
 from pytestqt.modeltest import ModelTester
@@ -25,7 +25,7 @@ from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.errors import ErrorDialog, Hooks, install_excepthooks, show_error
 from ddpm_studio.app.log_panel import MAX_LINES, LogHandler, LogPanel
 from ddpm_studio.app.painting import math_width
-from ddpm_studio.app.runs_panel import RunRow, RunsPanel, run_color
+from ddpm_studio.app.runs_panel import COLOR_ROLE, RunRow, RunsPanel, run_color, shortened
 from ddpm_studio.app.widgets import (
     ElidedLabel,
     MathLabel,
@@ -262,7 +262,7 @@ def test_rows_show_their_colour_and_a_missing_folder_is_faint(runs: RunsPanel, r
         rect = runs.view.visualRect(runs.model.index(i))
         return runs.view.viewport().grab().toImage().pixelColor(rect.left() + 12, rect.center().y())
 
-    assert dot(1).rgb() == run_color(1).rgb()
+    assert dot(1).rgb() == run_color(runs.model.color_of(rows[1])).rgb()
     rows[1].path.rmdir()
     runs.set_rows(rows)
     assert dot(1).rgb() == themes.color("faint").rgb()
@@ -283,6 +283,66 @@ def test_a_new_step_changes_one_row_and_keeps_the_choice(runs: RunsPanel, rows: 
     current = runs.current()
     assert current is not None
     assert current.path == rows[1].path
+
+
+def a_row(folder: Path, name: str, born: float) -> RunRow:
+    path = folder / name
+    path.mkdir(exist_ok=True)
+    return RunRow(path, name, 10, datetime(2026, 1, 1), born=born)
+
+
+def test_a_run_keeps_its_colour_and_chosen_ones_differ(qtbot: QtBot, tmp_path: Path) -> None:
+    panel = RunsPanel()
+    shown(qtbot, panel)
+    rows = [a_row(tmp_path, f"run {i}", 100.0 + i) for i in range(8)]
+    panel.set_rows(rows[3:6])
+    before = [panel.model.color_of(row) for row in rows[3:6]]
+    assert len(set(before)) == 3
+    renamed = a_row(tmp_path, "another name", rows[4].born)
+    panel.set_rows([*rows[::-1], renamed])
+    assert [panel.model.color_of(row) for row in (rows[3], renamed, rows[5])] == before
+    fresh = RunsPanel()
+    qtbot.addWidget(fresh)
+    fresh.set_rows(rows)
+    again = [fresh.model.color_of(row) for row in rows]
+    for i in range(5):
+        assert len(set(again[i : i + 4])) == 4, "of four that follow each other no two look alike"
+    wanted: list[list[tuple[RunRow, QColor]]] = []
+    fresh.curves_wanted.connect(wanted.append)
+    same = [i for i in range(8) if again[i] == again[0]]
+    assert len(same) > 1
+    for i in same[:2]:
+        fresh.view.selectionModel().select(fresh.model.index(i), QItemSelectionModel.SelectionFlag.Select)
+    (_, one), (_, other) = wanted[-1]
+    assert one.rgb() != other.rgb()
+    assert fresh.model.index(same[1]).data(COLOR_ROLE).rgb() == other.rgb(), "in the list as in the plot"
+
+
+def test_a_run_that_begins_is_seen_instead_of_those_compared(qtbot: QtBot, tmp_path: Path) -> None:
+    panel = RunsPanel()
+    shown(qtbot, panel)
+    rows = [a_row(tmp_path, f"run {i}", 100.0 + i) for i in range(3)]
+    panel.set_rows(rows)
+    panel.view.selectAll()
+    wanted: list[list[tuple[RunRow, QColor]]] = []
+    panel.curves_wanted.connect(wanted.append)
+    panel.set_rows([replace(rows[0], active=True), *rows[1:]])  # resumed: it is among them
+    assert len(wanted[-1]) == 3
+    newcomer = replace(a_row(tmp_path, "new", 0.0), active=True)
+    panel.set_rows([newcomer, *rows])
+    assert wanted[-1] == []
+    assert panel.chosen() == [newcomer]
+
+
+def test_a_short_name_keeps_its_time(qtbot: QtBot) -> None:
+    metrics = QFontMetrics(QFont())
+    name = "Two Gaussians, 10:54"
+    assert shortened(name, metrics, 1000) == name
+    short = shortened(name, metrics, metrics.horizontalAdvance(name) - 20)
+    assert short.startswith("Two Gau")
+    assert short.endswith("…, 10:54")
+    assert metrics.horizontalAdvance(short) <= metrics.horizontalAdvance(name) - 20
+    assert shortened(name, metrics, metrics.horizontalAdvance("10:54")) != name
 
 
 def test_a_run_is_renamed_in_place(runs: RunsPanel, rows: list[RunRow], qtbot: QtBot) -> None:
