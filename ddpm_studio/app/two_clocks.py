@@ -430,8 +430,9 @@ class ClockColumn(QWidget):
         self.map.set_rows(clock.rows)
         mega, reel = 1 << 20, clock.reel
         one, more = self.tr("{0:.0f} of {1:.0f} MB, 1 row"), self.tr("{0:.0f} of {1:.0f} MB, {2} rows")
-        kept = reel.kept
-        self.meter.setText((one if kept == 1 else more).format(reel.nbytes / mega, reel.cap / mega, kept))
+        # Without the map there is less room for words.
+        text = self.tr("{0:.0f} of {1:.0f} MB") if not self._mapped else one if reel.kept == 1 else more
+        self.meter.setText(text.format(reel.nbytes / mega, reel.cap / mega, reel.kept))
         self._show_step()
         self._on_frame()
 

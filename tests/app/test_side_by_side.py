@@ -218,9 +218,10 @@ def test_the_room_that_is_chosen_holds_for_all_that_are_watched(qtbot: QtBot, wi
     for megabytes in (64, 1024):
         window.view.clocks.cap_chosen.emit(megabytes)
         assert [run.reel.cap >> 20 for run in together.runs] == [megabytes] * 2
+    assert together.kept == 4
     assert window.view.clocks.meter.isVisible()
     window.view.clocks.refresh()
-    assert window.view.clocks.meter.text() == "0 of 2048 MB, 4 rows"
+    assert window.view.clocks.meter.text() == "0 of 2048 MB"
     window.view.clocks.cap_chosen.emit(256)
 
 
