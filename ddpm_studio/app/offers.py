@@ -98,12 +98,17 @@ class Offers(QObject):
         if self._shown is not None and recipe.data.source != self._shown.source:
             self.withdraw()
 
+    @Slot(object)
+    def on_recipe_chosen(self, recipe: Recipe) -> None:
+        """Nor has one for the run that was on screen; other data are missing still."""
+        if self._shown is None or recipe.data.source != self._shown.source:
+            self.withdraw()
+
     @Slot()
     def withdraw(self) -> None:
         """Something else has begun."""
-        if self._shown is not None or self._smaller is not None:
-            self._shown = self._smaller = None
-            self._banner.hide()
+        self._shown = self._smaller = None
+        self._banner.hide()
 
     @Slot(str)
     def _on_chosen(self, choice: str) -> None:

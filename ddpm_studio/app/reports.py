@@ -148,7 +148,8 @@ class Reports(QObject):
 
     @Slot(object)
     def on_recipe_chosen(self, recipe: Recipe) -> None:
-        """Another recipe: what was said of the one before holds no more."""
+        """Another recipe, or another run: what was said of the one before holds no more."""
+        self._banner.hide()
         if self._session.dataset is None:
             self._form.set_facts({})
         if self._controller.is_ready and self._session.run is None:
@@ -224,7 +225,7 @@ class Reports(QObject):
                 self.say(one if event.threads == 1 else self.tr("Trying all threads again"))
             case TapeFinished() if event.purpose == "sample":
                 self._stage.hold_samples(event.tape)
-                self.say(self.tr("Sampled in {0:.1f} s").format(event.seconds))
+                self.say(self._sampled(event))
             case Finished():
                 done = (
                     self.tr("Stopped at step {0:,}; everything is saved.")
@@ -244,6 +245,13 @@ class Reports(QObject):
                 self._show_run(event)
             case DataOpened():
                 self._show_data(event)
+
+    def _sampled(self, event: TapeFinished) -> str:
+        tape = event.tape
+        if tape.complete:
+            return self.tr("Sampled in {0:.1f} s").format(event.seconds)
+        moves = tape.frames[-1].index if tape.frames else 0
+        return self.tr("Sampling stopped at {0:,} of {1:,}").format(moves, len(tape.grid) - 1)
 
     def _show_run(self, opened: RunOpened) -> None:
         if not self._session.take_run(opened):

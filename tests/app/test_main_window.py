@@ -40,7 +40,7 @@ from ddpm_studio.data.vision import torchvision
 from ddpm_studio.recipes import Recipe, built_in, find
 from ddpm_studio.recipes.tutorials import tutorials
 from ddpm_studio.store import Run, list_runs
-from ddpm_studio.training.events import Carried, SaveFailed, Waiting
+from ddpm_studio.training.events import Carried, MemoryFull, SaveFailed, Waiting
 
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
@@ -620,6 +620,37 @@ def test_a_notice_swallows_no_offer(qtbot, window):
     wait_idle(qtbot, window)
 
 
+def test_what_was_said_of_one_run_is_not_said_of_the_next(qtbot, window):
+    window.start(small(3))
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    wait_idle(qtbot, window)
+    run = window.run.path
+
+    def tell() -> None:
+        window.reports.on_event(SaveFailed(3, "The disk is full: free some room."))
+        window.offers.full(MemoryFull(3, 1, 0))
+        window.offers.on_idle()
+        assert window.banner.isVisible()
+        assert window.offer.isVisible()
+
+    def silent() -> bool:
+        return not (window.banner.isVisible() or window.offer.isVisible())
+
+    tell()
+    window.open_run(run)
+    qtbot.waitUntil(lambda: "Opened" in message(window), timeout=20_000)
+    assert silent()
+    wait_idle(qtbot, window)
+    tell()
+    window.start(small(3))
+    assert silent()
+    wait_idle(qtbot, window)
+    tell()
+    window.session.choose(find("swiss-roll"))
+    assert silent()
+    wait_idle(qtbot, window)
+
+
 @pytest.mark.parametrize("cover", ["help.walk", "data.draw"])
 def test_keys_move_nothing_that_is_out_of_sight(qtbot, window, cover):
     view = window.view
@@ -683,7 +714,9 @@ def test_long_sampling_says_how_far_it_is(qtbot, window):
     press(window, "run.stop")
     wait_idle(qtbot, window)
     assert window.stage.sampling is None
-    assert message(window).startswith("Sampled in ")
+    shown = window.view.player.tape.frames[-1].index
+    assert 0 < shown < 100_000
+    assert message(window) == f"Sampling stopped at {shown:,} of 100,000"
 
 
 def test_a_long_recipe_title_can_be_read(window):
