@@ -41,6 +41,7 @@ class LearningPlots(QWidget):
         self.setObjectName("learning_plots")
         self._batch: MetricLog | None = None
         self._probe: MetricLog | None = None
+        self._before: float | None = None  # see ``set_compared``
         self._flag = ""
         self._said = ""
         self._pointed = ""  # what is under the pointer in the loss plot
@@ -124,7 +125,8 @@ class LearningPlots(QWidget):
     def _lay_out_levels(self, column: QVBoxLayout) -> None:
         self.levels_caption = _parts("levels_caption")
         row = QHBoxLayout()
-        row.addWidget(Heading(self.tr("Loss by noise level")), 1)
+        self.levels_heading = Heading(self.tr("Loss by noise level"))
+        row.addWidget(self.levels_heading, 1)
         self._scale = ColorScale(self.levels)
         row.addWidget(self._scale)
         column.addLayout(row)
@@ -175,7 +177,7 @@ class LearningPlots(QWidget):
         self.levels.clear()
         self.chosen_metric.set_series(batch, self.metric_choice.value())
         self.readout.set_text("")
-        self._scale.update()
+        self._scale.refresh()
         self.refresh()
 
     def add_flag(self, step: float, text: str) -> None:
@@ -188,11 +190,21 @@ class LearningPlots(QWidget):
         """What the probed networks saw: shown for a cell of the map that is chosen."""
         self._sights = sights
 
-    def set_compared(self, runs: Sequence[tuple[str, QColor, NDArray[np.float64]]], apart: Sequence[str] = ()) -> None:
+    def set_compared(
+        self,
+        runs: Sequence[tuple[str, QColor, NDArray[np.float64]]],
+        apart: Sequence[str] = (),
+        before: float | None = None,
+    ) -> None:
         """Draw the probe losses of some runs on common axes: name, colour, (step, loss); none: the run on screen.
 
-        ``apart``: the settings for which their losses are not one quantity, if they are not.
+        ``apart``: the settings for which their losses are not one quantity, if they are not. ``before``: where the
+        steps of the run on screen begin on those axes; None: it is not among them, and its map has its own.
         """
+        self._before = before
+        self.levels_heading.setText(
+            self.tr("Loss by noise level, run on screen") if runs and before is None else self.tr("Loss by noise level")
+        )
         self.loss.set_compared(runs)
         self.apart.set_text(self.tr("Not one quantity: {0}").format(", ".join(apart)) if apart else "")
         self.apart.setVisible(bool(apart))
@@ -216,7 +228,7 @@ class LearningPlots(QWidget):
     ) -> None:
         """One column of the loss by noise level, as ``LevelMap.add_probe``."""
         self.levels.add_probe(step, levels, losses, floor)
-        self._scale.update()
+        self._scale.refresh()
 
     def set_schedule(self, schedule: NoiseSchedule) -> None:
         self.schedule.set_schedule(schedule)
@@ -231,7 +243,10 @@ class LearningPlots(QWidget):
         if not self.isVisible():
             return
         self.loss.refresh()
-        self.levels.set_last_step(self.loss.last_step())
+        if self._before is None:  # on an axis of its own
+            self.levels.set_last_step(self.loss.own_last_step())
+        else:
+            self.levels.set_last_step(self.loss.last_step(), self._before)
         if self._more.isVisible():
             self.chosen_metric.refresh()
         self._tell()

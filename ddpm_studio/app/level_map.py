@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
@@ -15,7 +17,10 @@ from ddpm_studio.app.plots import AXIS_WIDTH
 from ddpm_studio.app.theme import color, tabular, theme
 
 Float64 = NDArray[np.float64]
+BAR, GAP = 20, 4  # px of the colours in their scale
 HEIGHT = 72  # px at least
+ALONE = 8  # px of a probe that has no neighbour yet
+REACH = 10.0  # a loss above so many times the median, or the first, has blown up: the colours do not stretch so far
 
 
 class LevelMap(QWidget):
@@ -40,6 +45,7 @@ class LevelMap(QWidget):
         self._chosen: tuple[float, int] | None = None  # step and bin
         self._levels: Float64 = np.empty(0)
         self._last_step = 1.0
+        self._before = 0.0  # on the axis, before the run's own first step
         self._image: QImage | None = None
         self._pixels: NDArray[np.uint8] = np.empty(0, np.uint8)
         # Fixed colours, the same in light and dark: they carry data. Perceptually even, safe for the colour-blind.
@@ -67,42 +73,69 @@ class LevelMap(QWidget):
         self._steps.append(float(step))
         self._columns.append(np.asarray(losses, np.float64))
         self._floors.append(None if floor is None else np.asarray(floor, np.float64))
-        self.set_last_step(step)
+        self.set_last_step(max(self._last_step, self._before + step), self._before)
         self._image = None
         self.update()
 
     def clear(self) -> None:
         self._steps, self._columns, self._floors, self._image = [], [], [], None
-        self._last_step = 1.0
+        self._last_step, self._before = 1.0, 0.0
         self.choose(None)
         self.update()
 
-    def set_last_step(self, step: float) -> None:
-        """The step at the right edge: that of the loss curve."""
-        if step != self._last_step and step >= (self._steps[-1] if self._steps else 0):
-            self._last_step = max(1.0, float(step))
+    def set_last_step(self, step: float, before: float = 0.0) -> None:
+        """The step at the right edge, that of the loss curve; the run's own begin after ``before`` of its parents'."""
+        now = (max(1.0, float(step)), before)
+        if now != (self._last_step, self._before) and step >= before + (self._steps[-1] if self._steps else 0):
+            self._last_step, self._before = now
             self._image = None
             self.update()
 
     def bounds(self) -> tuple[float, float] | None:
-        """The losses that the ends of the colour scale stand for; None before the first probe."""
-        losses = np.array(self._columns)
-        losses = losses[np.isfinite(losses) & (losses > 0)]
+        """The losses that the ends of the colour scale stand for: round, so that they seldom move; None: no probe."""
+        losses = self._finite()
         if not len(losses):
             return None
-        low, high = np.percentile(losses, [1, 99])
-        return float(low), float(max(high, low * 1.01))
+        first = self._columns[0][np.isfinite(self._columns[0])]
+        most = REACH * max(float(np.median(losses)), float(np.max(first, initial=0.0)))
+        losses = losses[losses <= most]
+        low = round_down(float(np.percentile(losses, 1, method="lower")))
+        high = round_up(float(np.percentile(losses, 99, method="higher")))
+        return low, high if high > low else round_up(low * 1.01)
+
+    def beyond(self) -> tuple[bool, bool]:
+        """Whether some loss lies below the colour scale, and above it."""
+        bounds, losses = self.bounds(), self._finite()
+        if bounds is None:
+            return False, False
+        broken = not np.isfinite(np.array(self._columns)).all()
+        return bool(losses.min() < bounds[0]), bool(losses.max() > bounds[1] or broken)
+
+    def _finite(self) -> Float64:
+        losses = np.array(self._columns)
+        return losses[np.isfinite(losses) & (losses > 0)]
 
     def _room(self) -> QRectF:
         return QRectF(AXIS_WIDTH, 0, max(1, self.width() - AXIS_WIDTH), self.height())
 
+    def _edges(self) -> Float64:
+        """Where the columns begin and end, in the run's own steps: each reaches half-way to its neighbours."""
+        steps = np.array(self._steps)
+        if len(steps) == 1:
+            half = ALONE / self._room().width() * self._last_step / 2
+            centre = min(max(steps[0], half), max(half, self._last_step - self._before - half))
+            return np.array([centre - half, centre + half])
+        middle = (steps[1:] + steps[:-1]) / 2
+        ends = max(0.0, 2 * steps[0] - middle[0]), min(self._last_step - self._before, 2 * steps[-1] - middle[-1])
+        return np.concatenate([ends[:1], middle, ends[1:]])
+
     def _column(self, step: float | Float64) -> NDArray[np.int64]:
-        """The probe whose column holds each step: a column ends at its probe, so that the newest is seen."""
-        return np.minimum(np.searchsorted(self._steps, step), len(self._steps) - 1)
+        """The probe nearest to each of the run's own steps."""
+        return np.searchsorted(self._edges()[1:-1], step, side="right")
 
     def _compose(self, width: int) -> QImage:
-        bounds = self.bounds()
-        steps = (np.arange(width) + 0.5) / width * self._last_step
+        bounds, edges = self.bounds(), self._edges()
+        steps = (np.arange(width) + 0.5) / width * self._last_step - self._before
         losses = np.array(self._columns)[self._column(steps)].T
         if bounds is not None:
             low, high = np.log(bounds)
@@ -113,7 +146,7 @@ class LevelMap(QWidget):
             shade = np.full(losses.shape, 255.0)
         self._pixels = np.full((*losses.shape, 4), 255, np.uint8)
         self._pixels[..., :3] = self._colors[shade.astype(np.uint8)]
-        self._pixels[:, steps > self._steps[-1], 3] = 0  # not probed yet
+        self._pixels[:, (steps < edges[0]) | (steps > edges[-1]), 3] = 0  # not probed
         form = QImage.Format.Format_RGBA8888
         return QImage(self._pixels.data, width, len(losses), 4 * width, form)
 
@@ -155,7 +188,7 @@ class LevelMap(QWidget):
     def _cell(self, where: QPointF) -> tuple[int, int]:
         """(probe, bin) at a place in the room."""
         room = self._room()
-        i = int(self._column((where.x() - room.left()) / room.width() * self._last_step))
+        i = int(self._column((where.x() - room.left()) / room.width() * self._last_step - self._before))
         return i, min(len(self._levels) - 1, int(where.y() / room.height() * len(self._levels)))
 
     def told(self, i: int, k: int) -> str:
@@ -195,9 +228,10 @@ class LevelMap(QWidget):
             return
         step, k = self._chosen
         i = int(self._column(step))
-        left = self._steps[i - 1] if i else 0.0
+        left, right = self._edges()[i : i + 2]
         high, wide = room.height() / len(self._levels), room.width() / self._last_step
-        cell = QRectF(room.left() + left * wide, k * high, max(4.0, (self._steps[i] - left) * wide), high)
+        across = max(4.0, (right - left) * wide)
+        cell = QRectF(room.left() + (left + self._before) * wide, k * high, across, high)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for grown, tint in ((1, Qt.GlobalColor.black), (0, Qt.GlobalColor.white)):  # seen on any colour of the map
@@ -235,6 +269,18 @@ class LevelMap(QWidget):
         self.readout_changed.emit("")
 
 
+def round_down(value: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is not above a positive value."""
+    unit = 10.0 ** math.floor(math.log10(value))
+    return float(f"{max(d for d in (1, 2, 5) if d == 1 or d * unit <= value * (1 + 1e-9)) * unit:.1g}")
+
+
+def round_up(value: float) -> float:
+    """The least of 1, 2 and 5 times a power of ten that is not below a positive value."""
+    unit = 10.0 ** math.floor(math.log10(value))
+    return float(f"{min(d for d in (1, 2, 5, 10) if d == 10 or d * unit >= value * (1 - 1e-9)) * unit:.1g}")
+
+
 class ColorScale(QWidget):
     """What the colours of a LevelMap mean: "0.01 ▮▮▮ 1.2"."""
 
@@ -242,22 +288,36 @@ class ColorScale(QWidget):
         super().__init__(parent)
         self._map = level_map
         self.setFont(level_map.font())
-        self.setFixedSize(96, self.fontMetrics().height() + 2)
-        self.setToolTip(self.tr("Colours of the loss, on a logarithmic scale"))
+        self._ends = ("", "")
+        self.refresh()
         strip = np.full((1, 256, 4), 255, np.uint8)
         strip[..., :3] = level_map._colors
         self._strip = strip
         theme().changed.connect(self.update)
 
+    def refresh(self) -> None:
+        """Say what the map's colours mean now; "≤" and "≥": some losses lie beyond."""
+        bounds, (below, above) = self._map.bounds(), self._map.beyond()
+        tip = self.tr("Colours of the loss, on a logarithmic scale that grows with the losses")
+        if bounds is not None:
+            self._ends = ("≤ " * below + f"{bounds[0]:.2g}", "≥ " * above + f"{bounds[1]:.2g}")
+            if above:
+                tip += "\n" + self.tr("Higher losses have the colour of its end")
+        else:
+            self._ends = ("", "")
+        self.setToolTip(tip)
+        widths = sum(self.fontMetrics().horizontalAdvance(end) for end in self._ends)
+        self.setFixedSize(widths + BAR + 2 * GAP + 2, self.fontMetrics().height() + 2)
+        self.update()
+
     def paintEvent(self, event: QPaintEvent) -> None:
-        bounds = self._map.bounds()
-        if bounds is None:
+        if not self._ends[0]:
             return
-        painter, bar = QPainter(self), QRectF(42, self.height() / 2 - 3, 20, 6)
+        left = self.fontMetrics().horizontalAdvance(self._ends[0]) + GAP
+        painter, bar = QPainter(self), QRectF(left, self.height() / 2 - 3, BAR, 6)
         image = QImage(self._strip.data, 256, 1, 1024, QImage.Format.Format_RGBX8888)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawImage(bar, image)
         painter.setPen(color("muted"))
-        align, high = Qt.AlignmentFlag, self.height()
-        for left, side, loss in ((0, align.AlignRight, bounds[0]), (65, align.AlignLeft, bounds[1])):
-            painter.drawText(QRectF(left, 0, 31 if left else 39, high), side | align.AlignVCenter, f"{loss:.2g}")
+        for x, text in ((0, self._ends[0]), (left + BAR + GAP, self._ends[1])):
+            painter.drawText(QRectF(x, 0, self.width(), self.height()), Qt.AlignmentFlag.AlignVCenter, text)

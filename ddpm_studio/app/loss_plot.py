@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import QCoreApplication, QElapsedTimer, Signal, Slot
-from PySide6.QtGui import QColor, QPainterPath, QPen
+from PySide6.QtCore import QCoreApplication, QElapsedTimer, QRect, QRectF, Qt, Signal, Slot
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen
 from PySide6.QtWidgets import QWidget
 
 from ddpm_studio.app.channels import MetricLog
 from ddpm_studio.app.curves import Bars, Summary, smooth
-from ddpm_studio.app.plots import Plot, curve, pen
+from ddpm_studio.app.plots import AXIS_HEIGHT, AXIS_WIDTH, Plot, curve, pen
 from ddpm_studio.app.theme import color
 
 Float64 = NDArray[np.float64]
+REACH = 10.0  # a loss above so many times that of a run's begin and its median has blown up
+LOG_REACH = 1e4  # on a logarithmic scale
 RANGE_EVERY = 500  # ms between two looks at the range
 FLAG_REACH = 6  # px: so near the pointer, a flag says what was changed
 SMOOTHING = {"off": 0.0, "light": 0.01, "strong": 0.05}  # part of the visible width averaged over
@@ -58,6 +60,13 @@ class Series:
         return float(values[i])
 
 
+def scale_of(losses: Float64) -> float:
+    """The larger of a curve's first value and its median; NaN if none is finite. A long curve is sampled."""
+    sample = losses[:: max(1, len(losses) // 1000)]
+    sample = sample[np.isfinite(sample)]
+    return float(max(sample[0], np.median(sample))) if len(sample) else float("nan")
+
+
 class StepPlot(Plot):
     """Curves against the step. ``refresh`` redraws what has grown; the range follows at 2 Hz until moved."""
 
@@ -71,6 +80,7 @@ class StepPlot(Plot):
         self._lengths: tuple[int, ...] = ()
         self._ranged = QElapsedTimer()
         self._bounds: list[Float64] = []
+        self._beyond = float("nan")  # the highest value drawn that the range leaves out
         self._empty = QCoreApplication.translate("StepPlot", "grows as training goes on")
         super().__init__(name, accessible_name, height, QCoreApplication.translate("StepPlot", "step"), parent)
         self.set_hint(self._empty)
@@ -136,11 +146,34 @@ class StepPlot(Plot):
         values = np.concatenate(self._bounds) if self._bounds else np.empty(0)
         if not len(values):
             return
+        top = self._ceiling()
+        self._beyond = float(values.max()) if (values > top).any() and (values <= top).any() else float("nan")
+        if not np.isnan(self._beyond):
+            values = values[values <= top]
         low, high = np.percentile(values, [0.2, 99.5])  # a single outlier shall not flatten the rest
         if not self._log and 0 <= low < 0.5 * high:
             low = 0.0
         margin = max(0.06 * (high - low), 1e-3 * abs(high), 1e-12)
         self.setRange(xRange=(0.0, right), yRange=(low - margin * (low != 0), high + margin), padding=0)
+
+    def _ceiling(self) -> float:
+        """Values above it do not stretch the range, as drawn."""
+        return float("inf")
+
+    def beyond_text(self) -> str:
+        """What stands where curves leave the plot at its top; "" where none does."""
+        if np.isnan(self._beyond) or self._frozen:
+            return ""
+        value = self._beyond if not self._log else 10**self._beyond if self._beyond < 300 else float("inf")
+        return QCoreApplication.translate("StepPlot", "↑ off scale, to {0}").format(f"{value:.2g}")
+
+    def drawForeground(self, painter: QPainter, rect: QRectF | QRect) -> None:
+        super().drawForeground(painter, rect)
+        if text := self.beyond_text():
+            painter.setFont(self.getAxis("bottom").style["tickFont"])
+            painter.setPen(color("changed"))
+            corner = QRectF(AXIS_WIDTH, 2, self.width() - AXIS_WIDTH - 4, AXIS_HEIGHT)
+            painter.drawText(corner, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop, text)
 
     def _redraw_soon(self) -> None:
         self._dirty = True
@@ -242,7 +275,24 @@ class LossPlot(StepPlot):
     def last_step(self) -> float:
         if self._compared:
             return float(max([1.0, *(points[-1, 0] for _, _, points, _ in self._compared if len(points))]))
+        return self.own_last_step()
+
+    def own_last_step(self) -> float:
+        """That of the run on screen, whatever is compared; at least 1."""
         return super().last_step()
+
+    def _ceiling(self) -> float:
+        """Some times what a run begins with, or its median: of runs compared, the middle one's counts."""
+        if self._compared:
+            scales = [scale_of(points[:, 1]) for _, _, points, _ in self._compared]
+        else:
+            scales = [scale_of(self._series[n].values()[1]) for n in ("train", "held_out", "loss") if n in self._series]
+            scales = [float(np.nanmax(scales))] if not np.isnan(scales).all() else []
+        scales = sorted(scale for scale in scales if np.isfinite(scale))
+        if not scales:
+            return float("inf")
+        middle = scales[(len(scales) - 1) // 2]
+        return float(np.log10(LOG_REACH * middle)) if self._log else REACH * middle
 
     def set_smoothing(self, name: str) -> None:
         """ "off", "light" or "strong"."""

@@ -136,8 +136,11 @@ class Reports(QObject):
         recipes = [self._session.recipe if row.active else row.recipe for row, _, _ in curves]
         if self._stage.plots is not None:
             names = apart([recipe for recipe in recipes if recipe is not None])
+            shown = self._session.run.path if self._session.run is not None else None
             self._stage.plots.set_compared(
-                [(row.name, shade, points) for row, shade, points in curves], [say(name) for name in names]
+                [(row.name, shade, points) for row, shade, points in curves],
+                [say(name) for name in names],
+                next((float(row.before) for row, _, _ in curves if row.path == shown), None),
             )
 
     # -- events
@@ -221,6 +224,7 @@ class Reports(QObject):
             case PreviewsPaid():
                 self._status.previews_took(event.share)
             case ThreadsChanged():
+                self._plan = event.plan or self._plan
                 one = self.tr("Other programs use the processor: learning goes on with one thread")
                 self.say(one if event.threads == 1 else self.tr("Trying all threads again"))
             case TapeFinished() if event.purpose == "sample":

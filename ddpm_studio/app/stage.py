@@ -287,9 +287,10 @@ class Stage(QObject):
 
     @Slot(int, object)
     def _on_level(self, t: int, frame: Frame | None) -> None:
-        if self.plots is not None and t <= self._schedule.steps:
+        if t <= self._schedule.steps:
             self._form.set_level(t)
-            self.plots.set_level(t)
+            if self.plots is not None:
+                self.plots.set_level(t)
 
     @Slot(object)
     def _on_symbol(self, belongs: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -213,10 +213,11 @@ class SaveFailed:
 
 @dataclass(frozen=True)
 class ThreadsChanged:
-    """Other programs need the processor (``threads`` 1), or all threads are tried again."""
+    """Other programs need the processor (``threads`` 1), or all are tried again. ``plan``: how it computes now."""
 
     step: int
     threads: int
+    plan: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.training.budget import Budget
@@ -144,7 +145,7 @@ def train(
         for done in taken:
             threads = governor.observe(each, done.items)
             if threads is not None:
-                yield ThreadsChanged(done.step, threads)
+                yield ThreadsChanged(done.step, threads, replace(session.plan, threads=threads).describe())
             speed = rate.update(done.items, each)
             if done.finite:
                 bad = 0

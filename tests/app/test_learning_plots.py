@@ -15,6 +15,7 @@ from PySide6.QtGui import QAction, QColor
 from ddpm_studio.app.channels import MetricLog
 from ddpm_studio.app.curves import BLOCK, Summary, log_ticks, smooth
 from ddpm_studio.app.learning_plots import LearningPlots
+from ddpm_studio.app.level_map import round_down, round_up
 from ddpm_studio.app.theme import color, theme
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 
@@ -341,6 +342,81 @@ def test_loss_by_noise_level(qtbot, panel):
     assert panel.levels_caption.text() == "step 200 · t ≈ 900 · loss 0.01"
     panel.add_probe(150, levels, np.array([0.7, 0.1, 0.01]))  # after a roll-back
     assert panel.levels._steps == [100, 150]
+
+
+def shade(panel, x: float, row: float = 0.5) -> QColor:
+    """The colour of the map at a part of its width and height."""
+    room = panel.levels._room()
+    return panel.levels.grab().toImage().pixelColor(round(room.left() + x * room.width()), round(row * room.height()))
+
+
+def test_a_column_of_the_map_reaches_half_way_to_its_neighbours(panel):
+    levels, empty = np.array([100.0, 900.0]), shade(panel, 0.5)
+    panel.add_probe(276, levels, np.array([1.0, 1.0]))
+    panel.levels.set_last_step(276)
+    nothing = shade(panel, 0.5)
+    assert nothing != shade(panel, 0.99), "what was before the first probe is not known"
+    panel.add_probe(400, levels, np.array([0.01, 0.01]))
+    assert shade(panel, 0.2) == nothing
+    assert shade(panel, 300 / 400) != shade(panel, 360 / 400)
+    assert panel.levels._cell(QPoint(round(panel.levels._room().right()) - 2, 5))[0] == 1
+    assert empty.isValid()
+
+
+def test_the_ends_of_the_colours_are_round_and_say_what_they_leave_out(panel):
+    levels = np.array([100.0, 900.0])
+    panel.add_probe(10, levels, np.array([0.97, 0.043]))
+    assert panel.levels.bounds() == (0.02, 1.0)
+    panel.add_probe(20, levels, np.array([0.91, 0.037]))
+    assert panel.levels.bounds() == (0.02, 1.0), "it seldom moves"
+    assert panel._scale._ends == ("0.02", "1")
+    panel.add_probe(30, levels, np.array([3.1e25, 0.036]))
+    assert panel.levels.bounds() == (0.02, 1.0)
+    assert panel._scale._ends == ("0.02", "≥ 1")
+    assert "Higher" in panel._scale.toolTip()
+    text = sum(panel._scale.fontMetrics().horizontalAdvance(end) for end in panel._scale._ends)
+    assert panel._scale.width() > text + 20
+
+
+@pytest.mark.parametrize(("value", "down", "up"), [(1.0, 1, 1), (0.019, 0.01, 0.02), (5.3, 5, 10), (2e25, 2e25, 2e25)])
+def test_round_ends(value, down, up):
+    assert (round_down(value), round_up(value)) == (down, up)
+
+
+def test_one_run_that_blew_up_leaves_the_others_to_be_seen(panel):
+    step = np.arange(0.0, 1000.0, 10)
+    good = np.stack([step, 0.4 + 0.6 * np.exp(-step / 50)], axis=1)
+    bad = np.stack([step, np.geomspace(1.0, 3e25, len(step))], axis=1)
+    panel.set_compared([("good", QColor("green"), good), ("bad", QColor("red"), bad)])
+    panel.loss.reset.emit()
+    assert 0.9 < panel.loss.getViewBox().viewRange()[1][1] < 11
+    assert panel.loss.beyond_text() == "↑ off scale, to 3e+25"
+    panel.log_button.click()
+    panel.loss.reset.emit()
+    assert panel.loss.getViewBox().viewRange()[1][1] < 5
+    panel.set_compared([("good", QColor("green"), good)])
+    panel.loss.reset.emit()
+    assert panel.loss.beyond_text() == ""
+
+
+def test_the_map_of_a_fork_stands_below_its_loss(panel):
+    levels = np.array([100.0, 900.0])
+    batch, probe = make_logs(1000)
+    panel.set_logs(batch, probe)
+    for step in (250, 500, 750, 1000):
+        panel.add_probe(step, levels, np.array([0.5, 0.4]))
+    assert panel.levels_heading.text() == "Loss by noise level"
+    parent, fork = (np.stack([np.arange(a, a + 1001.0, 100), np.ones(11)], axis=1) for a in (0, 1000))
+    pair = [("parent", QColor("green"), parent), ("fork", QColor("red"), fork)]
+    panel.set_compared(pair, before=1000.0)
+    free = shade(panel, 0.3)
+    assert free != shade(panel, 0.8)
+    assert panel.levels._cell(QPoint(round(panel.levels._room().right()) - 2, 5))[0] == 3
+    panel.set_compared(pair)  # another run is on screen
+    assert shade(panel, 0.3) == shade(panel, 0.8) != free
+    assert "run on screen" in panel.levels_heading.text()
+    panel.set_compared([])
+    assert panel.levels_heading.text() == "Loss by noise level"
 
 
 def test_the_schedule_moves_with_its_settings(panel):

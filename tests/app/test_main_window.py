@@ -222,6 +222,7 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
     assert steps(other) == last
     assert other.recipe == small()
     assert other.view.player.tape is not None
+    assert other.form.card.where.text() == "t = 0", "as in the player"
     assert len(other.controller.channels.probe) > 0
     qtbot.waitUntil(lambda: other.plots.loss.last_step() == last)
     assert [r.path for r in other.runs_panel.model.rows()] == [run.path]
@@ -299,6 +300,7 @@ def test_another_recipe_lets_go_of_the_run(qtbot, window):
     assert window.recipe == small(40)
     assert actions["run.resume"].isEnabled()
     assert window.view.player.tape is not None
+    assert window.form.card.where.text() == "t = 0", "as in the player"
     assert message(window).startswith("Opened ")
 
 

@@ -46,7 +46,7 @@ def panel(qtbot, request):
 def place(panel: LearningPlots, column: int, row: int) -> QPoint:
     levels = panel.levels
     wide = levels.width() - AXIS_WIDTH
-    return QPoint(round(AXIS_WIDTH + wide * (column + 0.5) / 3), round(levels.height() * (row + 0.5) / 3))
+    return QPoint(round(AXIS_WIDTH + wide * (column + 0.9) / 3), round(levels.height() * (row + 0.5) / 3))
 
 
 def shown(panel: LearningPlots) -> list[np.ndarray]:

@@ -681,7 +681,9 @@ def test_the_governor_leaves_a_busy_processor_to_others(monkeypatch: pytest.Monk
 def test_a_change_of_threads_is_told(recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ThreadGovernor, "observe", lambda self, seconds, items: 1)
     events = list(train(session_of(recipe_of()), Control(), until=2))
-    assert of(ThreadsChanged, events) == [ThreadsChanged(1, 1), ThreadsChanged(2, 1)]
+    changed = of(ThreadsChanged, events)
+    assert changed == [ThreadsChanged(1, 1), ThreadsChanged(2, 1)]
+    assert changed[0].plan.endswith(", 1 thread"), "the top bar says what the status bar says"
 
 
 def test_a_layout_that_is_asked_for_is_taken(recipe_of: RecipeOf) -> None:
