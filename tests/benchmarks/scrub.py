@@ -65,7 +65,7 @@ def measure(seconds: float) -> dict[str, float]:
                     window.start(recipe)
             elif not self.begun:
                 if len(clock.rows) >= ROWS:
-                    self.first = (batch.last("step"), time.perf_counter())
+                    self.first = (batch.last("step") or 0.0, time.perf_counter())
                     self.begun = self.first[1]
                     window.view.canvas.installEventFilter(self)
                     window.heartbeat.reset()

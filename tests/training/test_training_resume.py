@@ -172,7 +172,8 @@ def test_a_roll_back_takes_its_checkpoints_along(
 
 def test_the_optimizer_keeps_the_layout_of_the_weights(recipe_of: RecipeOf) -> None:
     """The fused AdamW pairs elements by their place in memory, so loaded moments must lie as the weights do."""
-    session = build(recipe_of("pictures"), dataset_of(recipe_of("pictures")))
+    recipe = recipe_of("pictures", compute__layout="channels_last")
+    session = build(recipe, dataset_of(recipe))
     drain(train(session, Control(), until=2))
     flat = {name: t.contiguous() for name, t in session.state()[0].items()}  # as a checkpoint has them
     again = build(session.recipe, session.dataset)
