@@ -85,8 +85,8 @@ class LevelMap(QWidget):
 
     def set_last_step(self, step: float, before: float = 0.0) -> None:
         """The step at the right edge, that of the loss curve; the run's own begin after ``before`` of its parents'."""
-        now = (max(1.0, float(step)), before)
-        if now != (self._last_step, self._before) and step >= before + (self._steps[-1] if self._steps else 0):
+        now = (float(max(1.0, step, before + (self._steps[-1] if self._steps else 0))), before)
+        if now != (self._last_step, self._before):
             self._last_step, self._before = now
             self._image = None
             self.update()

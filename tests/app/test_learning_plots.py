@@ -412,6 +412,9 @@ def test_the_map_of_a_fork_stands_below_its_loss(panel):
     free = shade(panel, 0.3)
     assert free != shade(panel, 0.8)
     assert panel.levels._cell(QPoint(round(panel.levels._room().right()) - 2, 5))[0] == 3
+    panel.add_probe(1100, levels, np.array([0.5, 0.4]))  # newer than the curves that were read
+    panel.refresh()
+    assert shade(panel, 0.3) == free
     panel.set_compared(pair)  # another run is on screen
     assert shade(panel, 0.3) == shade(panel, 0.8) != free
     assert "run on screen" in panel.levels_heading.text()
