@@ -224,11 +224,8 @@ def make_actions(window: QObject, *parts: QObject) -> dict[str, QAction]:
     for spec in ACTIONS:
         action = QAction(QCoreApplication.translate("Actions", spec.text), window)
         action.setObjectName(spec.id)
-        tip = QCoreApplication.translate("Actions", spec.tip)
-        if spec.shortcut:
-            action.setShortcut(QKeySequence(spec.shortcut))
-            tip += f" ({QKeySequence(spec.shortcut).toString(QKeySequence.SequenceFormat.NativeText)})"
-        action.setToolTip(tip)
+        action.setShortcut(QKeySequence(spec.shortcut))
+        set_tip(action, QCoreApplication.translate("Actions", spec.tip))
         action.setCheckable(spec.checkable)
         if spec.method:
             owner = next(part for part in (window, *parts) if hasattr(part, spec.method))
@@ -236,6 +233,12 @@ def make_actions(window: QObject, *parts: QObject) -> dict[str, QAction]:
         actions[spec.id] = action
     set_icons(actions)
     return actions
+
+
+def set_tip(action: QAction, tip: str) -> None:
+    """Say what it does, and its shortcut."""
+    shortcut = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+    action.setToolTip(f"{tip} ({shortcut})" if shortcut else tip)
 
 
 def set_icons(actions: dict[str, QAction]) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtCore import QSize, Qt, QTimer, Slot
 from PySide6.QtGui import QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 
-from ddpm_studio.app.actions import make_actions
+from ddpm_studio.app.actions import make_actions, set_tip
 from ddpm_studio.app.appearance import Appearance, fill, stacked
 from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.closing import Closing
@@ -173,6 +173,7 @@ class MainWindow(QMainWindow):
         session.runs_changed.connect(reports.list_runs)
         session.recipe_restored.connect(self._on_recipe_restored)
         session.history_changed.connect(self._show_history)
+        session.history_changed.connect(self._show_ahead)
         session.fork_needed.connect(self._on_fork_needed)
         self.form.fork_line.forked.connect(session.on_fork)
         self.form.fork_line.undone.connect(session.on_wish_dropped)
@@ -337,6 +338,14 @@ class MainWindow(QMainWindow):
             said = self.tr("Undo") if way < 0 else self.tr("Redo")
             self.actions_by_id[name].setEnabled(then is not None)
             self.actions_by_id[name].setText(f"{said}: {what}" if what else said)
+
+    @Slot()
+    def _show_ahead(self) -> None:
+        more, until = self.session.ahead()
+        text = self.tr("Go on with the run on screen")
+        if more:
+            text = self.tr("{0}: {1:,} more steps, up to step {2:,}").format(text, more, until)
+        set_tip(self.actions_by_id["run.resume"], text)
 
     @Slot(str)
     def _on_fork_needed(self, sentence: str) -> None:

@@ -190,7 +190,10 @@ class Reports(QObject):
                 self._tell_plan(event.why)
                 self._status.previews_took(None)
                 self._form.set_facts(self._facts(parameters=event.parameters))
-                self.say(self.tr("Learning {0}").format(self._session.recipe.title))
+                learning = self.tr("Learning {0}").format(self._session.recipe.title)
+                more = self.tr("{0}: {1:,} more steps, up to step {2:,}")
+                left = event.steps - event.resumed_at
+                self.say(more.format(learning, left, event.steps) if event.resumed_at else learning)
                 self._stage.view.set_hint(self.tr("The first preview comes in a moment."))
             case CheckpointDue():
                 self._session.has_checkpoint = True

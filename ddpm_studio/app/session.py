@@ -38,6 +38,11 @@ def _live_changes(before: Recipe, after: Recipe) -> dict[str, Any]:
     }
 
 
+def longer(step: int) -> int:
+    """A run that ended at ``step`` goes on for half as long again, unless more steps were asked for."""
+    return step + max(step // 2, 1)
+
+
 class _OnScreen(NamedTuple):
     """What a start takes the place of, so that it can come back."""
 
@@ -300,6 +305,15 @@ class Session(QObject):
         self._tell_wish()
         self._remember_run()
 
+    def ahead(self) -> tuple[int, int]:
+        """How many steps the run on screen would go on for, and up to which; (0, 0) without one."""
+        step = int(self._controller.channels.batch.last("step") or 0)
+        if self.run is None or not step:
+            return 0, 0
+        wanted = (self.run_recipe if self.structural_wishes() else self.recipe).training.steps
+        until = wanted if wanted > step else longer(step)
+        return until - step, until
+
     @Slot()
     def on_resume(self) -> None:
         if self.run is None or not self.has_checkpoint:
@@ -318,9 +332,12 @@ class Session(QObject):
             self.history.push(trained, alone=True)
             asked = {}
         step, wanted = saved[-1].step, self.recipe.training.steps
-        # A finished run goes on for half as long again, unless more steps were asked for.
-        until = wanted if wanted > step else step + max(step // 2, 1)
-        self._controller.train(self.run, until, self._controller.channels)
+        if wanted <= step:
+            wanted = longer(step)
+            recipe = self.recipe.with_settings({"training.steps": wanted})
+            self.history.push(recipe, alone=True)
+            self._restore(recipe)  # the form says so, too
+        self._controller.train(self.run, wanted, self._controller.channels)
         if asked and (changes := _live_changes(trained, self.recipe)):
             self._controller.change(changes)
         self._tell_wish()

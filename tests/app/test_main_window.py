@@ -236,13 +236,23 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
     assert np.array_equal(metrics[:, 0], np.arange(1, len(metrics) + 1)), "no step twice, none left out"
 
 
-def test_a_finished_run_says_so_and_goes_on_for_half_as_long(qtbot, window):
+def test_a_finished_run_says_so_and_goes_on_for_half_as_long(qtbot, window, caplog):
     window.start(small(10))
     qtbot.waitUntil(lambda: message(window) == "Done: 10 steps.", timeout=30_000)
     wait_idle(qtbot, window)
-    press(window, "run.resume")
-    qtbot.waitUntil(lambda: message(window) == "Done: 15 steps.", timeout=30_000)
+    assert "5 more steps" in window.top_bar.resume.toolTip()
+    type_in(window, "training.steps", "12")
+    assert "2 more steps" in window.top_bar.resume.toolTip()
+    type_in(window, "training.steps", "10")
+    with caplog.at_level(logging.INFO, "ddpm_studio"):
+        press(window, "run.resume")
+        assert window.form.recipe().training.steps == window.recipe.training.steps == 15
+        qtbot.waitUntil(lambda: message(window) == "Done: 15 steps.", timeout=30_000)
     assert steps(window) == 15
+    assert "Learning Two Gaussians: 5 more steps, up to step 15" in caplog.messages
+    wait_idle(qtbot, window)
+    assert window.run.current_recipe() == window.recipe == window.form.recipe()
+    assert "7 more steps" in window.top_bar.resume.toolTip()
 
 
 def test_a_change_while_training_is_an_event_and_a_flag(qtbot, window, opened):
