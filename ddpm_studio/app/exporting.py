@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ddpm_studio.app.channels import LatestValue
 from ddpm_studio.app.errors import show_error
 from ddpm_studio.app.export_panel import ExportPanel, Shown
 from ddpm_studio.app.jobs import Channels, CopyRunJob, Exported, ExportJob
 from ddpm_studio.app.texts import time_left_at
-from ddpm_studio.app.theme import GRID
+from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton
 from ddpm_studio.app.worker import EngineWorker
 from ddpm_studio.diffusion.tape import Tape
@@ -45,6 +46,35 @@ class ExportProgress(QWidget):
         self.hide()
 
 
+class StillWriting(QDialog):
+    """In the way of the next question until the last answer is written: how far that is, and Cancel."""
+
+    def __init__(self, bar: ExportProgress, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("still_writing")
+        self.setWindowTitle(self.tr("Something is being written"))
+        said = QLabel(self.tr("One thing at a time: the next one can be chosen as soon as this is written."))
+        said.setWordWrap(True)
+        said.setMinimumWidth(280)
+        self.text = Caption(bar.text.text())
+        self.cancel = PushButton(self.tr("Cancel writing"), "x", tooltip=bar.cancel.toolTip())
+        self.cancel.setObjectName("still_writing.cancel")
+        self.cancel.clicked.connect(bar.cancel.click)
+        wait = PushButton(self.tr("Close"), primary=True, tooltip=self.tr("Close this; the writing goes on"))
+        wait.clicked.connect(self.reject)
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(self.cancel)
+        buttons.addWidget(wait)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+        column.setSpacing(MARGIN)
+        for widget in (said, self.text):
+            column.addWidget(widget)
+        column.addLayout(buttons)
+        self.finished.connect(self.deleteLater)
+
+
 class Exporting(QObject):
     """One export at a time, in a thread of its own, so that a training goes on meanwhile.
 
@@ -59,6 +89,7 @@ class Exporting(QObject):
         super().__init__(parent)
         self.panel: ExportPanel | None = None
         self.bar: ExportProgress | None = None  # made with the first export
+        self.waiting: StillWriting | None = None
         self._window = window
         self._folder = Path.home()
         self._run: Run | None = None
@@ -77,7 +108,11 @@ class Exporting(QObject):
 
     def ask(self, run: Run | None, tapes: Sequence[Tape], shown: Shown | None = None) -> None:
         """Show the dialog: for ``tapes`` on the stage, and what the run on disk has; ``shown`` is on the stage now."""
-        if not self._is_free():
+        if self.busy and self.bar is not None:
+            self.waiting = StillWriting(self.bar, self._window)
+            self.waiting.accepted.connect(partial(self.ask, run, tuple(tapes), shown))
+            self.waiting.finished.connect(self._on_waited)
+            self.waiting.open()
             return
         self._run = run
         # As they are now: a tape may still grow.
@@ -86,6 +121,10 @@ class Exporting(QObject):
         self.panel.asked.connect(self.on_asked)
         self.panel.finished.connect(self.panel.deleteLater)
         self.panel.open()
+
+    @Slot()
+    def _on_waited(self) -> None:
+        self.waiting = None
 
     @Slot(object, object, bool)
     def on_asked(self, wanted: Wanted, path: Path, of_stage: bool) -> None:
@@ -97,13 +136,10 @@ class Exporting(QObject):
 
     def copy(self, run: Run, path: Path) -> None:
         """Copy a run's folder."""
-        if self._is_free():
-            self._begin(CopyRunJob(path, run, Control(), Channels(), LatestValue()))
-
-    def _is_free(self) -> bool:
         if self.busy:
             self._say(self.tr("Something is being written already: wait for it, or cancel it."))
-        return not self.busy
+        else:
+            self._begin(CopyRunJob(path, run, Control(), Channels(), LatestValue()))
 
     def _begin(self, job: ExportJob | CopyRunJob) -> None:
         self._job, self._complete = job, False
@@ -150,6 +186,8 @@ class Exporting(QObject):
         text = self.tr("Writing {0}: {1:.0f} %").format(self._job.path.name, 100 * share)
         left = time_left_at(share, time.monotonic() - self._begun)
         self.bar.text.setText(" · ".join([text, left] if left else [text]))
+        if self.waiting is not None:
+            self.waiting.text.setText(self.bar.text.text())
 
     @Slot(object)
     def _on_reported(self, event: object) -> None:
@@ -169,6 +207,8 @@ class Exporting(QObject):
             self._say(self.tr("Cancelled; nothing was written."))
         self._end_thread()
         self.idle.emit()
+        if self.waiting is not None:
+            self.waiting.accept()  # now to what was asked for meanwhile
 
     def _end_thread(self) -> None:
         self._clock.stop()

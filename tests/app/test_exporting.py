@@ -284,8 +284,7 @@ def test_cancel(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path, mo
     exporting._run = run
     exporting.on_asked(Wanted("gif"), tmp_path / "a.gif", False)
     assert begun.wait(20)
-    exporting.ask(run, ())
-    assert exporting.panel is None
+    exporting.copy(run, tmp_path / "copy")
     assert "already" in said(exporting), "one at a time"
     with qtbot.waitSignal(exporting.idle, timeout=20_000):
         assert exporting.bar is not None
@@ -293,6 +292,52 @@ def test_cancel(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path, mo
         go.set()
     assert said(exporting) == "Cancelled; nothing was written."
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+def test_what_is_asked_for_meanwhile_comes_next(
+    cancel: bool, qtbot: QtBot, qapp: QApplication, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(qapp)
+    go = Event()
+    real = exporting_module.ExportJob._go_on
+
+    def slow(job: exporting_module.ExportJob, done: int, of: int) -> bool:
+        assert go.wait(20)
+        return real(job, done, of)
+
+    monkeypatch.setattr(exporting_module.ExportJob, "_go_on", slow)
+    window = MainWindow()
+    window.show()
+    exporting = window.files.exporting
+    try:
+        window.view.compare([replace(a_tape(), label=name, column=name) for name in "abc"])
+        window.session.run = exporting._run = run
+        exporting.on_asked(Wanted("gif"), tmp_path / "a.gif", False)
+        window.actions_by_id["run.export"].trigger()
+        waiting = exporting.waiting
+        assert waiting is not None
+        assert waiting.isModal(), "keys reach nothing behind it"
+        assert "a.gif" in waiting.text.text()
+        QTest.keyClick(waiting, Qt.Key.Key_Escape)
+        assert exporting.waiting is None
+        assert exporting.panel is None
+        assert len(window.view.comparison.cells) == 3
+        window.actions_by_id["run.export"].trigger()
+        assert exporting.waiting is not None
+        if cancel:
+            qtbot.mouseClick(exporting.waiting.cancel, Qt.MouseButton.LeftButton)
+        with qtbot.waitSignal(exporting.idle, timeout=20_000):
+            go.set()
+        assert (tmp_path / "a.gif").exists() is not cancel
+        qtbot.waitUntil(lambda: exporting.panel is not None)
+        assert exporting.waiting is None
+        exporting.panel.reject()
+    finally:
+        go.set()
+        window.closing.wanted = True
+        window.close()
+        window.deleteLater()
 
 
 def test_closing_while_it_writes(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path) -> None:
