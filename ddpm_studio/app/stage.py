@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_TAPE = ("tapes", "first.npz")
-SAMPLE_SECONDS = 8.0  # samples stay on the stage at least so long
+SAMPLE_SECONDS = 8.0  # samples stay on the stage at least so long, after those of a training that has ended
 
 
 def read_rows(run: Run, reel: Reel, unwanted: Event) -> None:
@@ -208,9 +208,11 @@ class Stage(QObject):
             self.view.set_data_points(points, mixture, blind=blind)
 
     def hold_samples(self, tape: Tape) -> None:
-        """Samples are complete, or were stopped: previews wait a while."""
+        """Samples are complete, or were stopped: in a training previews wait until a person lets them come."""
         self.sampling, self._sampled = None, tape
-        self._hold_until = time.monotonic() + SAMPLE_SECONDS
+        self._hold_until = math.inf if self._controller.training else time.monotonic() + SAMPLE_SECONDS
+        if self.view.player.tape is tape:
+            self._tell_held()
 
     def on_idle(self) -> None:
         """Nothing grows any more, even if it failed half-way."""
@@ -247,7 +249,20 @@ class Stage(QObject):
             same = self.tr("same {0:,} noises, seed {1}").format(count, tape.seed)
             self.view.set_caption(same if started.purpose == "preview" else self.tr("seed {0}").format(tape.seed))
             self.view.set_tape(tape)
+            if tape is self._sampled:
+                self._tell_held()
+        elif self._kept and self.view.player.tape is not self._sampled:  # a person went to another row
+            self._hold_until = 0.0
         self.view.poll()
+
+    @property
+    def _kept(self) -> bool:
+        """Whether samples stay on the stage, though a training goes on."""
+        return self._hold_until == math.inf and self.sampling is None
+
+    def _tell_held(self) -> None:
+        if self._kept:
+            self.view.set_note(self.tr("Your sample stays; Ctrl+↓ shows the previews again."))
 
     # -- curves and levels
 

@@ -731,6 +731,27 @@ def test_long_sampling_says_how_far_it_is(qtbot, window):
     assert message(window) == f"Sampling stopped at {shown:,} of 100,000"
 
 
+def test_a_sample_stays_while_the_training_goes_on(qtbot, window, monkeypatch):
+    monkeypatch.setattr("ddpm_studio.app.stage.SAMPLE_SECONDS", 0.0)
+    train(qtbot, window, small(preview__budget=10))
+    player, clock = window.view.player, window.view.clock
+    qtbot.waitUntil(lambda: len(clock.rows) > 0, timeout=20_000)
+    press(window, "run.sample_now")
+    qtbot.waitUntil(lambda: player.tape.count == 2000 and player.tape.complete, timeout=20_000)
+    sample, rows = player.tape, len(clock.rows)
+    qtbot.waitUntil(lambda: len(clock.rows) > rows + 1, timeout=20_000)
+    assert player.tape is sample
+    assert "Ctrl+↓" in window.view.note.text()
+    window.view.setFocus()
+    QTest.keyClick(window.view, Key.Key_Down, Qt.KeyboardModifier.ControlModifier)
+    assert player.tape in clock.rows
+    assert not window.view.note.text()
+    shown = player.tape
+    qtbot.waitUntil(lambda: player.tape.training_step > shown.training_step, timeout=20_000)
+    press(window, "run.stop")
+    wait_idle(qtbot, window)
+
+
 def test_a_long_recipe_title_can_be_read(window):
     window.session.choose(find("score-two-gaussians-laptop"))
     assert window.top_bar.recipe_button.toolTip().startswith("Score: two Gaussians, laptop\n")
