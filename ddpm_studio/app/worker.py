@@ -16,6 +16,9 @@ from ddpm_studio.data import Cancelled
 
 log = logging.getLogger(__name__)
 
+# Of the engine's threads on Linux, where each has its own; the window's is 0, so that it gets a core when it wakes:
+# what it waits for while a large network trains is a core, not the interpreter (tests/benchmarks/heartbeat.py).
+NICENESS = 5
 SWITCH_INTERVAL = 0.001  # seconds; while modules are imported the window gets the interpreter back this soon
 
 
@@ -37,8 +40,8 @@ class EngineWorker(QObject):
 
         Torch is imported in the thread that will use it: its thread pools belong to it.
         """
-        if hasattr(os, "setpriority"):  # Linux: below the window's thread, before torch makes its own threads
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+        if sys.platform == "linux":  # elsewhere it takes processes only; before torch makes its own threads
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL)
         for module in modules:
