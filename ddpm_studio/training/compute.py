@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from ddpm_studio.training.compiled import Compiled
 
 BUDGET = 0.8  # seconds of measuring before a first training; a large network is measured with fewer items
+FEW = 2  # items; batch norm has nothing to go by with one
 _LAYOUTS = {"channels_last": True, "contiguous": False}
 # A thread's own time is too coarse on some systems; there the wall clock must do.
 THREAD_CLOCK = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
 
-_REVISION = 2  # of our networks and of how they are measured: what is remembered of an earlier one counts no more
+_REVISION = 3  # of our networks and of how they are measured: what is remembered of an earlier one counts no more
 
 
 class DeviceError(RuntimeError):
@@ -341,15 +342,15 @@ class _Benchmark:
         first = plans[layouts[0]]  # what nearly always wins, and what bfloat16 computes in
         fast = replace(first, precision="bfloat16")
         if "float32" not in precisions:
-            self.step(fast, 1)  # libraries choose their algorithms
+            self.step(fast, FEW)  # libraries choose their algorithms
             count = self._affordable(fast, min(batch, 32))
             return Choice("bfloat16", fast.channels_last, "not compared", self._best(fast, count)[0] / count)
-        seconds, gradient = self.step(first, 1)
-        if seconds > BUDGET / 3:  # so large that one step of each must do
-            choice = Choice("float32", first.channels_last, "one step of one item was timed", seconds)
-            return self._with_bfloat16(choice, fast, 1, gradient) if "bfloat16" in precisions else choice
+        seconds, gradient = self.step(first, FEW)
+        if seconds > BUDGET / 3:  # so large that few steps of few items must do
+            choice = Choice("float32", first.channels_last, f"one step of {FEW} items was timed", seconds / FEW)
+            return self._with_bfloat16(choice, fast, FEW, gradient) if "bfloat16" in precisions else choice
         for other in list(plans.values())[1:]:
-            self.step(other, 1)
+            self.step(other, FEW)
         count = self._affordable(first, min(batch, 32))
         tried = {name: self._best(each, count) for name, each in plans.items()}
         best = min(tried, key=lambda name: tried[name][0])
@@ -376,10 +377,10 @@ class _Benchmark:
             and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         ):
             return None, "this CPU has no bfloat16 instructions"
-        # A CPU without fast ones can be 50 times slower in bfloat16: find out on one item.
-        if count > 1:
-            self.step(fast, 1)
-            if self.step(fast, 1)[0] > 3 * exact / count + 0.02:
+        # A CPU without fast ones can be 50 times slower in bfloat16: find out on few items.
+        if count > FEW:
+            self.step(fast, FEW)
+            if self.step(fast, FEW)[0] > 3 * exact * FEW / count + 0.02:
                 return None, "bfloat16 is slower here"
         seconds, theirs = self._best(fast, count)
         gain, agreement = exact / seconds, float(torch.cosine_similarity(gradient, theirs, dim=0))
@@ -398,7 +399,7 @@ class _Benchmark:
 
     def _affordable(self, plan: ComputePlan, most: int) -> int:
         """At most ``most`` items, fewer for a network so large that the step would keep the user waiting."""
-        few = min(most, 2)
+        few = min(most, FEW)
         return max(few, min(most, int(BUDGET / 4 * few / max(self.step(plan, few)[0], 1e-6))))
 
 

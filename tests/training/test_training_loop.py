@@ -716,7 +716,7 @@ def test_a_stall_does_not_choose_another_precision(monkeypatch: pytest.MonkeyPat
 
 
 def test_measuring_a_large_network_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a step costs: about the budget in all, or one item in each precision."""
+    """Whatever a step costs: about the budget in all, or two items in each precision."""
     for item in (1e-4, 0.003, 0.02, 0.1, 0.5):
         spent: list[float] = []
 
@@ -730,7 +730,7 @@ def test_measuring_a_large_network_is_bounded(monkeypatch: pytest.MonkeyPatch) -
         plan = ComputePlan(CPU, "float32", False, 1)
         choice = bench.choose(plan, 64, ("float32", "bfloat16"), ("channels_last", "contiguous"))
         assert choice.precision == "bfloat16"
-        assert sum(spent) < max(1.6, 2.5 * item)
+        assert sum(spent) < max(1.7, 4 * item)
 
 
 def test_a_network_for_which_there_is_no_room_is_timed_with_two_items(monkeypatch: pytest.MonkeyPatch) -> None:
