@@ -55,6 +55,7 @@ class CompareCell(QWidget):
         self.modes.hide()
         self.mixture: Mixture | None = None
         self._in_grid, self._roomy, self._short = in_grid, True, False
+        self._trails = self._at_end = False
         self._told: tuple[object, ...] = ()  # what the words speak of
         self._known: Mixture | None = None  # also of many modes
         self._blind = False
@@ -81,9 +82,10 @@ class CompareCell(QWidget):
             self._show_words()
 
     def set_with_trails(self, on: bool) -> None:
-        """Draw the way that particles have come."""
+        """Draw the way that particles have come, but not over what they have come to: a cell is small."""
+        self._trails = on
         if isinstance(self.canvas, PointCanvas):
-            self.canvas.set_with_trails(on)
+            self.canvas.set_with_trails(on and not self._at_end)
 
     def set_room(self, width: float, height: float) -> None:
         """How large it will be, px: it keeps the words that fit."""
@@ -107,6 +109,8 @@ class CompareCell(QWidget):
             self.canvas.set_hint(self._wait(running))
         elif isinstance(self.canvas, PointCanvas):
             self.canvas.set_past(tape, position)
+        self._at_end = frame is not None and tape.complete and position == arrived - 1
+        self.set_with_trails(self._trails)
         self.canvas.set_frame(frame, show)
         told = (tape.training_step, arrived, position, show, running, level_text(frame.t if frame else None))
         if told != self._told:

@@ -163,10 +163,14 @@ def test_trails_are_drawn_in_every_cell_when_they_are_wanted(qapp: QApplication)
         assert not view.view_choice.isVisible()
         cells = view.comparison.cells
         QTest.qWait(20)
+        ends = [cell.canvas.grab().toImage() for cell in cells]
+        view.player.step_back()
         drawn = [cell.canvas.grab().toImage() for cell in cells]
         view.trails_switch.click()
         bare = [cell.canvas.grab().toImage() for cell in cells]
         assert all(a != b for a, b in zip(drawn, bare, strict=True))
+        view.player.to_image()
+        assert [cell.canvas.grab().toImage() for cell in cells] == ends, "no trails over what came out"
         view.player.set_position(0)
         start = [cell.canvas.grab().toImage() for cell in cells]
         view.trails_switch.click()
