@@ -26,7 +26,10 @@ from statistics import median
 
 import numpy as np
 
+from ddpm_studio.paths import user_folder
+
 RECIPES = ("moons", "pixel-faces", "ddpm-cifar10-laptop", "attention-mnist-laptop")
+PATIENCE = 60.0  # seconds from Start to the first step
 LATE = 12.0  # ms: so late a beat is worth a look at the stacks
 CHOICES: dict[str, dict[str, float]] = {
     "as-is": {},
@@ -105,7 +108,14 @@ def beats(recipe: str, seconds: float, choice: dict[str, float]) -> dict[str, ob
                     self.asked = now
                     window.start(wanted)
             elif not self.first:
-                if len(batch) > 1:
+                if now - self.asked > PATIENCE or not window.controller.busy:
+                    timer.stop()
+                    window.controller.idle.connect(window.close)
+                    if window.controller.busy:
+                        window.controller.stop(keep=False)
+                    else:
+                        window.close()
+                elif len(batch) > 1:
                     self.first, self.step = now, batch.last("step") or 0.0
             elif now - self.first > seconds:
                 timer.stop()
@@ -137,6 +147,8 @@ def beats(recipe: str, seconds: float, choice: dict[str, float]) -> dict[str, ob
     application.exec()
     over.set()
     looker.join()
+    if not watch.rows:
+        raise SystemExit(f"{recipe} did not begin to train: {window.status.message.text()}")
     late, own, cpu = 1000 * np.array(watch.rows).T
     cpu = np.minimum(cpu, late)
     own = np.minimum(own, late - cpu)
@@ -182,7 +194,10 @@ def main() -> None:
     rows: dict[tuple[str, str], list[dict[str, float]]] = {}
     stacks: Counter[str] = Counter()
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    datasets = user_folder() / "datasets"
     with tempfile.TemporaryDirectory() as home:  # one for all: what it computes best in is measured once
+        if datasets.is_dir():
+            Path(home, "datasets").symlink_to(datasets.resolve())  # what has been downloaded
         environment = os.environ | {"DDPM_STUDIO_HOME": home, "DDPM_STUDIO_NO_DIALOGS": "1"}
         for _ in range(asked.rounds):
             for recipe in asked.recipes:
