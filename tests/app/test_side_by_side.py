@@ -175,16 +175,16 @@ def test_chosen_runs_are_watched_on_both_clocks_and_back(
     assert not view.clocks.map.isVisible()
     assert view.line.text() == "step 100"
     view.player.set_position(4)  # of nine
-    assert shown() == {"one": 120, "two": 200}
+    qtbot.waitUntil(lambda: shown() == {"one": 120, "two": 200})  # with the next frame
     view.setFocus()
     qtbot.keyClick(view, Qt.Key.Key_Up)
     assert view.clocks.step.text() == "60"
-    assert shown() == {"one": 40, "two": 200}, "20 and 100 are as far; the earlier one"
+    qtbot.waitUntil(lambda: shown() == {"one": 40, "two": 200})  # 20 and 100 are as far; the earlier one
     qtbot.keyClick(view, Qt.Key.Key_Up)
-    assert shown() == {"one": 40, "two": 160}
+    qtbot.waitUntil(lambda: shown() == {"one": 40, "two": 160})
     assert "step 20 · t = 500" in view.comparison.cells[0].facts.text()
     view.show_choice.chosen.emit("x0")
-    assert shown() == {"one": 41, "two": 161}
+    qtbot.waitUntil(lambda: shown() == {"one": 41, "two": 161})
     view.show_choice.chosen.emit("x")
     drawn: list[int] = []
     sheet = canvas.Sheet
@@ -196,7 +196,7 @@ def test_chosen_runs_are_watched_on_both_clocks_and_back(
     view.player.set_loop(False)
     view.clock.play_training()
     qtbot.waitUntil(lambda: not view.player.playing and view.clock.row == 3, timeout=5_000)
-    assert shown() == {"one": 120, "two": 200}
+    qtbot.waitUntil(lambda: shown() == {"one": 120, "two": 200})
     view.comparison.back.click()
     assert (view.player.tape, view.player.position) == (tape, position)
     assert not view.comparison.cells

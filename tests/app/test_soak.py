@@ -35,7 +35,7 @@ def test_a_jump_is_no_slope(soak: ModuleType) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_window_holds_no_more_after_many_lives() -> None:
+def test_the_window_holds_no_more_after_many_lives(soak: ModuleType) -> None:
     command = [sys.executable, str(SOAK), "--minutes", "0.75", "--train", "0.5", "--json"]
     paths = os.pathsep.join(filter(None, [str(SOAK.parents[2]), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -51,4 +51,6 @@ def test_the_window_holds_no_more_after_many_lives() -> None:
         assert told["summary"][f"{name}_per_minute"] < 6, held
     assert told["summary"]["threads_per_minute"] < 2
     assert told["summary"]["files_per_minute"] < 2
-    assert told["summary"]["rss_mb_per_minute"] < 12, [life["rss_mb"] for life in lives]
+    memory = [life["rss_mb"] for life in lives]
+    # By lives, not by minutes: a fast machine lives more of them. One window that stays would be 3 MB.
+    assert soak.slope(list(range(len(memory))), memory) < 1.5, memory
