@@ -133,7 +133,7 @@ def test_a_trashed_run_is_let_go(qtbot: QtBot, window: MainWindow, monkeypatch: 
 
     monkeypatch.setattr(QFile, "moveToTrash", trash)
     window.files.on_trash(run.path)
-    assert window.run is None
+    qtbot.waitUntil(lambda: window.run is None)
     assert not window.actions_by_id["run.sample_now"].isEnabled()
     assert not window.actions_by_id["run.resume"].isEnabled()
     assert window.view.player.tape is None
