@@ -142,8 +142,28 @@ class FrameStrip(QWidget):
                 self.frame_picked.emit(index)
 
 
-class LevelSlider(QSlider):
-    """A slim QSlider that goes where it is clicked; the part not recorded yet is fainter."""
+class DirectSlider(QSlider):
+    """A QSlider that goes where it is clicked and follows from there."""
+
+    def _follow(self, event: QMouseEvent) -> None:
+        """Take the value where the mouse is."""
+        raise NotImplementedError
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.setSliderDown(True)
+            self._follow(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self.isSliderDown():
+            self._follow(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self.setSliderDown(False)
+
+
+class LevelSlider(DirectSlider):
+    """A slim slider; the part not recorded yet is fainter."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
@@ -167,18 +187,6 @@ class LevelSlider(QSlider):
     def _follow(self, event: QMouseEvent) -> None:
         part = (event.position().x() - HANDLE) / max(1.0, self.width() - 2 * HANDLE)
         self.setValue(round(self.minimum() + part * (self.maximum() - self.minimum())))
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Qt.MouseButton.LeftButton:
-            self.setSliderDown(True)
-            self._follow(event)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        if self.isSliderDown():
-            self._follow(event)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        self.setSliderDown(False)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -284,14 +285,10 @@ class ExportJob:
 
     def events(self) -> Iterator[Any]:
         if self.tapes:
-            export_tapes(self.tapes, self.wanted, self.path, self._go_on)
+            export_tapes(self.tapes, self.wanted, self.path, partial(_go_on, self))
         elif self.run is not None:
-            export_run(self.run, self.wanted, self.path, self._go_on)
+            export_run(self.run, self.wanted, self.path, partial(_go_on, self))
         yield Exported(self.path)
-
-    def _go_on(self, done: int, of: int) -> bool:
-        self.progress.put((done, of))
-        return not self.control.stopping
 
 
 @dataclass(frozen=True)
@@ -305,12 +302,14 @@ class CopyRunJob:
     progress: LatestValue[tuple[int, int]]  # bytes done, of all
 
     def events(self) -> Iterator[Any]:
-        self.run.copy(self.path, self._go_on)
+        self.run.copy(self.path, partial(_go_on, self))
         yield Exported(self.path)
 
-    def _go_on(self, done: int, of: int) -> bool:
-        self.progress.put((done, of))
-        return not self.control.stopping
+
+def _go_on(job: ExportJob | CopyRunJob, done: int, of: int) -> bool:
+    """Tell how far it is; whether it may go on."""
+    job.progress.put((done, of))
+    return not job.control.stopping
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from PySide6.QtCore import QObject, QPointF, QRectF, QSignalBlocker, Qt, Signal, Slot
 from PySide6.QtGui import QAction, QActionGroup, QFont, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from ddpm_studio.app.cell_map import EDGE, CellMap, extent
-from ddpm_studio.app.frame_strip import HANDLE
+from ddpm_studio.app.frame_strip import HANDLE, DirectSlider
 from ddpm_studio.app.playback import HOLD, RATE, Player
 from ddpm_studio.app.text_button import TextButton
 from ddpm_studio.app.theme import GRID, color, tabular, theme
@@ -190,7 +190,7 @@ def _compare(tape: Tape, row: Tape) -> bool:
     return facts[0] == facts[1] and tape.count in (0, row.count)
 
 
-class TrainingBar(QSlider):
+class TrainingBar(DirectSlider):
     """A slim slider of training time that goes down as the training goes on, with a mark for each row."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -220,18 +220,6 @@ class TrainingBar(QSlider):
         self.setValue(wanted)
         if not self.placed:
             self.valueChanged.emit(self.value())  # the value is an old one
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Qt.MouseButton.LeftButton:
-            self.setSliderDown(True)
-            self._follow(event)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        if self.isSliderDown():
-            self._follow(event)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        self.setSliderDown(False)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

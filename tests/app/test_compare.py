@@ -13,7 +13,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 from pytestqt.qtbot import QtBot
-from shiboken6 import isValid
 
 from ddpm_studio.app import seed_lock
 from ddpm_studio.app.canvas import PictureCanvas, PointCanvas
@@ -27,7 +26,6 @@ from ddpm_studio.app.recipe_editors import LineEditor, SwitchEditor
 from ddpm_studio.app.seed_lock import SeedLock
 from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.tape_text import moves_text, sampler_text
-from ddpm_studio.app.theme import install
 from ddpm_studio.data import Mixture, mixture_of
 from ddpm_studio.diffusion.tape import Frame, ScoreField, Tape
 from ddpm_studio.recipes import Recipe, find
@@ -36,14 +34,9 @@ from ddpm_studio.recipes.sections import DDIM, DDPM, Heun, Langevin
 from ddpm_studio.training.control import Comparison
 
 pytestmark = [
-    pytest.mark.usefixtures("no_leaks"),
+    pytest.mark.usefixtures("themed", "no_leaks"),
     pytest.mark.qt_log_ignore("propagateSizeHints", extend=True),
 ]
-
-
-@pytest.fixture(autouse=True)
-def themed(qapp: QApplication) -> None:
-    install(qapp)
 
 
 def tape_of(label: str, frames: int, total: int, kind: Any = "pictures", sampler: str = "ddim") -> Tape:
@@ -517,20 +510,6 @@ def small(steps: int, source: str = "two-gaussians") -> Recipe:
         "compute.device": "cpu",
     }
     return find(source).with_settings(base)
-
-
-@pytest.fixture
-def window(qtbot: QtBot, qapp: QApplication) -> Iterator[MainWindow]:
-    window = MainWindow()
-    window.session.data_clock.setInterval(1)
-    window.show()
-    qtbot.waitUntil(lambda: window.controller.is_ready and window.stage.plots is not None, timeout=30_000)
-    yield window
-    if isValid(window):
-        window.controller.stop()
-        qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
-        window.close()
-        window.deleteLater()
 
 
 COMPARED = {"DDPM": DDPM(steps=4), "DDIM": DDIM(steps=3), "Heun": Heun(steps=5)}

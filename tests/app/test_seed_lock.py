@@ -16,19 +16,13 @@ from ddpm_studio.app import seed_lock
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.seed_lock import SeedControl, SeedLock
 from ddpm_studio.app.settings import WindowSettings
-from ddpm_studio.app.theme import install
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import find
 
 pytestmark = [
-    pytest.mark.usefixtures("no_leaks"),
+    pytest.mark.usefixtures("themed", "no_leaks"),
     pytest.mark.qt_log_ignore("propagateSizeHints", extend=True),
 ]
-
-
-@pytest.fixture(autouse=True)
-def themed(qapp: QApplication) -> None:
-    install(qapp)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,11 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QItemSelectionModel, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
-from shiboken6 import isValid
 
 from ddpm_studio.app import canvas
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.main_window import MainWindow
-from ddpm_studio.app.theme import install
 from ddpm_studio.app.together import Together, WatchedRun
 from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.diffusion.tape import Frame, Tape
@@ -26,14 +23,9 @@ from ddpm_studio.recipes import find
 from ddpm_studio.store import Run
 
 pytestmark = [
-    pytest.mark.usefixtures("no_leaks"),
+    pytest.mark.usefixtures("themed", "no_leaks"),
     pytest.mark.qt_log_ignore("propagateSizeHints", extend=True),
 ]
-
-
-@pytest.fixture(autouse=True)
-def themed(qapp: QApplication) -> None:
-    install(qapp)
 
 
 def a_row(step: int, frames: int = 5, kind: Any = "pictures", shade: int = 0) -> Tape:
@@ -105,20 +97,6 @@ def test_a_fork_begins_where_its_parent_stood() -> None:
 
 
 # -- the window
-
-
-@pytest.fixture
-def window(qtbot: QtBot, qapp: QApplication) -> Iterator[MainWindow]:
-    window = MainWindow()
-    window.session.data_clock.setInterval(1)
-    window.show()
-    qtbot.waitUntil(lambda: window.controller.is_ready and window.stage.plots is not None, timeout=30_000)
-    yield window
-    if isValid(window):
-        window.controller.stop()
-        qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
-        window.close()
-        window.deleteLater()
 
 
 def listed(window: MainWindow) -> None:
