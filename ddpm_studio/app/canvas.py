@@ -28,6 +28,7 @@ NUMBERS = 20  # px along the border that are kept clear of lines, for the number
 LEAST_NUMBERED = 140  # px: a smaller plane has no numbers
 RADIUS = 1.5  # px, particles (a disc then touches 5 x 5 pixels)
 TURNS: dict[int, int] = {Qt.Key.Key_BracketLeft: -1, Qt.Key.Key_BracketRight: 1}  # the item before and after
+FAINT = 0.25  # opacity of what is not there yet
 REACH = 14  # px from the pointer to the particle that a click marks
 
 
@@ -99,6 +100,7 @@ class FrameCanvas(QWidget):
         super().__init__(parent)
         self._items: NDArray[Any] | None = None
         self._show = "x"
+        self._faint = False
         self._hint = EmptyHint("", self)
         self._layout = QVBoxLayout(self)
         self._layout.addWidget(self._hint)
@@ -117,6 +119,12 @@ class FrameCanvas(QWidget):
         """What stands here while there is no frame."""
         self._hint.setText(text)
 
+    def set_faint(self, on: bool) -> None:
+        """What is shown is not there yet."""
+        if on != self._faint:
+            self._faint = on
+            self.update()
+
     def set_frame(self, frame: Frame | None, show: str = "x") -> None:
         """``show``: "x", "x0" or "eps". The frame's arrays are read, never written."""
         items = None if frame is None or not len(frame.x) else frame.view(show)
@@ -133,6 +141,7 @@ class FrameCanvas(QWidget):
         painter = QPainter(self)
         draw_box(painter, QRectF(self.rect()), color("stage"), color("stage"))
         if self._items is not None:
+            painter.setOpacity(FAINT if self._faint else 1)
             self._draw(painter, self._items)
 
     def _draw(self, painter: QPainter, items: NDArray[Any]) -> None:

@@ -162,7 +162,15 @@ class RunCell(CompareCell):
     def __init__(self, run: WatchedRun, parent: QWidget | None = None) -> None:
         super().__init__(Tape(run.kind, 1, 0, label=run.name), parent=parent)
         self.run = run
+        self._early = False
         self.head.insertWidget(0, _Dot(run.place))
+
+    def set_step(self, step: int) -> None:
+        """The clock's training step: before a fork's beginning its first row is only what will come."""
+        early = step < self.run.before
+        if early != self._early:
+            self._early, self._told = early, ()
+            self.canvas.set_faint(early)
 
     def verdict(self) -> str:
         """None: a network that has only begun to learn is not to be judged."""
@@ -177,6 +185,8 @@ class RunCell(CompareCell):
         tape = self.tape
         if frame is None:
             return "–"
+        if self._early:
+            return self.tr("begins at step {step}").format(step=f"{self.run.before:,}")
         own = tape.training_step or 0
         step = self.tr("step {step}").format(step=f"{self.run.before + own:,}")
         if self.run.before:

@@ -206,6 +206,8 @@ class CompareView(QWidget):
             found = self.together.at(step) if step is not None else []
             for cell, own in zip(self.cells, found, strict=False):
                 cell.tape = own or cell.tape
+                if isinstance(cell, RunCell) and step is not None:
+                    cell.set_step(step)
         for cell in self.cells:
             cell.show_at(share, self._show, running=self._running)
         self.stop.setVisible(self._running)

@@ -20,7 +20,7 @@ from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.paths import runs_folder
 from ddpm_studio.recipes import find
-from ddpm_studio.store import Run
+from ddpm_studio.store import Parent, Run
 
 pytestmark = [
     pytest.mark.usefixtures("themed", "no_leaks"),
@@ -180,6 +180,36 @@ def test_chosen_runs_are_watched_on_both_clocks_and_back(
     assert not view.comparison.cells
     qtbot.waitUntil(lambda: view.clock.reel is window.controller.channels.reel, timeout=5_000)
     assert not view.clocks.isVisible()
+
+
+def test_a_fork_is_faint_before_its_beginning(qtbot: QtBot, window: MainWindow) -> None:
+    parent = a_run("parent", [a_row(step, shade=20) for step in (0, 100, 300)])
+    fork = Run.create(find("pixel-faces"), runs_folder() / "fork", Parent(parent, 100, 100, 0.0))
+    with fork.record(write=True) as record:
+        for step in (0, 50):
+            record.add_tape(a_row(step, shade=80), "preview")
+    view = window.view
+    choose(window, parent, fork.path)
+    window.runs_panel.watch.click()
+    qtbot.waitUntil(lambda: all_read(window, 4), timeout=5_000)
+    own = next(cell for cell in view.comparison.cells if cell.run.before)  # type: ignore[attr-defined]
+
+    def contrast() -> int:
+        """Of a picture against the stage round it."""
+        image = own.canvas.grab().toImage()
+        picture = own.canvas.tiles()[0].center()  # type: ignore[attr-defined]
+        return abs(image.pixelColor(picture).red() - image.pixelColor(3, image.height() // 2).red())
+
+    view.clock.set_row(1)  # where it begins
+    qtbot.waitUntil(lambda: "step 100 (0 since the fork)" in own.facts.text(), timeout=5_000)
+    there = contrast()
+    view.clock.first()
+    qtbot.waitUntil(lambda: own.facts.text() == "begins at step 100", timeout=5_000)
+    assert "step 0" in next(cell for cell in view.comparison.cells if cell is not own).facts.text()
+    assert 0 < contrast() < there / 2
+    view.clock.set_row(1)
+    qtbot.waitUntil(lambda: "since the fork" in own.facts.text(), timeout=5_000)
+    assert contrast() == there
 
 
 def test_the_room_that_is_chosen_holds_for_all_that_are_watched(qtbot: QtBot, window: MainWindow) -> None:
