@@ -9,22 +9,36 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ddpm_studio import __version__
-from ddpm_studio.cli_describe import fact_lines, recipe_facts, recipe_lines, recipe_values, run_facts
-from ddpm_studio.cli_progress import Interruptible, console, show_comparison, show_sampling, show_training
-from ddpm_studio.data.idx import is_idx_file
-from ddpm_studio.data.points_file import is_points_file
-from ddpm_studio.recipes import Recipe, RecipeError, axes, built_in, coerce, find, for_data, kinds_of, live_settings
-from ddpm_studio.recipes.axes import Cell, parse_axis
-from ddpm_studio.recipes.comparing import sampler_label
-from ddpm_studio.store import CheckpointError, Parent, RecordError, Run, RunError
+from ddpm_studio.cli_describe import fact_lines, print_report, recipe_facts, recipe_lines, recipe_values, run_facts
+from ddpm_studio.cli_progress import (
+    Interruptible,
+    Measuring,
+    console,
+    progress_bar,
+    show_comparison,
+    show_sampling,
+    show_training,
+)
+from ddpm_studio.cli_wishes import (
+    export_wish,
+    find_recipe,
+    fork_point,
+    grid_cells,
+    live_changes,
+    one_of,
+    sampler_cells,
+    wanted_recipe,
+)
+from ddpm_studio.recipes import RecipeError, built_in, find
+from ddpm_studio.store import CheckpointError, RecordError, Run, RunError
 from ddpm_studio.training.control import ChangeRequest, Comparison, Control, SampleRequest
 
 app = typer.Typer(
@@ -93,6 +107,19 @@ def _print_lines(lines: Iterable[str]) -> None:
         print(line)  # noqa: T201
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Within: a file is written; then it is said, and whether there was one."""
+    there = path.exists()
+    yield
+    console.print(f"{'Replaced' if there else 'Wrote'} {path}", markup=False, soft_wrap=True)
+
+
+def _stopped() -> NoReturn:
+    console.print("Stopped; nothing was written.")
+    raise typer.Exit(INTERRUPTED)
+
+
 # -- recipes -----------------------------------------------------------------------------------------------
 
 
@@ -136,16 +163,15 @@ def train(
         if fork is not None:
             raise typer.BadParameter("--fork makes a new run: leave out --resume")
         run = Run.open(out)
-        named, is_of = _find(recipe).name, run.recipe().name
+        named, is_of = find_recipe(recipe).name, run.recipe().name
         if named != is_of:
             raise typer.BadParameter(f"{out} is a run of {is_of}, not of {named}")
-        changes = _live_changes(run.current_recipe(), set_ or [])
+        changes = live_changes(run.current_recipe(), set_ or [])
     else:
         changes = {}
-        wanted = _recipe(recipe, set_ or [], seed, device)
-        if steps is not None:
-            wanted = _changed(wanted, {"training.steps": steps})
-        run = Run.create(wanted, out, _fork_point(fork) if fork is not None else None)
+        options = {"seed": seed, "compute.device": device, "training.steps": steps}
+        wanted = wanted_recipe(recipe, set_ or [], options)
+        run = Run.create(wanted, out, fork_point(fork) if fork is not None else None)
     from ddpm_studio.engine import run_training
 
     control = Control()
@@ -165,64 +191,6 @@ def train(
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
-
-
-def _fork_point(wanted: str) -> Parent:
-    """RUN or RUN@STEP; a folder whose own name ends so is taken as it is."""
-    folder, at, step = wanted.rpartition("@")
-    if at and step.isdecimal() and not Path(wanted).exists():
-        return Run.open(Path(folder)).fork_point(int(step))
-    return Run.open(Path(wanted)).fork_point()
-
-
-def _find(source: str) -> Recipe:
-    """A built-in recipe, a TOML file, or one made for a folder of pictures, IDX files or points."""
-    path = Path(source)
-    if source not in built_in() and is_points_file(path):
-        return for_data(path, "points")
-    if source not in built_in() and (path.is_dir() or is_idx_file(path)):
-        return for_data(path)
-    return find(source)
-
-
-def _settings(changes: list[str]) -> dict[str, Any]:
-    """What ``--set`` asks for."""
-    settings: dict[str, Any] = {}
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"--set {change} has no '='; write --set training.batch=32")
-        settings[key.strip()] = coerce(value.strip())
-    return settings
-
-
-def _live_changes(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
-    """What ``--set`` asks of a run that goes on; the rest of its recipe stays."""
-    settings = _settings(changes)
-    live = live_settings(recipe)
-    for key in settings:
-        if key not in live:
-            raise typer.BadParameter(f"a resumed run keeps its {key}: leave it out of --set, or begin with --fork")
-    _changed(recipe, settings)
-    return settings
-
-
-def _recipe(source: str, changes: list[str], seed: int | None, device: str | None) -> Recipe:
-    recipe = _find(source)
-    settings = _settings(changes)
-    if seed is not None:
-        settings["seed"] = seed
-    if device is not None:
-        settings["compute.device"] = device
-    return _changed(recipe, settings)
-
-
-def _changed(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
-    """A recipe with what was asked for on the command line; a wrong wish is wrong usage."""
-    try:
-        return recipe.with_settings(settings)
-    except RecipeError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 # -- sample ------------------------------------------------------------------------------------------------
@@ -256,51 +224,30 @@ def sample(
     recipe = opened.current_recipe()
     if out.suffix.lower() == ".csv" and recipe.learns != "points":
         raise typer.BadParameter(f"{out.name} would hold points, and this run makes pictures: choose another ending")
-    kinds = list(dict.fromkeys(samplers or [recipe.sampler.kind]))
-    if eta is not None and "ddim" not in kinds:
-        raise typer.BadParameter("--eta belongs to DDIM: add --sampler ddim")
-    if len(kinds) > 1 and out.suffix.lower() in (".npy", ".csv"):
+    cells = sampler_cells(recipe, samplers or [], steps=steps, eta=eta, seed=seed, device=device)
+    if len(cells) > 1 and out.suffix.lower() in (".npy", ".csv"):
         raise typer.BadParameter("an array holds one sampler: choose a file that ends in .png, .gif, .mp4 or .webm")
-    begin = recipe.seed if seed is None else seed
-    cells = []
-    for kind in kinds:
-        if kind not in kinds_of("sampler"):
-            raise typer.BadParameter(f"{kind} is none of {', '.join(kinds_of('sampler'))}")
-        changes: dict[str, Any] = {"sampler.kind": kind} if samplers else {}
-        if steps is not None:
-            changes["sampler.steps"] = steps
-        if eta is not None and kind == "ddim":
-            changes["sampler.eta"] = eta
-        settings = _changed(recipe, changes | ({} if device is None else {"compute.device": device})).sampler
-        name = sampler_label(kind)
-        cells.append(Cell(settings, begin, label=name, column=name, column_key="sampler"))
     from ddpm_studio.engine import run_comparison, run_sampling
 
     control = Control()
     file = SampleFile(out, trace=trace)
     with Interruptible(control) as interrupted:
         if len(cells) == 1:
-            request = SampleRequest(count, begin, "ema", cells[0].settings)
+            request = SampleRequest(count, cells[0].seed, "ema", cells[0].settings)
             events = run_sampling(opened, control, request, device=device, keep=False, every_state=file.every_state)
         else:
             comparison = Comparison(tuple(cells), count)
             events = run_comparison(opened, control, comparison, device=device, keep=False)
         tapes = show_sampling(events)
     if interrupted or len(tapes) < len(cells) or not all(tape.complete for tape in tapes):
-        console.print("Stopped; nothing was written.")
-        raise typer.Exit(INTERRUPTED)
-    there = out.exists()
-    file.write(*tapes)
-    _say_written(out, there)
+        _stopped()
+    with _writing(out):
+        file.write(*tapes)
 
 
 # -- grid --------------------------------------------------------------------------------------------------
 
 AXIS = "KEY=V1,V2,…"
-
-
-def _say_written(path: Path, there: bool) -> None:
-    console.print(f"{'Replaced' if there else 'Wrote'} {path}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -332,43 +279,17 @@ def grid(
     if out.suffix.lower() != ".png":
         raise typer.BadParameter(f"{out.name} must end in .png")
     opened = Run.open(run)
-    learnt = [c.step for c in opened.checkpoints()]
-    if not learnt:
-        raise RunError(f"{opened.path} has no checkpoint yet, so there is nothing to sample from: train it first")
-    down, across = (None if axis is None else parse_axis(axis, learnt) for axis in (rows, columns))
-    on = {axis.key: axis for axis in (down, across) if axis}
-    for key, value in {"sampler": sampler, "steps": steps, "seed": seed}.items():
-        if value is not None and key in on:
-            raise typer.BadParameter(f"--{key} is for all cells, and {key} stands for rows or columns: leave one out")
-    if sampler is not None and sampler not in kinds_of("sampler"):
-        raise typer.BadParameter(f"{sampler} is none of {', '.join(kinds_of('sampler'))}")
-    wishes = {"sampler.kind": sampler, "sampler.steps": steps, "compute.device": device}
-    wishes = {key: value for key, value in wishes.items() if value is not None}
-    recipe = _changed(opened.current_recipe(), wishes)
-    runs = on["run"].values if "run" in on else ()
-    table = axes.cells(
-        recipe,
-        down,
-        across,
-        seed=recipe.seed if seed is None else seed,
-        checkpoint=None if runs else learnt[-1],
-        recipes={path: _changed(Run.open(path).current_recipe(), wishes) for path in runs},
-    )
-    flat = tuple(cell for row in table for cell in row)
-    if len(flat) > axes.MOST:
-        raise typer.BadParameter(f"{len(flat)} cells are too many: a grid has at most {axes.MOST}")
+    cells = grid_cells(opened, rows, columns, sampler=sampler, steps=steps, seed=seed, device=device)
     from ddpm_studio.engine import run_comparison
 
     control = Control()
-    many = count or (512 if recipe.learns == "points" else 4)
+    comparison = Comparison(tuple(cells), count or (512 if opened.recipe().learns == "points" else 4))
     with Interruptible(control, "Stopping…"):
-        tapes = show_comparison(run_comparison(opened, control, Comparison(flat, many), device=device, keep=False))
+        tapes = show_comparison(run_comparison(opened, control, comparison, device=device, keep=False))
     if not all(tape.complete for tape in tapes):
-        console.print("Stopped; nothing was written.")
-        raise typer.Exit(INTERRUPTED)
-    there = out.exists()
-    write_image(at_share(tapes, 1.0), out)
-    _say_written(out, there)
+        _stopped()
+    with _writing(out):
+        write_image(at_share(tapes, 1.0), out)
 
 
 # -- info --------------------------------------------------------------------------------------------------
@@ -428,31 +349,14 @@ def export(
 ) -> None:
     """Take something of RUN with you: a film, a filmstrip, arrays, its loss, or a report of it all."""
     from ddpm_studio.export.errors import Cancelled
-    from ddpm_studio.export.take import FORMATS, OF, SHOWS, Wanted, default_name, export_run, fits, format_for
+    from ddpm_studio.export.take import default_name, export_run
 
-    kind = format_ or ("" if out is None else format_for(out))
-    if not kind:
-        raise typer.BadParameter(f"what is it to be? Add --format: {', '.join(FORMATS)}")
-    for value, known, name in ((kind, FORMATS, "format"), (of, OF, "of"), (show, SHOWS, "show")):
-        if value not in known:
-            raise typer.BadParameter(f"--{name} {value} is none of {', '.join(known)}")
-    if not FORMATS[kind].clocks and (of != "process" or step is not None or show != "x" or items):
-        raise typer.BadParameter(f"{kind} is of the whole run: leave out --of, --step, --show and --item")
-    if step is not None and of != "process":
-        raise typer.BadParameter("--step chooses one process: leave out --of, or --step")
-    if t is not None and of != "learning":
-        raise typer.BadParameter("--t chooses a level of the learning: add --of learning")
+    wanted = export_wish(out, format_, of=of, step=step, t=t, show=show, items=items or [])
     opened = Run.open(run)
-    wanted = Wanted(kind, of, step, t, show, tuple(items or ()))  # type: ignore[arg-type]  # checked above
     path = out or Path(default_name(opened, wanted))
-    if not fits(path, kind):
-        ending = FORMATS[kind].ending or "no suffix"
-        raise typer.BadParameter(f"{path.name} is no name for {kind}: let it end in {ending}")
-    there = path.exists()
     control = Control()
-    columns = (TextColumn("[bold]Writing"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Interruptible(control, "Stopping…"), Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=None)
+    with _writing(path), Interruptible(control, "Stopping…"), progress_bar() as bar:
+        task = bar.add_task("Writing", total=None)
 
         def go_on(done: int, total: int) -> bool:
             bar.update(task, completed=done, total=total)
@@ -460,11 +364,9 @@ def export(
 
         try:
             export_run(opened, wanted, path, go_on)
-            bar.update(task, completed=1, total=1)  # what is done at once tells nothing
         except Cancelled:
-            console.print("Stopped; nothing was written.")
-            raise typer.Exit(INTERRUPTED) from None
-    _say_written(path, there)
+            _stopped()
+        bar.update(task, completed=1, total=1)  # what is done at once tells nothing
 
 
 # -- bench -------------------------------------------------------------------------------------------------
@@ -493,18 +395,12 @@ def bench(
     device: DeviceOption = None,
 ) -> None:
     """Measure this machine, and what the program makes of it. Ctrl-C prints what there is."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from ddpm_studio.bench.effort import Effort
     from ddpm_studio.bench.report import SECTIONS, measure
-    from ddpm_studio.bench.tables import tables
     from ddpm_studio.training.compute import pick_device
 
     for name in sections or ():
-        if name not in SECTIONS:
-            raise typer.BadParameter(f"{name} is none of {', '.join(SECTIONS)}")
+        one_of(name, SECTIONS)
     if out is not None and not out.parent.is_dir():
         raise typer.BadParameter(f"there is no folder {out.parent}")
     if run is not None:
@@ -512,20 +408,8 @@ def bench(
     pick_device(device or "auto")
     wanted = list(sections or SECTIONS)
     control = Control()
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Interruptible(control, "Stopping…") as interrupted, Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=1.0)
-        title = ""
-
-        def begin(name: str) -> None:
-            nonlocal title
-            title = name
-            bar.reset(task, total=1.0, description=name)
-
-        def tell(done: float, what: str) -> bool:
-            bar.update(task, completed=done, description=f"{title}: {what}")
-            return not control.stopping
-
+    with Interruptible(control, "Stopping…") as interrupted, progress_bar() as bar:
+        measuring = Measuring(bar, control)
         effort = Effort(
             seconds=seconds or (0.5 if quick else 10.0),
             quick=quick,
@@ -533,26 +417,16 @@ def bench(
             run=run,
             train_seconds=train_seconds,
             book_seconds=book_seconds,
-            tell=tell,
+            tell=measuring.tell,
         )
-        report = measure(wanted, effort, begin)
-        bar.update(task, completed=1.0, description=f"{title}: {'stopped' if report.stopped else 'done'}")
+        report = measure(wanted, effort, measuring.begin)
+        measuring.end(report.stopped)
     if out is not None:
         out.write_text(report.json() + "\n", encoding="utf-8")
     if as_json:
         _print_lines([report.json()])
     else:
-        page = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
-        for table in tables(report):
-            shown = Table(title=table.title, title_justify="left", show_header=bool(table.columns))
-            for column in table.columns or ("",) * len(table.rows[0]):
-                shown.add_column(column)
-            for row in table.rows:
-                shown.add_row(*(Text(cell) for cell in row))
-            page.print(shown)
-            for note in table.notes:
-                page.print(note, markup=False)
-            page.print()
+        print_report(report)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if report.failed:

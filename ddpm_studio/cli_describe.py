@@ -1,16 +1,20 @@
-"""What the command line says of recipes and runs: plain values for ``--json``, and lines to read."""
+"""What the command line says of recipes, runs and measurements: plain values for ``--json``, and lines to read."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddpm_studio.data import DataError, DataFacts, known_facts
 from ddpm_studio.recipes import Recipe, built_in
 from ddpm_studio.recipes.editions import badge, difference_texts, label_of, printed_differences
 from ddpm_studio.recipes.settings import NONE
 from ddpm_studio.store import Run
+
+if TYPE_CHECKING:
+    from ddpm_studio.bench.report import Report  # which brings torch
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
@@ -124,3 +128,24 @@ def _parameters(recipe: Recipe, data: DataFacts | None) -> int | None:
         return count_parameters(recipe, known or dataset_of(recipe))
     except DataError:
         return None
+
+
+def print_report(report: Report) -> None:
+    """The tables of a benchmark, with their notes, on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ddpm_studio.bench.tables import tables
+
+    page = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+    for table in tables(report):
+        shown = Table(title=table.title, title_justify="left", show_header=bool(table.columns))
+        for column in table.columns or ("",) * len(table.rows[0]):
+            shown.add_column(column)
+        for row in table.rows:
+            shown.add_row(*(Text(cell) for cell in row))
+        page.print(shown)
+        for note in table.notes:
+            page.print(note, markup=False)
+        page.print()

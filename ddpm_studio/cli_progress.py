@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from types import FrameType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.store import Run
@@ -60,19 +68,40 @@ class Interruptible:
         console.print(f"\n{self._doing} (Ctrl-C again ends at once)")
 
 
+def progress_bar(*further: ProgressColumn, counted: bool = False) -> Progress:
+    """What is done, how much of it (``counted``: in numbers, too), the time it took and the time left."""
+    columns = [TextColumn("[bold]{task.description}"), BarColumn()]
+    if counted:
+        columns.append(MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), *further, console=console)
+
+
+class Measuring:
+    """The bar of measurements that go through sections, one after the other: anew for each of them."""
+
+    def __init__(self, bar: Progress, control: Control) -> None:
+        self._bar, self._control = bar, control
+        self._task = bar.add_task("", total=1.0)
+        self._section = ""
+
+    def begin(self, section: str) -> None:
+        self._section = section
+        self._bar.reset(self._task, total=1.0, description=section)
+
+    def tell(self, done: float, what: str) -> bool:
+        """How far (0 … 1) a section is, and with what; False ends it."""
+        self._bar.update(self._task, completed=done, description=f"{self._section}: {what}")
+        return not self._control.stopping
+
+    def end(self, stopped: bool) -> None:
+        self._bar.update(self._task, completed=1.0, description=f"{self._section}: {'stopped' if stopped else 'done'}")
+
+
 def show_training(events: Iterator[Event], run: Run) -> int:
     """Draw progress until the events end; returns the last step."""
     step = 0
     probe = ""
-    with Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
-        console=console,
-    ) as bar:
+    with progress_bar(TextColumn("{task.fields[text]}"), counted=True) as bar:
         task = bar.add_task("Training", total=None, text="")
         for event in events:
             match event:
@@ -120,19 +149,12 @@ def show_training(events: Iterator[Event], run: Run) -> int:
 def show_sampling(events: Iterator[Event]) -> list[Tape]:
     """The tapes, when they have ended."""
     tapes = []
-    columns = (
-        TextColumn("[bold]Sampling {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=None)
+    with progress_bar(counted=True) as bar:
+        task = bar.add_task("Sampling", total=None)
         for event in events:
             match event:
                 case TapeStarted():
-                    bar.reset(task, total=event.calls, description=event.tape.label)
+                    bar.reset(task, total=event.calls, description=f"Sampling {event.tape.label}")
                 case TapeGrew():
                     bar.update(task, completed=event.tape.calls)
                 case TapeFinished():
@@ -143,8 +165,7 @@ def show_sampling(events: Iterator[Event]) -> list[Tape]:
 def show_comparison(events: Iterator[Event]) -> tuple[Tape, ...]:
     """The tapes of a comparison, in the order of its cells, when it has ended."""
     tapes: tuple[Tape, ...] = ()
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("", total=None)
         for event in events:
             match event:
