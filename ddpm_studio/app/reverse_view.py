@@ -293,11 +293,22 @@ class ReverseView(QWidget):
         self.weights_choice.set_value(weights)
 
     def set_averaged(self, on: bool) -> None:
-        """Whether there is a moving average of the weights at all; without one there is nothing to choose."""
+        """Whether the run keeps a moving average of the weights at all; without one there is nothing to choose.
+
+        A tape that is shown knows that better: it may have been recorded before a change.
+        """
         if on != self._averaged:
             self._averaged = on
-            self.weights_choice.setVisible(on)
+            self._show_average()
             self._show_line()
+
+    def _is_averaged(self) -> bool:
+        """Whether there was an average to draw what is shown with."""
+        tape = self.player.tape
+        return self._averaged if tape is None or tape.averaged is None else tape.averaged
+
+    def _show_average(self) -> None:
+        self.weights_choice.setVisible(self._is_averaged())
 
     @property
     def show_what(self) -> str:
@@ -324,6 +335,9 @@ class ReverseView(QWidget):
         if kind != self._kind_shown:  # else picture i is of the same noise as before
             self._kind_shown = kind
             self.pictures.set_chosen(-1)
+        if tape is not None and (self.comparison.together is not None or not self.comparison.cells):
+            self.set_weights(tape.weights)
+        self._show_average()
         several = any(own.kind == "points" for own in self.comparison.tapes)
         self.points_row.setVisible(several or self.canvas in (self.points, self.histogram))
         self.view_choice.setHidden(several)  # only trails can be chosen
@@ -387,7 +401,7 @@ class ReverseView(QWidget):
             parts.append(level_text(self.player.frame.t))
         if tape.sampler:
             parts.append(sampler_text(tape))
-        averaged = self._averaged and tape.weights == "ema"
+        averaged = self._is_averaged() and tape.weights == "ema"
         parts.append(self.tr("EMA weights") if averaged else self.tr("raw weights"))
         return " · ".join(parts)
 

@@ -160,6 +160,7 @@ class Stage(QObject):
     @Slot()
     def restore(self) -> None:
         """A run could not begin: what was there before is there again."""
+        self._show_average(self._session.run_recipe)
         if self._before is not None:
             self.view.show_scene(self._before)
         self.show_channels()
@@ -184,7 +185,7 @@ class Stage(QObject):
         """The last tape of a run that was opened, at its end."""
         self.view.set_note("")
         self.view.set_hint(self.tr("This run has no pictures yet."))
-        self._show_average(self._session.recipe)
+        self._show_average(self._session.run_recipe)
         if tape is not None:
             self._show_data_points(tape)
             self.view.set_weights(tape.weights)

@@ -279,6 +279,7 @@ def _new_tape(origin: Origin, settings: Any, seed: int, weights: str) -> Tape:
         seed=seed,
         schedule=origin.recipe.schedule.model_dump(),
         settings=settings.model_dump(),
+        averaged=origin.recipe.training.ema_decay > 0,
     )
 
 

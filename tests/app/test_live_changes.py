@@ -177,6 +177,27 @@ def test_each_undo_in_a_run_is_an_event_and_a_flag(
     assert [(e["old"], e["new"]) for e in told] == [(was, 0.5), (0.5, was), (was, 0.5)]
 
 
+def test_the_choice_of_weights_is_that_of_the_row_shown(qtbot: QtBot, window: MainWindow) -> None:
+    trained(qtbot, window)
+    view = window.view
+
+    def previews(averaged: bool) -> bool:
+        tape = view.player.tape
+        return tape is not None and tape.averaged is averaged and view.weights_choice.isVisible() == averaged
+
+    qtbot.waitUntil(lambda: previews(True), timeout=10_000)
+    type_into(window, "training.ema_decay", "0")
+    qtbot.waitUntil(lambda: previews(False) and view.line.text().endswith("raw weights"), timeout=10_000)
+    qtbot.waitUntil(lambda: any(row.averaged is False for row in view.clock.rows), timeout=10_000)
+    window.actions_by_id["edit.undo"].trigger()
+    qtbot.waitUntil(lambda: previews(True) and view.line.text().endswith("EMA weights"), timeout=10_000)
+    stopped(qtbot, window)
+    for row, tape in enumerate(view.clock.rows):
+        view.clock.set_row(row)
+        assert view.weights_choice.isVisible() == tape.averaged
+        assert view.line.text().endswith("EMA weights" if tape.averaged else "raw weights")
+
+
 def test_a_structural_wish_waits_for_a_fork(qtbot: QtBot, window: MainWindow) -> None:
     window.resize(1024, 700)
     parent = trained(qtbot, window)

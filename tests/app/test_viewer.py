@@ -16,6 +16,7 @@ from ddpm_studio.app.canvas import Particles, PictureCanvas, PointCanvas, grid_t
 from ddpm_studio.app.data_panel import DataPanel, as_seen, as_shown
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.theme import color, theme
+from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, Tape
 
@@ -202,6 +203,28 @@ def test_without_an_average_the_weights_are_raw_and_there_is_no_choice(view):
     view.set_averaged(True)
     assert view.line.text().endswith(" · EMA weights")
     assert view.weights_choice.isVisible()
+
+
+def test_the_weights_are_told_of_the_row_that_is_shown(view):
+    reel = Reel()
+    for step, averaged in ((100, True), (200, False), (300, True)):
+        tape = make_tape()
+        tape.training_step, tape.averaged = step, averaged
+        reel.add(tape)
+    view.set_reel(reel)
+    view.clock.settle()
+    for now in (True, False):
+        view.set_averaged(now)  # the EMA's decay is changed, and that is undone
+        for row, averaged in enumerate((True, False, True)):
+            view.clock.set_row(row)
+            assert view.weights_choice.isVisible() == averaged
+            assert view.line.text().endswith(" · EMA weights" if averaged else " · raw weights")
+    sample = make_tape()
+    sample.weights = "raw"
+    view.set_tape(sample)
+    assert view.weights_choice.value() == "raw"
+    view.clock.last()
+    assert view.weights_choice.value() == "ema"
 
 
 def test_the_sampler_is_called_as_in_the_form(view):
