@@ -83,7 +83,7 @@ class Tape:
         total: frames that a complete tape holds, so that a timeline can show how far it is.
         training_step: of the weights; None if unknown.
         weights: "ema" or "raw".
-        averaged: whether the EMA was kept when it was drawn; without one "ema" are the raw weights, too. None if unknown.
+        averaged: whether an EMA was kept when it was drawn; without one "ema" are the raw weights. None: unknown.
         calls: of the network so far. seconds: of computing so far.
         schedule, settings: the noise schedule's and the sampler's, by name. grid: the level of every state of the
             process. All empty on a tape that was recorded before they were kept.
