@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
-from torch import Tensor
-
-from ddpm_studio.diffusion.samplers.move import Move
+from ddpm_studio.diffusion.samplers.move import Place, WeightedSum, Weights
 
 
 @dataclass(frozen=True)
-class Langevin:
+class Langevin(WeightedSum):
     """One Langevin move, at the level where x is (NCSN, algorithm 1, line 6; tutorial 004, 2.2.7).
 
     x + α_t s(x) + √(2 α_t) u with the score s = -eps/sigma_t. The grid says how often a level is visited and
@@ -23,22 +20,17 @@ class Langevin:
 
     step_size: float = 0.1
     annealed: bool = True
-    memory: ClassVar[int] = 0
-    calls: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not self.step_size > 0:
             raise ValueError(f"step_size is {self.step_size:g}; it must be above 0")
 
-    def step(self, move: Move) -> Tensor:
-        s = float(move.schedule.sigma[move.t])
+    def weights(self, place: Place) -> Weights:
+        s = float(place.schedule.sigma[place.t])
         alpha_t = self.step_size
         if self.annealed:
-            alpha_t *= (s / float(move.schedule.sigma[-1])) ** 2
-        x = move.x - alpha_t / s * move.prediction.eps
-        if move.u > 0:
-            x = x + math.sqrt(2 * alpha_t) * move.noise()
-        return x
+            alpha_t *= (s / float(place.schedule.sigma[-1])) ** 2
+        return Weights(1.0, eps=(-alpha_t / s,), std=math.sqrt(2 * alpha_t) if place.u > 0 else 0.0)
 
 
 @dataclass(frozen=True)

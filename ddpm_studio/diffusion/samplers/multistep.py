@@ -14,27 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 
-from ddpm_studio.diffusion.samplers.move import Move
+from ddpm_studio.diffusion.samplers.move import Place, WeightedSum, Weights
 from ddpm_studio.diffusion.samplers.one_step import Euler
 
 
-class _Seen(NamedTuple):
-    """A prediction x̂_0 and the lam of its level."""
-
-    lam: float
-    x0: Tensor
-
-
-def _seen(move: Move) -> list[_Seen]:
-    """The predictions of a move, newest first. A level where nothing of x_0 is left has no lam: it is left out."""
-    alpha, sigma = move.schedule.alpha, move.schedule.sigma
-    looks = [(move.t, move.prediction), *((past.t, past.prediction) for past in reversed(move.past))]
-    return [_Seen(math.log(alpha[t] / sigma[t]), prediction.x0) for t, prediction in looks if alpha[t] > 0]
+def _lams(place: Place) -> list[float]:
+    """lam of the levels looked at, newest first. A level where nothing of x_0 is left has none: it is left out."""
+    alpha, sigma = place.schedule.alpha, place.schedule.sigma
+    return [math.log(alpha[t] / sigma[t]) for t in (place.t, *place.earlier) if alpha[t] > 0]
 
 
 def _moments(count: int, h: float) -> list[float]:
@@ -48,47 +40,41 @@ def _moments(count: int, h: float) -> list[float]:
     return moments
 
 
-def _integral(seen: Sequence[_Seen], start: float, end: float) -> Tensor:
-    """∫ e^(l - end) x̂_0(l) dl over start … end, with the polynomial through ``seen`` for x̂_0.
+def _integral(lams: Sequence[float], start: float, end: float) -> NDArray[np.float64]:
+    """The weights of x̂_0 at ``lams`` in ∫ e^(l - end) x̂_0(l) dl over start … end, with the polynomial through them.
 
     Of two predictions it takes the value of their line at half way: DPM-Solver++(2M), and the B_2(h) of UniPC.
     """
     h = end - start
-    places = [(each.lam - start) / h for each in seen]
-    moments = _moments(len(seen), h)
-    if len(seen) == 2:
+    moments = _moments(len(lams), h)
+    if len(lams) == 2:
         moments[1] = moments[0] / 2
-    weights = np.linalg.solve(np.vander(places, increasing=True).T, moments)
-    total = float(weights[0]) * seen[0].x0
-    for weight, each in zip(weights[1:], seen[1:], strict=True):
-        total = total + float(weight) * each.x0
-    return total
+    places = np.vander((np.array(lams) - start) / h, increasing=True)
+    return np.linalg.solve(places.T, np.array(moments))
 
 
-def _exponential_step(move: Move, x: Tensor, seen: Sequence[_Seen], order: int) -> Tensor:
-    """From x at level t to u by the newest predictions, as many as the order that can be had."""
-    a, s, a_u, s_u = move.levels
-    if s_u == 0:
-        return move.prediction.x0
-    if a == 0:
-        return Euler().step(move)
-    usable = seen[: int(min(order, 1 + move.left))]
-    return (s_u / s) * x + a_u * _integral(usable, seen[0].lam, math.log(a_u / s_u))
+def _exponential_step(place: Place, order: int) -> Weights:
+    """From level t to u by the newest predictions, as many as the order that can be had."""
+    a, s, a_u, s_u = place.levels
+    if a == 0 or s_u == 0:
+        return Euler().weights(place)
+    lams = _lams(place)
+    used = lams[: int(min(order, 1 + place.left))]
+    return Weights(s_u / s, x0=tuple(a_u * _integral(used, lams[0], math.log(a_u / s_u))))
 
 
 @dataclass(frozen=True)
-class DPMSolver2M:
+class DPMSolver2M(WeightedSum):
     """DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2): second order in lam."""
 
     memory: ClassVar[int] = 1
-    calls: ClassVar[int] = 1
 
-    def step(self, move: Move) -> Tensor:
-        return _exponential_step(move, move.x, _seen(move), 2)
+    def weights(self, place: Place) -> Weights:
+        return _exponential_step(place, 2)
 
 
 @dataclass(frozen=True)
-class DPMSolver3M:
+class DPMSolver3M(WeightedSum):
     """DPM-Solver++(3M): the parabola through three predictions, integrated exactly; third order.
 
     The authors' code (and diffusers) multiplies the second divided difference by the coefficient that belongs to
@@ -96,14 +82,13 @@ class DPMSolver3M:
     """
 
     memory: ClassVar[int] = 2
-    calls: ClassVar[int] = 1
 
-    def step(self, move: Move) -> Tensor:
-        return _exponential_step(move, move.x, _seen(move), 3)
+    def weights(self, place: Place) -> Weights:
+        return _exponential_step(place, 3)
 
 
 @dataclass(frozen=True)
-class UniPC:
+class UniPC(WeightedSum):
     """UniPC-3 with B_2(h) that predicts x_0 (arXiv 2302.04867, algorithms 5 and 6).
 
     The predictor's x is where the network is asked next. With its answer the corrector makes the move behind anew,
@@ -112,21 +97,24 @@ class UniPC:
     """
 
     memory: ClassVar[int] = 3
-    calls: ClassVar[int] = 1
 
-    def step(self, move: Move) -> Tensor:
-        seen, x = _seen(move), move.x
-        a, _, _, s_u = move.levels
-        if len(seen) > 1 and s_u > 0:
-            now, before = seen[0], seen[1:]
-            used = before[: int(min(3, 2 + move.left))]  # by the predictor of the move behind
-            corrected = _integral([now, *used], before[0].lam, now.lam)
-            x = x + a * (corrected - _integral(used, before[0].lam, now.lam))
-        return _exponential_step(move, x, seen, 3)
+    def weights(self, place: Place) -> Weights:
+        predictor = _exponential_step(place, 3)
+        lams = _lams(place)
+        a, _, _, s_u = place.levels
+        if len(lams) < 2 or s_u == 0:
+            return predictor
+        now, *before = lams
+        used = before[: int(min(3, 2 + place.left))]  # by the predictor of the move behind
+        x0 = np.zeros(1 + len(before))
+        x0[: len(predictor.x0)] = predictor.x0
+        x0[: 1 + len(used)] += predictor.x * a * _integral([now, *used], before[0], now)
+        x0[1 : 1 + len(used)] -= predictor.x * a * _integral(used, before[0], now)
+        return Weights(predictor.x, x0=tuple(x0))
 
 
 @dataclass(frozen=True)
-class IPNDM:
+class IPNDM(WeightedSum):
     """Improved PNDM with four predictions (arXiv 2204.13902, section 3; the multistep of 2202.09778).
 
     The straight line of Euler with the eps of Adams and Bashforth, whose weights are those of even steps on any grid:
@@ -134,23 +122,18 @@ class IPNDM:
     """
 
     memory: ClassVar[int] = 3
-    calls: ClassVar[int] = 1
-    WEIGHTS: ClassVar = (
+    ADAMS: ClassVar = (
         (1.0,),
         (3 / 2, -1 / 2),
         (23 / 12, -16 / 12, 5 / 12),
         (55 / 24, -59 / 24, 37 / 24, -9 / 24),
     )
 
-    def step(self, move: Move) -> Tensor:
-        x = Euler().step(move)
-        a, s, a_u, s_u = move.levels
-        if not move.past or s_u == 0 or a == 0:
-            return x
-        weights = self.WEIGHTS[len(move.past)]
-        eps = move.prediction.eps
-        # Euler's line is (a'/a) x + c eps; written so, the first move has no 1/a
-        more = (weights[0] - 1) * eps
-        for weight, past in zip(weights[1:], reversed(move.past), strict=True):
-            more = more + weight * past.prediction.eps
-        return x + (s_u - a_u * s / a) * more
+    def weights(self, place: Place) -> Weights:
+        a, s, a_u, s_u = place.levels
+        if not place.earlier or s_u == 0 or a == 0:
+            return Euler().weights(place)
+        # Euler's line is (a'/a) x + c eps; written with x0, the first move has no 1/a
+        c = s_u - a_u * s / a
+        first, *more = self.ADAMS[len(place.earlier)]
+        return Weights(x0=(a_u,), eps=(s_u + c * (first - 1), *(c * weight for weight in more)))

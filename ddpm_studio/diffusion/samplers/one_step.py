@@ -4,76 +4,67 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+from ddpm_studio.diffusion.samplers.move import Move, Place, WeightedSum, Weights
 
-from ddpm_studio.diffusion.samplers.move import Move
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def _first_order(move: Move, eta: float, variance: str) -> Tensor:
+def _first_order(place: Place, eta: float, variance: str) -> Weights:
     """The one first-order step: DDPM (eta 1), DDIM (eta 0) and all between (DDIM eq. 12).
 
     r = a/a', v = s² - r² s'² (the variance of q(x_t|x_u)), post = v s'²/s² (that of q(x_u|x_t, x_0)).
     """
-    a, s, a_u, s_u = move.levels
+    a, s, a_u, s_u = place.levels
     r = a / a_u
     v = max(s**2 - (r * s_u) ** 2, 0.0)
     post = v * (s_u / s) ** 2
-    x0, eps = move.prediction
-    x = a_u * x0 + math.sqrt(max(s_u**2 - eta**2 * post, 0.0)) * eps
     std = math.sqrt(v) if variance == "beta" else eta * math.sqrt(post)
-    if std > 0 and s_u > 0:  # noise is added iff the next level is not clean
-        x = x + std * move.noise()
-    return x
+    eps = math.sqrt(max(s_u**2 - eta**2 * post, 0.0))
+    return Weights(x0=(a_u,), eps=(eps,), std=std if s_u > 0 else 0.0)  # noise is added iff the next level is not clean
 
 
 @dataclass(frozen=True)
-class DDPM:
+class DDPM(WeightedSum):
     """Ancestral sampling (DDPM, algorithm 2). ``variance``: "posterior" (eq. 7) or "beta" (σ² = β)."""
 
     variance: str = "posterior"
-    memory: ClassVar[int] = 0
-    calls: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.variance not in ("posterior", "beta"):
             raise ValueError(f"variance is {self.variance!r}; it must be posterior or beta")
 
-    def step(self, move: Move) -> Tensor:
-        return _first_order(move, 1.0, self.variance)
+    def weights(self, place: Place) -> Weights:
+        return _first_order(place, 1.0, self.variance)
 
 
 @dataclass(frozen=True)
-class DDIM:
+class DDIM(WeightedSum):
     """Generalised DDIM (eq. 12, 16); eta = 0 is deterministic, eta = 1 is DDPM."""
 
     eta: float = 0.0
-    memory: ClassVar[int] = 0
-    calls: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta is {self.eta:g}; it must lie in 0 … 1")
 
-    def step(self, move: Move) -> Tensor:
-        return _first_order(move, self.eta, "posterior")
+    def weights(self, place: Place) -> Weights:
+        return _first_order(place, self.eta, "posterior")
 
 
 @dataclass(frozen=True)
-class Euler:
+class Euler(WeightedSum):
     """Euler for the probability-flow ODE d(x/a)/d(s/a) = eps (EDM, algorithm 1 without lines 6-8).
 
     x_u/a' = x/a + (s'/a' - s/a) eps is the straight line through (x0, eps): DDIM with eta = 0. Written in x0
     it has no 1/a, which is infinite at the top of a flow and costs four digits at that of a cosine schedule.
     """
 
-    memory: ClassVar[int] = 0
-    calls: ClassVar[int] = 1
-
-    def step(self, move: Move) -> Tensor:
-        _, _, a_u, s_u = move.levels
-        return a_u * move.prediction.x0 + s_u * move.prediction.eps
+    def weights(self, place: Place) -> Weights:
+        _, _, a_u, s_u = place.levels
+        return Weights(x0=(a_u,), eps=(s_u,))
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ class Heun:
     calls: ClassVar[int] = 2
 
     def step(self, move: Move) -> Tensor:
-        a, s, a_u, s_u = move.levels
+        a, s, a_u, s_u = move.place.levels
         euler = Euler().step(move)
         if s_u == 0:  # the denoiser has no slope at the clean level
             return euler
