@@ -17,9 +17,9 @@ from ddpm_studio.app.controller import State
 from ddpm_studio.app.errors import show_error
 from ddpm_studio.app.export_panel import Shown
 from ddpm_studio.app.exporting import Exporting
+from ddpm_studio.files import write_text
 from ddpm_studio.paths import runs_folder, user_folder
 from ddpm_studio.recipes import dumps
-from ddpm_studio.store.files import write_text
 
 if TYPE_CHECKING:
     from ddpm_studio.app.main_window import MainWindow

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ddpm_studio.data.dataset import DataError
 from ddpm_studio.data.points import points_dataset
 from ddpm_studio.data.points_file import read_points
+from ddpm_studio.files import write_whole
 from ddpm_studio.paths import user_folder
 
 Dots = NDArray[np.float64]
@@ -234,13 +235,15 @@ def save_drawing(drawing: Drawing, name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = next(each for each in free if not each.exists())
-        half = path.with_suffix(".part")
-        with half.open("wb") as file:
-            np.savez_compressed(file, points=drawing.points(), dots=drawing.dots)
-        os.replace(half, path)
+        write_whole(path, partial(_write, drawing))
     except OSError as error:
         raise DataError(f"The drawing cannot be written to {folder}: {error.strerror or error}.") from error
     return path
+
+
+def _write(drawing: Drawing, path: Path) -> None:
+    with path.open("wb") as file:  # numpy would add an ending to a name
+        np.savez_compressed(file, points=drawing.points(), dots=drawing.dots)
 
 
 def load_drawing(path: Path) -> Drawing:

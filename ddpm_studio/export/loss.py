@@ -10,8 +10,8 @@ import numpy as np
 
 from ddpm_studio.export.chart import loss_marks, picture, svg
 from ddpm_studio.export.writers import write_file, write_image
+from ddpm_studio.files import text
 from ddpm_studio.store import METRICS, Run
-from ddpm_studio.store.files import text
 
 UNITS = {
     "step": "training step",
@@ -29,10 +29,10 @@ def write_loss(run: Run, kind: str, path: Path, title: str) -> None:
     Raises:
         ExportError: if the file cannot be written.
     """
+    if kind == "csv":
+        write_file(path, text(loss_table(run)))
+        return
     with run.record() as record:
-        if kind == "csv":
-            write_file(path, text(loss_table(run)))
-            return
         marks = loss_marks(record, run.recipe(), title)
     if kind == "svg":
         write_file(path, text(svg(marks, f"Loss of {title}")))

@@ -9,7 +9,7 @@ from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.errors import ExportError
 from ddpm_studio.export.grid import Show
 from ddpm_studio.export.writers import write_array, write_file
-from ddpm_studio.store.files import text
+from ddpm_studio.files import text
 
 
 def write_points(tape: Tape, path: Path, kind: str = "csv", *, share: float = 1.0, show: Show = "x") -> None:

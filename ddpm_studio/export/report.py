@@ -23,11 +23,11 @@ from ddpm_studio.export.clocks import Clocks, columns_of, thinned
 from ddpm_studio.export.errors import ExportError, Progress, advance
 from ddpm_studio.export.grid import Show, grid_image, points_image, reduced
 from ddpm_studio.export.writers import write_file
+from ddpm_studio.files import text
 from ddpm_studio.recipes import SECTION_TITLES, Recipe, dumps, fields_of
 from ddpm_studio.recipes.editions import EDITIONS, badge, difference_texts, label_of, printed_differences, text_of
 from ddpm_studio.recipes.tutorials import tutorial_of
 from ddpm_studio.store import EventRow, Record, Run
-from ddpm_studio.store.files import text
 
 PAGE = Path(__file__).resolve().parent / "page"
 ROWS, COLUMNS = 16, 21  # cells at most; the first and the last stay when there are more

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ddpm_studio.export.errors import ExportError, Progress, advance
 from ddpm_studio.export.film import HOLD, Film
-from ddpm_studio.store.files import part_of, written
+from ddpm_studio.files import part_of, write_whole
 
 # VP9 is free of royalties and libvpx is BSD; MPEG-4 part 2 is FFmpeg's own code (LGPL), its patents have ended. H.264
 # would need x264 (GPL).
@@ -31,8 +31,7 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written(path, write):
-            pass
+        write_whole(path, write)
     except OSError as error:
         raise _cannot(path, error) from None
 

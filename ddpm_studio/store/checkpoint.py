@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpm_studio.data import DataFacts
+from ddpm_studio.files import text, written
 from ddpm_studio.recipes import Recipe, dumps
-from ddpm_studio.store.files import text, written
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 from ddpm_studio.data import Cancelled, DataFacts
 from ddpm_studio.diffusion.reel import CAP
+from ddpm_studio.files import part_of, write_text
 from ddpm_studio.paths import runs_folder, sweep
 from ddpm_studio.recipes import Recipe, RecipeError, dumps, read
 from ddpm_studio.recipes.editions import Say, badge
 from ddpm_studio.store.checkpoint import Checkpoint, CheckpointError, checkpoints_in
-from ddpm_studio.store.files import part_of, write_text
 from ddpm_studio.store.record import PIECE, EventRow, Record, RecordError
 
 GoOn = Callable[[int, int], bool]

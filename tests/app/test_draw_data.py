@@ -151,6 +151,7 @@ def test_a_drawing_is_kept_learnt_and_gone_on_with(tmp_path: Path) -> None:
     assert open_dataset(str(path)).kind == "points"
     line(again, -0.5)
     second = save_drawing(again, "a/b: face?")
+    assert {each.name for each in drawn_folder().iterdir()} == {path.name, second.name}  # and nothing beside them
     assert second.stem == "a-b- face- 2"  # a run may have learnt the first
     assert len(read_points(path)) == LEARNT_LEAST
     assert set(drawn_files()) == {path, second}

@@ -14,10 +14,10 @@ import pytest
 from ddpm_studio.data import DataError, open_dataset
 from ddpm_studio.data.catalog import mnist_folder
 from ddpm_studio.export.writers import write_file, write_folder
+from ddpm_studio.files import part_of, write_text
 from ddpm_studio.paths import sweep
 from ddpm_studio.recipes import find
 from ddpm_studio.store import Run
-from ddpm_studio.store.files import part_of, write_text
 
 ODD = "ünï [a-b] 100%.gif"
 DAY = 86_400

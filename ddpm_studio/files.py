@@ -31,6 +31,12 @@ def written(path: Path, write: Callable[[Path], None]) -> Iterator[None]:
         part.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file that then takes the place of ``path``."""
+    with written(path, write):
+        pass
+
+
 def part_of(path: Path) -> Path:
     """A name beside ``path`` for what is to become it; those that dead processes used are free again."""
     name = re.compile(PART.format(name=re.escape(path.name)))
@@ -63,5 +69,4 @@ def text(content: str) -> Callable[[Path], None]:
 
 def write_text(path: Path, content: str) -> None:
     """Write a UTF-8 text file."""
-    with written(path, text(content)):
-        pass
+    write_whole(path, text(content))
