@@ -103,6 +103,7 @@ class Record:
     def __init__(self, path: Path, *, write: bool = False, frames_cap: int = CAP) -> None:
         self.path, self.writable, self.frames_cap = path, write, frames_cap
         self._pending: list[tuple[float, ...]] = []
+        self._shown: ProbeItems | None = None
         self._flushed = time.monotonic()
         try:
             if write:
@@ -167,14 +168,17 @@ class Record:
                 if floor is not None:
                     _put(db, row.step, name, np.asarray(floor, dtype="<f8"))
             if items is not None and sight is not None:
-                for name, array in items._asdict().items():
-                    _put(db, _ALL_STEPS, name, array)
+                if items is not self._shown:  # the same all along a run
+                    for name, array in items._asdict().items():
+                        _put(db, _ALL_STEPS, name, array)
                 _put(db, sight.step, "seen_eps", sight.eps)
                 _put(db, sight.step, "seen_x0", sight.x0)
                 steps = [row[0] for row in db.execute(_SIGHT_STEPS)]
                 if len(steps) * sight.nbytes > SIGHTS_CAP:
                     gone = [(step,) for step in steps[1:-1:2]]
                     db.executemany("delete from probe_arrays where step = ? and name like 'seen%'", gone)
+        if sight is not None:
+            self._shown = items
 
     def add_event(self, step: int, kind: str, about: dict[str, Any]) -> None:
         self.flush()
