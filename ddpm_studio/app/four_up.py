@@ -12,13 +12,13 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from ddpm_studio.app.canvas import TURNS, PictureCanvas, PointCanvas
 from ddpm_studio.app.item_tiles import Tile, draw_tile, line_height, reach_of
 from ddpm_studio.app.labels import Caption, MathLabel
-from ddpm_studio.app.levels import level_text, levels
+from ddpm_studio.app.levels import level_number, level_text, levels
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.texts import four_decimals
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, ToolButton
-from ddpm_studio.diffusion.move_numbers import MoveNumbers, RecordedMove, noise_added, recorded_move
+from ddpm_studio.diffusion.move_numbers import Form, MoveNumbers, RecordedMove, noise_added, recorded_move
 from ddpm_studio.diffusion.tape import Frame, Tape
 
 NOISE_RANGE = 2.5  # of a picture of noise, black to white, as on a tape
@@ -206,21 +206,17 @@ class FourUp(QWidget):
         if numbers is None:
             return [self.tr("This recording does not say how its steps were made"), "", size]
         after = next(tile.symbol for tile in self.tiles[3:])
-        parts = [self._mean_of(numbers, after), "", ""]
-        if numbers.with_eps is not None and numbers.with_x0 is not None:
-            parts[1] = f"= {_sum(numbers.with_x0, 'x̂_0', numbers.std)}"
         noise = f"σ_t = {four_decimals(numbers.std)}" if numbers.std else self.tr("no noise is added")
-        if numbers.with_eps is None and numbers.with_x0 is None:
-            noise = self.tr("no noise is added")
-        parts[2] = " · ".join(text for text in (f"{level_text(move.t)} → {level_text(move.u)}", noise, size) if text)
-        return parts
+        facts = (f"{level_text(move.t)} → {level_text(move.u)}", noise, size)
+        return [*self._sums(numbers, after), " · ".join(text for text in facts if text)]
 
-    def _mean_of(self, numbers: MoveNumbers, after: str) -> str:
-        if numbers.with_eps is not None:
-            return f"{after} = {_sum(numbers.with_eps, 'ε̂', numbers.std)}"
-        if numbers.with_x0 is not None:  # x_t is all noise
-            return f"{after} = {_sum(numbers.with_x0, 'x̂_0', numbers.std)}"
-        return self.tr("This step looks at more than one estimate: {0} is no sum of x_t and ε̂ alone").format(after)
+    def _sums(self, numbers: MoveNumbers, after: str) -> tuple[str, str]:
+        """How the next state is made, and the same written otherwise, or what its brackets mean."""
+        sums = [_sum(form, numbers) for form in numbers.forms]
+        if not sums:
+            return self.tr("The network is asked twice: {0} lies along the mean of both slopes").format(after), ""
+        beside = self.tr("(t): the estimate made before, at level t") if numbers.earlier else ""
+        return f"{after} = {sums[0]}", f"= {sums[1]}" if len(sums) > 1 else beside
 
     # -- painting
 
@@ -260,9 +256,11 @@ class FourUp(QWidget):
             draw_tile(painter, place, tile, reach)
 
 
-def _sum(factors: tuple[float, float], second: str, std: float) -> str:
-    """E.g. "1.0230 x_t − 0.2140 ε̂ + 0.0310 z"."""
-    a, b = factors
-    sign = "−" if b < 0 else "+"
-    noise = f" + {four_decimals(std)} z" if std else ""
-    return f"{four_decimals(a)} x_t {sign} {four_decimals(abs(b))} {second}{noise}"
+def _sum(form: Form, numbers: MoveNumbers) -> str:
+    """E.g. "1.0230 x_t − 0.2140 ε̂ + 0.0310 z", or "1.0230 x_t − 0.3210 ε̂ + 0.1070 ε̂(412)" where it looks back."""
+    symbol = {"eps": "ε̂", "x0": "x̂_0"}[form.of]
+    symbols = [symbol, *(f"{symbol}({level_number(t)})" for t in numbers.earlier)]
+    weighted = zip(form.weights, symbols, strict=True)
+    terms = [f"{'−' if weight < 0 else '+'} {four_decimals(abs(weight))} {of}" for weight, of in weighted]
+    noise = [f"+ {four_decimals(numbers.std)} z"] if numbers.std else []
+    return " ".join([f"{four_decimals(form.x)} x_t", *terms, *noise])

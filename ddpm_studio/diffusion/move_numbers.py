@@ -3,68 +3,82 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ddpm_studio.diffusion.counted_noise import gaussian_of, mix
+from ddpm_studio.diffusion.samplers import Place, WeightedSum, Weights, sampler_of
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import Frame, Tape
+
+LARGE = 10.0  # a factor above it: the other form is the one to read
+
+
+class Form(NamedTuple):
+    """One way to write the mean of a move: x · x_t + Σ_j weights[j] · (ε̂ or x̂_0).
+
+    j = 0 is the estimate made in this move, j = 1 that of the move before, and so on.
+    """
+
+    of: Literal["eps", "x0"]
+    x: float
+    weights: tuple[float, ...]
 
 
 class MoveNumbers(NamedTuple):
     """The state after a move is its mean + std · z.
 
-    with_eps: (a, b) of the mean a x_t + b ε̂; with_x0: (a, b) of the same mean a x_t + b x̂_0; None where the mean is
-    no such sum, because the sampler looks at more than one estimate, or where x_t holds nothing of x_0.
+    forms: ways to write the mean, the one to read first first; none where the sampler asks the network again on the
+    way, of which a tape knows nothing. earlier: the levels of the estimates before this one, newest first.
     """
 
-    with_eps: tuple[float, float] | None
-    with_x0: tuple[float, float] | None
+    forms: tuple[Form, ...]
     std: float
+    earlier: tuple[int, ...] = ()
 
 
-def move_numbers(schedule: NoiseSchedule, settings: Mapping[str, Any], t: int, u: int, index: int) -> MoveNumbers:
-    """The numbers of move ``index`` (the first is 1) from level t to u, as ``samplers`` makes it.
+def move_numbers(schedule: NoiseSchedule, settings: Mapping[str, Any], grid: Sequence[int], index: int) -> MoveNumbers:
+    """The numbers of move ``index`` (the first is 1) along ``grid``, the level of every state; as ``samplers`` make it.
 
     ``settings``: of a recipe's sampler, by name. x_t = α x̂_0 + σ ε̂ holds for what every denoiser says, clipped or not.
 
     Raises:
-        ValueError: for a sampler that is not known here, or a level that the schedule does not have.
+        ValueError: for a sampler that is not known here, a move that the grid does not have, or a level that the
+            schedule does not have.
     """
+    if not 1 <= index < len(grid):
+        raise ValueError(f"a grid of {len(grid)} levels has no move {index}")
+    t, u = grid[index - 1], grid[index]
     if not 0 <= u <= t <= schedule.steps or t == 0:
         raise ValueError(f"a move from {t} to {u} does not lie in this schedule's 0 … {schedule.steps}")
-    a, s = float(schedule.alpha[t]), float(schedule.sigma[t])
-    a_u, s_u = float(schedule.alpha[u]), float(schedule.sigma[u])
-    kind = settings["kind"]
-    if kind in ("langevin", "langevin-plain"):
-        step = float(settings["step_size"]) * ((s / float(schedule.sigma[-1])) ** 2 if kind == "langevin" else 1.0)
-        std = math.sqrt(2 * step) if u > 0 else 0.0
-        return MoveNumbers((1.0, -step / s), (1 - step / s**2, step * a / s**2), std)
-    eta, variance = {
-        "ddpm": (1.0, settings.get("variance", "posterior")),
-        "ddim": (float(settings.get("eta", 0.0)), "posterior"),
-        "euler": (0.0, "posterior"),
-        "heun": (0.0, "posterior"),  # in its last move
-        # in its first, from pure noise its second, and its last
-        **dict.fromkeys(("dpmpp-2m", "dpmpp-3m", "unipc"), (0.0, "posterior")),
-        "ipndm": (0.0, "posterior"),  # in its first and its last
-    }.get(kind, (math.nan, ""))
-    if math.isnan(eta):
-        raise ValueError(f"no sampler is called {kind!r}")
-    after_noise = 1 + (float(schedule.alpha[-1]) == 0)
-    alone = {"heun": 0, "ipndm": 1, "dpmpp-2m": after_noise, "dpmpp-3m": after_noise, "unipc": after_noise}.get(
-        kind, index
-    )  # moves by one estimate
-    if index > alone and s_u > 0:
-        return MoveNumbers(None, None, 0.0)
-    v = max(s**2 - (a / a_u * s_u) ** 2, 0.0)
-    posterior = v * (s_u / s) ** 2
-    c = math.sqrt(max(s_u**2 - eta**2 * posterior, 0.0))  # the mean is a' x̂_0 + c ε̂
-    std = 0.0 if s_u == 0 else math.sqrt(v) if variance == "beta" else eta * math.sqrt(posterior)
-    return MoveNumbers((a_u / a, c - a_u * s / a) if a > 0 else None, (c / s, a_u - c * a / s), std)
+    sampler = sampler_of(settings)
+    earlier = tuple(grid[: index - 1][::-1][: sampler.memory])
+    place = Place(schedule, t, u, earlier, len(grid) - 1 - index if grid[-1] == 0 else math.inf)
+    if isinstance(sampler, WeightedSum):
+        weights = sampler.weights(place)
+    elif u == 0:  # to the clean level every rule goes by one estimate
+        weights = Weights(x0=(float(schedule.alpha[0]),))
+    else:
+        return MoveNumbers((), 0.0)
+    a, s, _, _ = place.levels
+    forms = _forms(weights, a, s)
+    return MoveNumbers(forms, weights.std, earlier[: max(len(form.weights) for form in forms) - 1])
+
+
+def _forms(weights: Weights, a: float, s: float) -> tuple[Form, ...]:
+    """Written with ε̂ and with x̂_0, by x_t = a x̂_0 + s ε̂; one of them where estimates of before are of one kind."""
+    x0, *x0_before = weights.x0 or (0.0,)
+    eps, *eps_before = weights.eps or (0.0,)
+    forms = []
+    if a > 0 and not any(x0_before):
+        forms.append(Form("eps", weights.x + x0 / a, (eps - x0 * s / a, *eps_before)))
+    if not any(eps_before):
+        forms.append(Form("x0", weights.x + eps / s, (x0 - eps * a / s, *x0_before)))
+    # near the top of a schedule a is next to nothing, and the sum with ε̂ is a difference of thousands
+    return tuple(sorted(forms, key=lambda form: abs(form.x) > LARGE))
 
 
 class RecordedMove(NamedTuple):
@@ -92,9 +106,8 @@ def recorded_move(tape: Tape, position: int) -> RecordedMove | None:
     whole = after.index == before.index + 1
     t = before.t if whole else tape.grid[after.index - 1] if 0 < after.index <= len(tape.grid) else None
     numbers = None
-    if t is not None and tape.schedule and tape.settings:
-        schedule = NoiseSchedule.named(**tape.schedule)
-        numbers = move_numbers(schedule, tape.settings, t, after.t, after.index)
+    if tape.schedule and tape.settings and after.index < len(tape.grid):
+        numbers = move_numbers(NoiseSchedule.named(**tape.schedule), tape.settings, tape.grid, after.index)
     return RecordedMove(after.index, t, after.t, before if whole else None, after, numbers)
 
 

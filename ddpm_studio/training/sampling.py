@@ -6,7 +6,6 @@ import math
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from ddpm_studio.diffusion.denoiser import Denoiser
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.reel import CAP
 from ddpm_studio.diffusion.reverse import ReverseStep, reverse_process, start_noise
-from ddpm_studio.diffusion.samplers import SAMPLERS, Sampler
+from ddpm_studio.diffusion.samplers import Sampler, sampler_of
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import FRAMES, Frame, ScoreField, Tape, kept_indices, lattice
 from ddpm_studio.diffusion.timesteps import timestep_grid
@@ -44,10 +43,7 @@ FIELD_SIDE, FIELD_REACH = 20, 2.5  # of the lattice on which the score of points
 
 def make_sampler(settings: Any) -> Sampler:
     """The rule for a recipe's sampler section."""
-    cls = SAMPLERS[settings.kind]
-    knobs = {knob.name: getattr(settings, knob.name) for knob in fields(cls) if hasattr(settings, knob.name)}
-    sampler: Sampler = cls(**knobs)
-    return sampler
+    return sampler_of(settings.model_dump())
 
 
 def make_grid(settings: Any, schedule: NoiseSchedule) -> list[int]:

@@ -8,7 +8,9 @@ from PySide6.QtCore import Qt
 
 from ddpm_studio.app.four_up import NOISE_RANGE
 from ddpm_studio.app.reverse_view import ReverseView
+from ddpm_studio.diffusion import NoiseSchedule
 from ddpm_studio.diffusion.counted_noise import gaussian_of, mix
+from ddpm_studio.diffusion.move_numbers import move_numbers
 from ddpm_studio.diffusion.tape import Frame, Tape
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")  # a gap of the offscreen platform
@@ -177,9 +179,35 @@ def test_a_state_that_was_left_out_is_not_made_up(view):
     view.four_up.grab()
 
 
-def test_a_rule_of_two_estimates_says_so(view):
+def test_a_rule_of_two_calls_says_so(view):
     view.set_tape(a_tape(sampler="heun"))
     view.four_up.set_on(True)
     view.player.set_position(1)
-    assert "more than one estimate" in told(view)
+    assert "asked twice" in told(view)
     assert "x̂_0" not in told(view)
+
+
+@pytest.mark.parametrize(("sampler", "estimate"), [("ipndm", "ε̂"), ("dpmpp-2m", "x̂_0"), ("unipc", "x̂_0")])
+def test_a_rule_that_looks_back_tells_the_weight_of_each_estimate(view, sampler, estimate):
+    tape = a_tape(sampler=sampler)
+    view.set_tape(tape)
+    view.four_up.set_on(True)
+    view.player.set_position(1)
+    form = move_numbers(NoiseSchedule.named(**tape.schedule), tape.settings, tape.grid, 2).forms[0]
+    assert len(form.weights) == 2
+    first, beside, _ = (label.text() for label in view.four_up.lines)
+    signs = ["−" if weight < 0 else "+" for weight in form.weights]
+    assert first == (
+        f"x_s = {form.x:.4f} x_t {signs[0]} {abs(form.weights[0]):.4f} {estimate} "
+        f"{signs[1]} {abs(form.weights[1]):.4f} {estimate}({tape.grid[0]:,})"
+    )
+    assert "made before" in beside
+
+
+def test_at_the_top_of_the_schedule_the_sum_with_x0_comes_first(view):
+    view.set_tape(a_tape(sampler="ddim"))
+    view.four_up.set_on(True)
+    view.player.set_position(1)
+    first, second, _ = (label.text() for label in view.four_up.lines)
+    assert "x̂_0" in first
+    assert "ε̂" in second

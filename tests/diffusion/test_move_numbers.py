@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +32,7 @@ CASES = [
     {"kind": "langevin", "steps": 4, "moves": 3},
     {"kind": "langevin-plain", "steps": 6},
 ]
-MEMORY = ("heun", "dpmpp-2m", "dpmpp-3m", "unipc", "ipndm")
+LOOK_BACK = ("dpmpp-2m", "dpmpp-3m", "unipc", "ipndm")
 
 
 @given(seed=st.integers(-(2**63), 2**63 - 1), move=st.integers(0, 2000), size=st.integers(1, 9))
@@ -63,20 +62,30 @@ def test_a_recorded_move_adds_up(settings, schedule):
         move = recorded_move(tape, position)
         assert move.number == position + 1
         assert move.x is tape.frames[position]
-        sums = [(move.numbers.with_eps, move.after.eps), (move.numbers.with_x0, move.after.x0)]
-        if settings["kind"] in MEMORY and 1 <= position < len(tape.frames) - 2:
-            assert sums[0][0] is None
-            assert sums[1][0] is None
-        for item in range(tape.count):
-            z = noise_added(tape, move, item)
-            added += z is not None
-            for factors, second in sums:
-                if factors is None:
-                    continue
-                mean = factors[0] * move.x.x[item] + factors[1] * second[item]
+        if settings["kind"] == "heun" and position < len(tape.frames) - 2:
+            assert move.numbers.forms == ()  # its second call is on no tape
+        else:
+            assert move.numbers.forms
+        for form in move.numbers.forms:
+            seen = [getattr(frame, form.of) for frame in tape.frames[position + 1 : 0 : -1]]
+            assert 1 <= len(form.weights) <= len(seen)
+            assert move.numbers.earlier[: len(form.weights) - 1] == tuple(
+                tape.frames[position - back].t for back in range(1, len(form.weights))
+            )
+            for item in range(tape.count):
+                mean = form.x * move.x.x[item]
+                for weight, estimate in zip(form.weights, seen, strict=False):
+                    mean = mean + weight * estimate[item]
+                z = noise_added(tape, move, item)
                 made = mean if z is None else mean + move.numbers.std * z
-                scale = 1 + abs(factors[0]) + abs(factors[1])
+                scale = 1 + abs(form.x) + sum(map(abs, form.weights))
                 np.testing.assert_allclose(made, move.after.x[item], atol=3e-5 * scale)
+        looked_back = max([len(form.weights) for form in move.numbers.forms], default=1)
+        if settings["kind"] in LOOK_BACK and 1 < position < len(tape.frames) - 2:
+            assert looked_back > 1
+        else:
+            assert looked_back <= 1 + (settings["kind"] in LOOK_BACK)
+        added += sum(noise_added(tape, move, item) is not None for item in range(tape.count))
     noisy = settings["kind"] in ("ddpm", "langevin", "langevin-plain") or settings.get("eta", 0) > 0
     moves = len(tape.frames) - 1 - (settings["kind"] != "langevin-plain")  # none in the move to the clean level
     assert added == (moves * tape.count if noisy else 0)
@@ -113,17 +122,21 @@ def test_an_older_tape_has_no_numbers():
     assert move.t == tape.frames[2].t
 
 
-@pytest.mark.parametrize(("t", "u"), [(0, 0), (5, 9), (2000, 3)])
-def test_a_move_outside_of_the_schedule_is_refused(t, u):
-    with pytest.raises(ValueError, match="does not lie"):
-        move_numbers(NoiseSchedule.cosine(), {"kind": "ddim"}, t, u, 1)
+@pytest.mark.parametrize(
+    ("grid", "index", "told"),
+    [
+        ([0, 0], 1, "does not lie"),
+        ([5, 9], 1, "does not lie"),
+        ([2000, 3], 1, "does not lie"),
+        ([9, 5], 2, "no move 2"),
+    ],
+)
+def test_a_move_that_cannot_be_is_refused(grid, index, told):
+    with pytest.raises(ValueError, match=told):
+        move_numbers(NoiseSchedule.cosine(), {"kind": "ddim"}, grid, index)
 
 
-def test_the_size_of_the_noise_is_recorded_unclipped():
-    from ddpm_studio.diffusion.reverse import ReverseStep
-    from ddpm_studio.training.sampling import Tone, to_frame
-
-    eps = 4 * torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(0))
-    step = ReverseStep(1, 2, 10, 20, torch.zeros_like(eps), eps, eps, 1)
-    frame = to_frame(step, NoiseSchedule.cosine(), "pictures", Tone())
-    np.testing.assert_allclose(frame.eps_rms, eps.flatten(1).square().mean(1).sqrt().numpy(), rtol=1e-6)
+def test_at_the_top_the_sum_with_x0_is_read_first_and_further_down_that_with_eps():
+    schedule, grid = NoiseSchedule.cosine(), [1000, 900, 500, 0]
+    forms = [[form.of for form in move_numbers(schedule, {"kind": "ddim"}, grid, i).forms] for i in (1, 2, 3)]
+    assert forms == [["x0", "eps"], ["eps", "x0"], ["eps", "x0"]]
