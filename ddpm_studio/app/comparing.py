@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QWidget
@@ -54,9 +55,9 @@ class Comparing(QObject):
             tuple(checkpoint.step for checkpoint in run.checkpoints()),
             self._controller.training,
             self._runs,
-            seconds * COUNT[kind] if measured_of is run else 0.0,
+            seconds * COUNT[kind] if measured_of == run else 0.0,
         )
-        has_last = bool(self._last) and self._last_of is run
+        has_last = bool(self._last) and self._last_of == run
         self.panel = ComparePanel(subject, self._session.seed_lock, has_last=has_last, parent=self._window)
         self.panel.asked.connect(self._on_asked)
         self.panel.last_wanted.connect(self._on_last_wanted)
@@ -130,6 +131,16 @@ class Comparing(QObject):
         self._view.set_weights(tapes[0].weights)
         seeds = {tape.seed for tape in tapes}
         self._view.set_caption(self.tr("seed {0}").format(tapes[0].seed) if len(seeds) == 1 else "")
+
+    @Slot(object, object)
+    def on_run_moved(self, old: Path, new: Path | None) -> None:
+        """A run's folder has another path, or None: what is known of it goes along."""
+        moved = Run(new) if new is not None else None
+        if self._last_of is not None and self._last_of.path == old:
+            self._last_of = moved
+        measured_of, seconds = self._measured
+        if measured_of is not None and measured_of.path == old:
+            self._measured = moved, seconds
 
     @Slot()
     def _on_last_wanted(self) -> None:

@@ -215,6 +215,7 @@ class MainWindow(QMainWindow):
         self.runs_panel.rename_requested.connect(self.files.on_rename)
         self.runs_panel.trash_requested.connect(self.files.on_trash)
         self.files.run_moved.connect(session.on_run_moved)
+        self.files.run_moved.connect(self.comparing.on_run_moved)
 
     # -- the first seconds
 

@@ -589,6 +589,24 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     assert view.stage.currentWidget() is grid
 
 
+def test_the_last_comparison_stays_when_its_run_is_renamed(qtbot: QtBot, window: MainWindow) -> None:
+    grid = window.view.comparison
+    window.session.start(small(5))
+    qtbot.waitUntil(lambda: window.session.has_checkpoint and not window.controller.busy, timeout=30_000)
+    window.comparing._on_asked(comparison(0, **{name: COMPARED[name] for name in ("DDPM", "DDIM")}))
+    qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running, timeout=30_000)
+    qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+    run = window.session.run
+    assert run is not None
+    window.files.on_rename(run.path, "renamed")
+    assert window.session.run is not None
+    assert window.session.run.name == "renamed"
+    panel = opened(window)
+    assert panel._subject.seconds > 0, "what a network call costs is known, too"
+    panel.last.click()
+    assert [tape.label for tape in grid.tapes] == ["DDPM", "DDIM"]
+
+
 def test_training_steps_and_seeds_of_a_training_through_the_dialog(qtbot: QtBot, window: MainWindow) -> None:
     grid, controller = window.view.comparison, window.controller
     window.session.start(small(1_000_000))
