@@ -70,15 +70,15 @@ Mark = Path | Text
 
 
 def loss_marks(record: Record, recipe: Recipe, title: str) -> list[Mark]:
-    """The loss of the batches, as its range and mean over pieces, both probes, and the lowest loss that is expected.
+    """The loss of the batches, as its range and mean over pieces, both probes, and the lowest losses that are expected.
 
-    Changes of settings are flags.
+    That of held-out items is dashed in the colour of their curve. Changes of settings are flags.
     """
     metrics, probes = record.metrics(), record.probes()
     step, loss = metrics[:, METRICS.index("step")], metrics[:, METRICS.index("loss")]
     probe_steps = np.array([row.step for row in probes], dtype=np.float64)
     train, held = (np.array([getattr(row, name) for row in probes]) for name in ("train", "held_out"))
-    floor = np.array([row.floor for row in probes], dtype=np.float64)
+    floor, held_floor = (np.array([getattr(row, name) for row in probes]) for name in ("floor", "held_out_floor"))
     axes = Axes.of(record)
     marks: list[Mark] = [Text(LEFT, 24, title, "ink"), *axes.marks()]
     legend: list[tuple[str, str, float, bool]] = []
@@ -91,12 +91,14 @@ def loss_marks(record: Record, recipe: Recipe, title: str) -> list[Mark]:
     for values, name, colour, width, dashed in (
         (floor, "lowest expected", "ink", 1.6, True),
         (train, "probe, trained items", "train", 2.4, False),
+        (held_floor, "", "held", 1.6, True),
         (held, "probe, held out", "held", 2.4, False),
     ):
         seen = np.isfinite(values)
         if seen.any():
             marks.append(Path(axes.place(probe_steps[seen], values[seen]), colour, width, dashed=dashed))
-            legend.append((name, colour, width, dashed))
+            if name:
+                legend.append((name, colour, width, dashed))
     if not legend:
         marks.append(Text((LEFT + WIDTH - RIGHT) / 2, HEIGHT / 2, "Nothing has been learnt yet", "muted", "middle"))
     begin = float(LEFT)
@@ -183,7 +185,7 @@ class Axes:
     def of(cls, record: Record) -> Axes:
         """The axes in which a run's curves lie."""
         metrics, probes = record.metrics(), record.probes()
-        names = ("train", "held_out", "floor")
+        names = ("train", "held_out", "floor", "held_out_floor")
         losses = [metrics[:, METRICS.index("loss")], *([getattr(row, name) for row in probes] for name in names)]
         values = np.concatenate([np.asarray(part, dtype=np.float64) for part in losses])
         steps = [0.0, *metrics[-1:, METRICS.index("step")], *(float(row.step) for row in probes)]

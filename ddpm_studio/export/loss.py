@@ -43,13 +43,16 @@ def write_loss(run: Run, kind: str, path: Path, title: str) -> None:
 def loss_table(run: Run) -> str:
     """CSV with a row for each training step and probe, units in the header; what was not measured is left empty.
 
-    Probe losses of each noise level have columns of their own; so has, at the end, the lowest loss that is possible
-    (``floor``), of runs where it is known. Numbers are exact: they read back as the same floats.
+    Probe losses of each noise level have columns of their own; so have, at the end, the lowest losses that are possible
+    (``floor`` of the trained items, ``held_out_floor``), of runs where they are known. Numbers are exact: they read
+    back as the same floats.
     """
     with run.record() as record:
         metrics, probes = record.metrics(), record.probes()
     levels = sorted({float(t) for row in probes for t in row.levels})
-    curves = ("train", "held_out", *(("floor",) if any(row.floor_by_level is not None for row in probes) else ()))
+    floors = ("floor", "held_out_floor")
+    known = (name for name in floors if any(getattr(row, f"{name}_by_level") is not None for row in probes))
+    curves = ("train", "held_out", *known)
     header = [
         *(f"{name} ({UNITS[name]})" for name in METRICS),
         *(f"probe_{which} (mean over values)" for which in curves),

@@ -52,7 +52,9 @@ def make_run(
         for step in (0, 100, 300):
             levels = np.array([10.0, 500.0, 990.0])
             floor = levels / 9e6 if kind == "points" else None  # as of a known mixture
-            record.add_probe(ProbeRow(step, 1 / (step + 1), 1.1 / (step + 1), levels, levels / 7, levels / 5, floor))
+            held = levels / 8e6 if kind == "points" else None
+            losses = levels / 7, levels / 5, floor, held
+            record.add_probe(ProbeRow(step, 1 / (step + 1), 1.1 / (step + 1), levels, *losses))
         record.add_event(0, "started", {"plan": "CPU, fp32", "why": "because <of> that", "until": 300})
         record.add_event(150, "setting_changed", {"setting": "training.learning_rate", "old": 0.001, "new": 0.0005})
         record.add_event(300, "finished", {"seconds": 12.0})

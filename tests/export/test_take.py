@@ -9,6 +9,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import av
@@ -247,26 +248,27 @@ def test_the_lowest_possible_loss_is_in_the_table(points: Run, tmp_path: Path) -
     export_run(points, Wanted("loss-csv"), tmp_path / "loss.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "loss.csv").read_text(encoding="utf-8"))))
     assert len(rows) == 301
-    for row in rows:
-        levels = [row[f"probe_floor at t = {t}"] for t in (10, 500, 990)]
+    for row, (name, part) in product(rows, (("floor", 9e6), ("held_out_floor", 8e6))):
+        levels = [row[f"probe_{name} at t = {t}"] for t in (10, 500, 990)]
         if int(row["step (training step)"]) in (0, 100, 300):
-            assert [float(value) for value in levels] == [t / 9e6 for t in (10.0, 500.0, 990.0)]
-            assert float(row["probe_floor (mean over values)"]) == pytest.approx(500 / 9e6)
+            assert [float(value) for value in levels] == [t / part for t in (10.0, 500.0, 990.0)]
+            assert float(row[f"probe_{name} (mean over values)"]) == pytest.approx(500 / part)
         else:
-            assert [*levels, row["probe_floor (mean over values)"]] == [""] * 4
+            assert [*levels, row[f"probe_{name} (mean over values)"]] == [""] * 4
 
 
 def test_the_lowest_possible_loss_is_drawn_dashed(run: Run, points: Run, tmp_path: Path) -> None:
     space = "{http://www.w3.org/2000/svg}"
 
-    def floors(which: Run) -> tuple[list[ET.Element], list[str]]:
+    def floors(which: Run, colour: str = "ink") -> tuple[list[ET.Element], list[str]]:
         export_run(which, Wanted("loss-svg"), tmp_path / "loss.svg")
         root = ET.parse(tmp_path / "loss.svg").getroot()
         dashed = [line for line in root.iter(f"{space}polyline") if line.get("stroke-dasharray")]
         texts = ["".join(text.itertext()) for text in root.iter(f"{space}text")]
-        return [line for line in dashed if line.get("stroke") == PALETTE["ink"]], texts
+        return [line for line in dashed if line.get("stroke") == PALETTE[colour]], texts
 
-    assert floors(run)[0] == []
+    assert floors(run)[0] == floors(run, "held")[0] == []
+    assert len(floors(points, "held")[0]) == 1, "beside the curve of what is held out"
     assert "lowest expected" not in floors(run)[1]
     lines, texts = floors(points)
     assert "lowest expected" in texts
