@@ -164,6 +164,8 @@ class FourUp(QWidget):
             lines = self._lines_of(tape, move, item)
         for label, text in zip(self.lines, lines, strict=True):
             label.setText(text)
+        looks_back = move is not None and move.numbers is not None and bool(move.numbers.earlier)
+        self.lines[1].setToolTip(self.tr("In brackets: the level t of an estimate made before") if looks_back else "")
         self.setAccessibleDescription(" · ".join(line for line in lines if line))
         self.update()
 
@@ -211,12 +213,11 @@ class FourUp(QWidget):
         return [*self._sums(numbers, after), " · ".join(text for text in facts if text)]
 
     def _sums(self, numbers: MoveNumbers, after: str) -> tuple[str, str]:
-        """How the next state is made, and the same written otherwise, or what its brackets mean."""
-        sums = [_sum(form, numbers) for form in numbers.forms]
-        if not sums:
+        """How the next state is made; then the same written otherwise, or what comes from estimates made before."""
+        if not numbers.forms:
             return self.tr("The network is asked twice: {0} lies along the mean of both slopes").format(after), ""
-        beside = self.tr("(t): the estimate made before, at level t") if numbers.earlier else ""
-        return f"{after} = {sums[0]}", f"= {sums[1]}" if len(sums) > 1 else beside
+        (first, before), *others = [_sum(form, numbers) for form in numbers.forms]
+        return f"{after} = {first}", before or "".join(f"= {other}" for other, _ in others)
 
     # -- painting
 
@@ -256,11 +257,11 @@ class FourUp(QWidget):
             draw_tile(painter, place, tile, reach)
 
 
-def _sum(form: Form, numbers: MoveNumbers) -> str:
-    """E.g. "1.0230 x_t − 0.2140 ε̂ + 0.0310 z", or "1.0230 x_t − 0.3210 ε̂ + 0.1070 ε̂(412)" where it looks back."""
+def _sum(form: Form, numbers: MoveNumbers) -> tuple[str, str]:
+    """E.g. "1.0230 x_t − 0.2140 ε̂ + 0.0310 z", and "+ 0.1070 ε̂(412)" of the estimate made before, at level 412."""
     symbol = {"eps": "ε̂", "x0": "x̂_0"}[form.of]
     symbols = [symbol, *(f"{symbol}({level_number(t)})" for t in numbers.earlier)]
     weighted = zip(form.weights, symbols, strict=True)
-    terms = [f"{'−' if weight < 0 else '+'} {four_decimals(abs(weight))} {of}" for weight, of in weighted]
-    noise = [f"+ {four_decimals(numbers.std)} z"] if numbers.std else []
-    return " ".join([f"{four_decimals(form.x)} x_t", *terms, *noise])
+    now, *before = [f"{'−' if weight < 0 else '+'} {four_decimals(abs(weight))} {of}" for weight, of in weighted]
+    noise = f" + {four_decimals(numbers.std)} z" if numbers.std else ""
+    return f"{four_decimals(form.x)} x_t {now}{noise}", " ".join(before)

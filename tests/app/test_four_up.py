@@ -195,13 +195,15 @@ def test_a_rule_that_looks_back_tells_the_weight_of_each_estimate(view, sampler,
     view.player.set_position(1)
     form = move_numbers(NoiseSchedule.named(**tape.schedule), tape.settings, tape.grid, 2).forms[0]
     assert len(form.weights) == 2
-    first, beside, _ = (label.text() for label in view.four_up.lines)
+    first, before, _ = (label.text() for label in view.four_up.lines)
     signs = ["−" if weight < 0 else "+" for weight in form.weights]
-    assert first == (
-        f"x_s = {form.x:.4f} x_t {signs[0]} {abs(form.weights[0]):.4f} {estimate} "
-        f"{signs[1]} {abs(form.weights[1]):.4f} {estimate}({tape.grid[0]:,})"
-    )
-    assert "made before" in beside
+    now, earlier = (f"{sign} {abs(weight):.4f} {estimate}" for sign, weight in zip(signs, form.weights, strict=True))
+    assert first == f"x_s = {form.x:.4f} x_t {now}"
+    assert before == f"{earlier}({tape.grid[0]:,})"
+    assert "made before" in view.four_up.lines[1].toolTip()
+    assert all(label.sizeHint().width() <= label.width() for label in view.four_up.lines)
+    view.player.set_position(0)
+    assert view.four_up.lines[1].toolTip() == ""
 
 
 def test_at_the_top_of_the_schedule_the_sum_with_x0_comes_first(view):
