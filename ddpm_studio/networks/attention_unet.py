@@ -130,7 +130,7 @@ class AttentionUNet(nn.Module):
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         if x.shape[-2] % self.multiple or x.shape[-1] % self.multiple:
             raise ValueError(f"sides must be multiples of {self.multiple}, not {tuple(x.shape[-2:])}")
-        vector = self.time(embed(interleaved_pairs, time, self.time_features, self.enter.weight))
+        vector = self.time(embed(interleaved_pairs, time, self.time_features, next(self.time.parameters())))
         h = self.enter(x)
         skips: list[Tensor] = []
         for number, parts in enumerate(self.down):

@@ -162,7 +162,7 @@ class DDPMUNet(nn.Module):
         if x.shape[-2] % self.multiple or x.shape[-1] % self.multiple:
             raise ValueError(f"sides must be multiples of {self.multiple}, not {tuple(x.shape[-2:])}")
         # Every block begins with a swish of the time vector: once is enough.
-        vector = F.silu(self.time(embed(sinusoidal, time, self.features, self.enter.weight)))
+        vector = F.silu(self.time(embed(sinusoidal, time, self.features, next(self.time.parameters()))))
         h = self.enter(x)
         skips = [h]
         for part in self.down:

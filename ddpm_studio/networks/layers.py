@@ -11,6 +11,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+EXACT = ("time", "condition", "leave")  # parts that stay float32, as our networks name them: time MLP and last layer
+
+
+def products(network: nn.Module) -> list[nn.Module]:
+    """The layers that multiply by weights, where most of the work is, but for those of the ``EXACT`` parts."""
+    kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+    named = network.named_modules()
+    return [layer for name, layer in named if isinstance(layer, kinds) and name.split(".")[0] not in EXACT]
+
+
+def read_as_weights(network: nn.Module) -> nn.Module:
+    """Let each layer take its input in the type of its own weights: so a network of two types needs no autocast.
+
+    Norms over channels take any type as it is, and keep their statistics float32.
+    """
+
+    def in_its_type(layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        weight = next(layer.parameters())
+        return tuple(each.to(weight.dtype) for each in given)
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.LayerNorm):
+            layer.register_forward_pre_hook(in_its_type)
+    return network
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q·kᵀ/√width)·v: each place takes from all places.

@@ -28,7 +28,7 @@ from ddpm_studio.networks import (
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.training.compute import ComputePlan, choose_plan
 from ddpm_studio.training.ema import Averaging, ema_copy
-from ddpm_studio.training.flat import FlatAdamW
+from ddpm_studio.training.flat import FlatAdamW, Learner
 
 VALUE_RANGES = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0)}
 
@@ -211,7 +211,9 @@ class Session:
     rate_scale: float = 1.0  # halved by a roll-back
     ema_updates: int = 0
     preview_calls: int = 0  # network calls of a preview, once they are chosen
+    notes: list[str] = field(default_factory=list)  # to be told: what is slower here than it might be, and why
     _raw: nn.Module | None = field(default=None, repr=False)
+    _calls: dict[nn.Module, Any] = field(default_factory=dict, repr=False)  # of the networks that are sampled with
 
     @cached_property
     def items(self) -> Items:
@@ -234,11 +236,12 @@ class Session:
         return self.dataset
 
     @cached_property
-    def members(self) -> list[tuple[nn.Module, Tensor]]:
+    def members(self) -> list[Learner]:
         """The network and its gradient, for each thread that takes a part of a batch."""
-        crew = self.plan.crew
-        others = [self.optimizer.replica(self.network) for _ in range(crew.size - 1 if crew else 0)]
-        return [(self.network, self.optimizer.gradient), *others]
+        crew, adam = self.plan.crew, self.optimizer
+        pairs = [(self.network, adam.gradient)]
+        pairs += [adam.replica(self.network) for _ in range(crew.size - 1 if crew else 0)]
+        return [Learner(network, adam.flat, gradient, rounded=self.plan.masters) for network, gradient in pairs]
 
     @cached_property
     def average(self) -> Averaging:
@@ -272,8 +275,9 @@ class Session:
         return self._denoiser(self._raw, clip=clip)
 
     def _denoiser(self, network: nn.Module, *, clip: bool) -> Denoiser:
-        call = self.plan.call_shared(network)
-        return make_denoiser(self.recipe, self.schedule, call, kind=self.data.kind, clip=clip)
+        if network not in self._calls:
+            self._calls[network] = self.plan.call_shared(network, self.notes.append)
+        return make_denoiser(self.recipe, self.schedule, self._calls[network], kind=self.data.kind, clip=clip)
 
     # -- the state as tensors (for checkpoints and roll-back)
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from ddpm_studio.training.build import Session
 from ddpm_studio.training.compute import THREAD_CLOCK, ComputePlan, fill_zeros, keep_in, machine
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.crew import prepare_thread
-from ddpm_studio.training.flat import Flat
+from ddpm_studio.training.flat import Flat, Learner
 
 TRY_SECONDS = 120  # for the smallest function; a compiler that takes longer is as good as none
 PAYS = 1.05  # times as fast as without; less is not worth other rounding
@@ -108,12 +109,10 @@ class _Copy:
         self._size = batch // crew.size if crew else batch
         self._even = crew is None or batch % crew.size == 0
         self._threads = 1 if crew else session.plan.threads
-        self._network = deepcopy(session.network).train()
-        fill_zeros(self._network)
-        flat = Flat(self._network)
-        self._gradient = torch.zeros_like(flat.values)  # laid out as the session's, or the code would be built again
-        for parameter, view in zip(self._network.parameters(), flat.views(self._gradient), strict=True):
-            parameter.grad = view
+        network = deepcopy(session.network).train()
+        fill_zeros(network)
+        flat = Flat(network)  # laid out as the session's, or the code would be built again
+        self._learner = Learner(network, flat, flat.gradient(network), rounded=session.plan.masters)
         g = torch.Generator().manual_seed(0)
         self._x, self._goal = (torch.randn(self._size, *session.shape, generator=g) for _ in range(2))
         self._t = (1000 * torch.rand(self._size, generator=g)).to(session.plan.device)
@@ -130,7 +129,9 @@ class _Copy:
             return News("nobody waits for torch.compile any more", False), None
         prepare_thread(self._threads)
         begun = time.perf_counter()
-        holder = deepcopy(self._network)  # whose own parameters are never among the arguments, as it will be later
+        holder = deepcopy(
+            self._learner.network
+        )  # whose own parameters are never among the arguments, as it will be later
 
         def call(tensors: dict[str, Tensor], x: Tensor, time_label: Tensor, label: Tensor | None) -> Tensor:
             out: Tensor = functional_call(holder, tensors, (x, time_label, label))
@@ -161,33 +162,50 @@ class _Copy:
         """Seconds for forward and backward, and the gradient as one vector."""
         card = plan.device.type == "cuda"
         x, goal = self._x.to(plan.device), self._goal.to(plan.device)
-        self._gradient.zero_()
         clock = time.perf_counter if card else THREAD_CLOCK
         start = clock()
-        (plan.call(self._network)(x, self._t, self._label) - goal).square().mean().backward()  # type: ignore[no-untyped-call]
+        self._learner.begin()
+        out = plan.call(self._learner.network)(x, self._t, self._label)
+        (out - goal).square().mean().backward()  # type: ignore[no-untyped-call]
+        self._learner.end()
         if card:
             torch.cuda.synchronize()
-        return clock() - start, self._gradient.clone()
+        return clock() - start, self._learner.gradient.clone()
 
 
 def compiler_missing(device: torch.device) -> str:
     """Why torch.compile cannot work on this computer, or "". Tried once in a process of its own, and remembered."""
+    known = compiler_verdict(device)
+    if known is not None:
+        return known
+    verdict = _try_compiler(device)
+    keep_in(_verdicts(), _verdict_key(device), verdict)
+    return verdict
+
+
+def compiler_verdict(device: torch.device) -> str | None:
+    """As ``compiler_missing``, but at once: None where only a trial could tell, and none was made yet."""
     if getattr(sys, "frozen", False):
         return "this program comes without the Python that a compiler needs"
-    known, file = _verdict_key(device), user_folder() / "compilers.json"
+    if not any(_compilers()):
+        return "this computer has no C++ compiler"
     try:
-        return str(json.loads(file.read_text(encoding="utf-8"))[known])
+        return str(json.loads(_verdicts().read_text(encoding="utf-8"))[_verdict_key(device)])
     except (OSError, ValueError, KeyError, TypeError):
-        pass
-    verdict = _try_compiler(device)
-    keep_in(file, known, verdict)
-    return verdict
+        return None
+
+
+def _verdicts() -> Path:
+    return user_folder() / "compilers.json"
+
+
+def _compilers() -> list[str | None]:
+    return [shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++", "cl")]
 
 
 def _verdict_key(device: torch.device) -> str:
     """Another compiler that is installed later is tried again."""
-    names = (os.environ.get("CXX", "c++"), "g++", "clang++", "cl", "nvcc")
-    facts: Any = (*machine(device), sys.executable, device.type, [shutil.which(name) for name in names])
+    facts: Any = (*machine(device), sys.executable, device.type, [*_compilers(), shutil.which("nvcc")])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

@@ -21,12 +21,15 @@ from torch import Tensor, nn
 from ddpm_studio.paths import user_folder
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training.crew import Crew, prepare_thread
+from ddpm_studio.training.flat import Flat, Learner
+from ddpm_studio.training.recorded import RecordedCalls, record, told
 
 if TYPE_CHECKING:
     from ddpm_studio.training.compiled import Compiled
 
 BUDGET = 0.8  # seconds of measuring before a first training; a large network is measured with fewer items
 FEW = 2  # items; batch norm has nothing to go by with one
+_REPLAYS = 3  # of a recorded step that are timed together
 _LAYOUTS = {"channels_last": True, "contiguous": False}
 # A thread's own time is too coarse on some systems; there the wall clock must do.
 THREAD_CLOCK = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
@@ -58,15 +61,16 @@ class ComputePlan:
     single_item_seconds: float = math.inf  # of a step with one thread, per item; inf: threads stay
     crew: Crew | None = None  # shares the items of a batch; None: the threads share each operation
     compiled: Compiled | None = None  # what a network in training is called with, once it is built
+    masters: bool = False  # a network learns with bfloat16 weights, copies of the float32 ones, in place of autocast
 
     @property
     def graphs(self) -> bool:
-        """Whether steps are recorded once and replayed: on a card, which takes longer to be told than to compute."""
+        """Whether steps and calls are recorded once and replayed: on a card, slower to be told than to compute."""
         return self.device.type == "cuda"
 
     def describe(self) -> str:
         """For the top bar: "CPU, bf16, channels_last, 2 threads"."""
-        parts = ["CPU", {"float32": "fp32", "bfloat16": "bf16"}[self.precision]]
+        parts = ["CPU", {"float32": "fp32", "bfloat16": "bf16 weights" if self.masters else "bf16"}[self.precision]]
         if self.channels_last:
             parts.append("channels_last")
         if self.device.type == "cuda":
@@ -90,22 +94,28 @@ class ComputePlan:
     def call(self, network: nn.Module) -> Callable[..., Tensor]:
         """The network as a function that computes in this plan's precision and layout, float32 in and out."""
         run = network if self.compiled is None else self.compiled.of(network)
+        precision = nullcontext if self.masters and network.training else self.autocast
 
         def compute(x: Tensor, time_label: Tensor, label: Tensor | None = None) -> Tensor:
             if self.channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
-            with self.autocast():
+            with precision():
                 out: Tensor = run(x, time_label, label)
             return out.float()
 
         return compute
 
-    def call_shared(self, network: nn.Module) -> Callable[..., Tensor]:
-        """``call`` for sampling: the crew shares the items, where there is one.
+    def call_shared(
+        self, network: nn.Module, tell: Callable[[str], object] = lambda why: None
+    ) -> Callable[..., Tensor]:
+        """``call`` for sampling: the crew shares the items, where there is one; on a card, calls are recorded.
 
-        Items that do not fit into memory together are computed in parts, and so are those of later calls.
+        Items that do not fit into memory together are computed in parts, and so are those of later calls. ``tell``:
+        see ``RecordedCalls``.
         """
         alone, crew = self.call(network), self.crew
+        if self.graphs:
+            alone = RecordedCalls(alone, network, tell)
         most: int | None = None
 
         def shared(x: Tensor, time_label: Tensor, label: Tensor | None) -> Tensor:
@@ -208,7 +218,13 @@ def remembered_plan(recipe: Recipe, shape: Sequence[int]) -> ComputePlan | None:
 def _chosen(plan: ComputePlan, choice: Choice, recipe: Recipe, precision: str | None) -> ComputePlan:
     wish = precision or recipe.compute.precision
     asked = {"auto": "", precision: "as this run began; "}.get(wish, "as asked; ")
-    return replace(plan, precision=choice.precision, channels_last=choice.channels_last, reason=asked + choice.reason)
+    return replace(
+        plan,
+        precision=choice.precision,
+        channels_last=choice.channels_last,
+        masters=choice.masters,
+        reason=asked + choice.reason,
+    )
 
 
 def _threads(recipe: Recipe, shape: Sequence[int]) -> int:
@@ -218,12 +234,13 @@ def _threads(recipe: Recipe, shape: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a measurement found best, and why. ``single_item_seconds``: see ``ComputePlan``."""
+    """What a measurement found best, and why. ``single_item_seconds``, ``masters``: see ``ComputePlan``."""
 
     precision: str
     channels_last: bool
     reason: str
     single_item_seconds: float
+    masters: bool = False
 
 
 class Remembered:
@@ -294,6 +311,32 @@ def fill_zeros(network: nn.Module) -> None:
             p.copy_(torch.randn(p.shape, generator=generator) * 0.02)
 
 
+def _name(plan: ComputePlan) -> str:
+    return "bfloat16 with float32 masters" if plan.masters else "bfloat16"
+
+
+def _thread_seconds(work: Callable[[], None]) -> float:
+    start = THREAD_CLOCK()
+    work()
+    return THREAD_CLOCK() - start
+
+
+def _card_seconds(work: Callable[[], None]) -> float:
+    """Recorded if that works: else it would be timed how long a card takes to be told."""
+    again = work
+    try:
+        again = record(work)
+    except Exception as error:  # a training will say so
+        if is_out_of_memory(error):
+            raise
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(_REPLAYS):
+        again()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / _REPLAYS
+
+
 class _Benchmark:
     """Times training steps of a copy of the network; under a second in all."""
 
@@ -304,21 +347,23 @@ class _Benchmark:
     def step(self, plan: ComputePlan, count: int) -> tuple[float, Tensor]:
         """Seconds for forward and backward with one thread, and the gradient as one vector.
 
-        On a CPU these are the thread's own seconds, which other programs do not lengthen.
+        On a CPU these are the thread's own seconds, which other programs do not lengthen; on a card those of a
+        recording.
         """
         net = plan.place(self._network)
+        flat = Flat(net)
+        learner = Learner(net, flat, flat.gradient(net), rounded=plan.masters)
         g = torch.Generator().manual_seed(1)
         x = torch.randn(count, *self._shape, generator=g).to(plan.device)
         t = (1000 * torch.rand(count, generator=g)).to(plan.device)
         goal = torch.randn(count, *self._shape, generator=g).to(plan.device)
-        net.zero_grad(set_to_none=True)
-        clock = time.perf_counter if plan.device.type == "cuda" else THREAD_CLOCK
-        start = clock()
-        (plan.call(net)(x, t) - goal).square().mean().backward()  # type: ignore[no-untyped-call]
-        grad = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
-        if plan.device.type == "cuda":
-            torch.cuda.synchronize()
-        return clock() - start, grad
+
+        def work() -> None:
+            learner.begin()
+            (plan.call(learner.network)(x, t) - goal).square().mean().backward()  # type: ignore[no-untyped-call]
+            learner.end()
+
+        return (_card_seconds if plan.graphs else _thread_seconds)(work), learner.gradient
 
     def choose(self, plan: ComputePlan, batch: int, precisions: Sequence[str], layouts: Sequence[str]) -> Choice:
         """The fastest of these precisions and memory layouts that gives the same gradient.
@@ -341,17 +386,21 @@ class _Benchmark:
         plans = {name: replace(plan, precision="float32", channels_last=_LAYOUTS[name]) for name in layouts}
         first = plans[layouts[0]]  # what nearly always wins, and what bfloat16 computes in
         fast = replace(first, precision="bfloat16")
+        ways = [fast, replace(fast, masters=True)] if fast.graphs else [fast]
+        most = batch if fast.graphs else min(batch, 32)
         if "float32" not in precisions:
             self.step(fast, FEW)  # libraries choose their algorithms
-            count = self._affordable(fast, min(batch, 32))
-            return Choice("bfloat16", fast.channels_last, "not compared", self._best(fast, count)[0] / count)
+            count = self._affordable(fast, most)
+            seconds, gradient = self._best(fast, count)
+            choice = Choice("bfloat16", fast.channels_last, "not compared", seconds / count)
+            return self._with_bfloat16(choice, ways[1:], batch, count, gradient)
         seconds, gradient = self.step(first, FEW)
         if seconds > BUDGET / 3:  # so large that few steps of few items must do
             choice = Choice("float32", first.channels_last, f"one step of {FEW} items was timed", seconds / FEW)
-            return self._with_bfloat16(choice, fast, batch, FEW, gradient) if "bfloat16" in precisions else choice
+            return self._with_bfloat16(choice, ways, batch, FEW, gradient) if "bfloat16" in precisions else choice
         for other in list(plans.values())[1:]:
             self.step(other, FEW)
-        count = self._affordable(first, min(batch, 32))
+        count = self._affordable(first, most)
         tried = {name: self._best(each, count) for name, each in plans.items()}
         best = min(tried, key=lambda name: tried[name][0])
         reason = f"{best} as asked"
@@ -360,20 +409,30 @@ class _Benchmark:
         choice = Choice("float32", _LAYOUTS[best], reason, tried[best][0] / count)
         if "bfloat16" not in precisions:
             return choice
-        return self._with_bfloat16(choice, fast, batch, count, tried[layouts[0]][1])
+        return self._with_bfloat16(choice, ways, batch, count, tried[layouts[0]][1])
 
-    def _with_bfloat16(self, exact: Choice, fast: ComputePlan, batch: int, count: int, gradient: Tensor) -> Choice:
-        """``exact``, or ``fast`` if that pays and agrees with the float32 ``gradient`` of ``count`` items."""
-        seconds, why = self._bfloat16(fast, batch, count, gradient, exact.single_item_seconds * count)
-        reason = f"{why}; {exact.reason}"
-        if seconds is None:
-            return replace(exact, reason=reason)
-        return Choice("bfloat16", fast.channels_last, reason, seconds / count)
+    def _with_bfloat16(
+        self, exact: Choice, ways: Sequence[ComputePlan], batch: int, count: int, gradient: Tensor
+    ) -> Choice:
+        """``exact``, or the fastest of these ways that pays and agrees with its ``gradient`` of ``count`` items."""
+        best, reasons = exact, [exact.reason]
+        for way in ways:
+            try:
+                seconds, why = self._bfloat16(way, batch, count, gradient, exact.single_item_seconds * count)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                seconds, why = None, f"{_name(way)} cannot be had here: {told(error)}"
+            reasons.insert(0, why)
+            if seconds is not None and seconds / count < best.single_item_seconds:
+                best = Choice("bfloat16", way.channels_last, "", seconds / count, way.masters)
+        return replace(best, reason="; ".join(reasons))
 
     def _bfloat16(
         self, fast: ComputePlan, batch: int, count: int, gradient: Tensor, exact: float
     ) -> tuple[float | None, str]:
-        """Its seconds, if it pays and agrees with float32, which took ``exact`` seconds; and why."""
+        """Its seconds, if it pays and agrees with what took ``exact`` seconds; and why."""
+        name = _name(fast)
         if fast.device.type == "cpu" and not (
             torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
             and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -383,15 +442,15 @@ class _Benchmark:
         if count > FEW:
             self.step(fast, FEW)
             if self.step(fast, FEW)[0] > 3 * exact * FEW / count + 0.02:
-                return None, "bfloat16 is slower here"
+                return None, f"{name} is slower here"
         seconds, theirs = self._best(fast, count)
         gain, agreement = exact / seconds, float(torch.cosine_similarity(gradient, theirs, dim=0))
         # Rounding differs from item to item, so in a whole batch less of it is left than in these few.
         if not 1 - agreement < 0.01 * min(max(batch / count, 1), 3):
-            return None, f"bfloat16 gives another gradient here (cosine {agreement:.3f})"
+            return None, f"{name} gives another gradient here (cosine {agreement:.3f})"
         if gain < 1.1:
-            return None, f"bfloat16 gains too little here ({gain:.2f}×)"
-        return seconds, f"bfloat16 is {gain:.1f}× faster here and agrees (cosine {agreement:.4f})"
+            return None, f"{name} gains too little here ({gain:.2f}×)"
+        return seconds, f"{name} is {gain:.1f}× faster here and agrees (cosine {agreement:.4f})"
 
     def _best(self, plan: ComputePlan, count: int) -> tuple[float, Tensor]:
         """The least seconds of three steps, of two if they are long, and the gradient; the first is a cold one."""

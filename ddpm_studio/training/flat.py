@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddpm_studio.networks.layers import products, read_as_weights
+
 
 class Flat:
     """A network whose parameters are views of ``values``, in the network's order and each in its own layout.
@@ -46,11 +48,59 @@ class Flat:
         """``views`` by the parameters' names."""
         return dict(zip(self.names, self.views(vector), strict=True))
 
+    def gradient(self, network: nn.Module) -> Tensor:
+        """A new vector of zeros (P,), whose parts are from now on the ``grad`` of the network's parameters."""
+        vector = torch.zeros_like(self.values)
+        for parameter, view in zip(network.parameters(), self.views(vector), strict=True):
+            parameter.grad = view
+        return vector
+
     def segments(self, keys: Sequence[object]) -> list[slice]:
         """The longest parts of a vector in which all parameters have the same key."""
         begins = [next(run) for _, run in groupby(range(len(keys)), key=keys.__getitem__)]
         starts = [self.starts[i] for i in begins]
         return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(self.values)], strict=True)]
+
+
+class Learner:
+    """A network as a step uses it: between ``begin`` and ``end`` a backward pass adds to ``gradient``.
+
+    ``rounded``: its products have bfloat16 weights, a copy of the float32 ones, and so have their gradients. Nothing
+    else is copied: norms, time MLP and last layer are those of the network that learns.
+
+    Attributes:
+        network: what is called.
+        gradient: float32 (P,).
+    """
+
+    def __init__(self, network: nn.Module, flat: Flat, gradient: Tensor, *, rounded: bool = False) -> None:
+        """``flat``: of ``network``, whose parameters' ``grad`` are views of ``gradient``."""
+        self.network, self.gradient, self._exact = network, gradient, flat.values
+        self._rounded: tuple[Tensor, Tensor] | None = None
+        if rounded:
+            values, slopes = (torch.zeros_like(flat.values, dtype=torch.bfloat16) for _ in range(2))
+            self._rounded = values, slopes
+            inside = {id(parameter) for layer in products(network) for parameter in layer.parameters()}
+            # What the second module has in common with the first, or in place of it.
+            common: dict[int, Any] = {id(own): own for own in (*network.parameters(), *network.buffers())}
+            for own, value, slope in zip(network.parameters(), flat.views(values), flat.views(slopes), strict=True):
+                if id(own) in inside:
+                    common[id(own)] = twin = nn.Parameter(value)
+                    twin.grad = slope
+            self.network = read_as_weights(deepcopy(network, common))
+
+    def begin(self) -> None:
+        """Forget the last gradient, and round the weights of now."""
+        self.gradient.zero_()
+        if self._rounded is not None:
+            values, slopes = self._rounded
+            values.copy_(self._exact)
+            slopes.zero_()
+
+    def end(self) -> None:
+        """``gradient`` is whole from here on."""
+        if self._rounded is not None:
+            self.gradient.add_(self._rounded[1])
 
 
 class FlatAdamW:
@@ -69,9 +119,7 @@ class FlatAdamW:
 
     def __init__(self, network: nn.Module, *, betas: tuple[float, float], weight_decay: float) -> None:
         self.flat = flat = Flat(network)
-        self.gradient = torch.zeros_like(flat.values)
-        for parameter, view in zip(network.parameters(), flat.views(self.gradient), strict=True):
-            parameter.grad = view
+        self.gradient = flat.gradient(network)
         self.rate = torch.zeros((), device=flat.values.device)
         self._moments = {slot: torch.zeros_like(flat.values) for slot in ("exp_avg", "exp_avg_sq")}
         self._settings: dict[str, Any] = {"betas": betas, "weight_decay": weight_decay}
@@ -97,10 +145,10 @@ class FlatAdamW:
 
     def replica(self, network: nn.Module) -> tuple[nn.Module, Tensor]:
         """A second module with the very same parameters and a gradient (P,) of its own, for another thread."""
-        other, gradient = deepcopy(network), torch.zeros_like(self.gradient)
-        for twin, own, grad in zip(other.parameters(), network.parameters(), self.flat.views(gradient), strict=True):
-            twin.data, twin.grad = own.data, grad
-        return other, gradient
+        other = deepcopy(network)
+        for twin, own in zip(other.parameters(), network.parameters(), strict=True):
+            twin.data = own.data
+        return other, self.flat.gradient(other)
 
     def slots(self) -> dict[str, Tensor]:
         """The moments and counts of all parameters, "name.slot" as torch's AdamW calls the slots; not copied."""

@@ -20,10 +20,10 @@ from ddpm_studio.training.build import Session
 from ddpm_studio.training.ema import warmed_up
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.rates import adam_beta1, learning_rate
+from ddpm_studio.training.recorded import record, told
 
 SLICE_SECONDS = 0.02  # of replayed steps between two looks at what is asked for
 MOST = 64  # steps in a slice
-WARM_UP = 3  # steps before a recording: libraries choose their algorithms and memory
 
 
 class Stepped(NamedTuple):
@@ -87,8 +87,8 @@ class TrainingStep:
                 return self._count(hosts, self._replay(hosts))
             return []
         except Exception as error:  # of whatever library: a step that is not recorded does the same
-            told = str(error).strip().partition("\n")[0]
-            self.eager_because = told or type(error).__name__
+            self.eager_because = told(error)
+            session.notes.append(f"steps are not recorded on this card: {self.eager_because}")
             done = self._replay.done if self._replay is not None else []
         self._replay = None
         _release(session)
@@ -138,9 +138,9 @@ def compute(session: Session, index: Tensor, weight: Tensor, hold: Tensor | None
 
     def descend(member: int, items: slice) -> Tensor:
         """The part of the loss that these items make, its gradient added to the member's own."""
-        network, gradient = session.members[member]
-        gradient.zero_()
-        denoiser = session.training_denoiser(network)
+        learner = session.members[member]
+        learner.begin()
+        denoiser = session.training_denoiser(learner.network)
         alpha, sigma = session.schedule.at(t[items], x0)
         x_t = alpha * x0[items] + sigma * eps[items]
         target = denoiser.parameterization.encode(x0[items], eps[items], alpha, sigma)
@@ -148,6 +148,7 @@ def compute(session: Session, index: Tensor, weight: Tensor, hold: Tensor | None
         losses = loss_per_item(recipe, out, target, alpha, sigma)
         loss = losses.mean() * (len(losses) / len(x0))
         loss.backward()  # type: ignore[no-untyped-call]
+        learner.end()
         return loss.detach()
 
     if crew is None:
@@ -155,8 +156,8 @@ def compute(session: Session, index: Tensor, weight: Tensor, hold: Tensor | None
     else:
         parts = crew.share(descend, len(x0))
         loss = torch.stack(parts).sum()
-        for _, gradient in session.members[1 : len(parts)]:
-            adam.gradient.add_(gradient)
+        for other in session.members[1 : len(parts)]:
+            adam.gradient.add_(other.gradient)
     norm = torch.linalg.vector_norm(adam.gradient)
     if settings.clip_norm is not None:
         adam.gradient.mul_((settings.clip_norm / (norm + 1e-6)).clamp(max=1.0))
@@ -188,8 +189,8 @@ def _seed(session: Session, ahead: int) -> None:
 
 def _recorded(recipe: Recipe) -> Recipe:
     """The recipe without what the host tells each replay, so that a change of it needs no new recording."""
-    told: dict[str, Any] = {"training.learning_rate": 1e-3, "training.ema_decay": 0.5, "preview.budget": 0.0}
-    return recipe.with_settings(told)
+    moving: dict[str, Any] = {"training.learning_rate": 1e-3, "training.ema_decay": 0.5, "preview.budget": 0.0}
+    return recipe.with_settings(moving)
 
 
 class _Replay:
@@ -218,17 +219,7 @@ class _Replay:
 
     def _record(self) -> None:
         """Record the step. Nothing moves in it: all is held."""
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
-                self._take_row()
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        # Other threads (one that compiles, say) may use the card meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._take_row()
-        self.replay = graph.replay
+        self.replay = record(self._take_row)
 
     def fits(self) -> bool:
         """Whether what was recorded is still what the session computes."""

@@ -119,7 +119,7 @@ def train(
         good, bad, skipped, roll_backs = snapshot(session), 0, 0, 0
     saved_at = good_at = begun
     trained, rate, governor, step = 0.0, _Rate(), ThreadGovernor(session.plan), TrainingStep(session)
-    compiling, eager = Compiling(session, control), False
+    compiling = Compiling(session, control)
     if session.step < last_step:
         yield from watch.look(trained)
 
@@ -154,9 +154,8 @@ def train(
                 bad, skipped = bad + 1, skipped + 1
                 what = "loss" if not math.isfinite(done.loss) else "gradient"
                 yield StepSkipped(done.step, f"the {what} was not finite", bad, skipped)
-        if step.eager_because and not eager:
-            eager = True
-            yield Quicker(session.step, f"steps are not recorded on this card: {step.eager_because}", False)
+        while session.notes:
+            yield Quicker(session.step, session.notes.pop(0), False)
         if (news := compiling.news()) is not None:
             yield Quicker(session.step, *news)
         if bad >= BAD_IN_A_ROW:
