@@ -139,6 +139,13 @@ class DataOpened:
 
 
 @dataclass(frozen=True)
+class CompilerLookedFor:
+    """Why torch.compile cannot be used on this computer; "" if it can, or nobody has tried yet."""
+
+    missing: str
+
+
+@dataclass(frozen=True)
 class DataMissing:
     """The data of a recipe, which do not come with the program, are not here; ``asked``: a training wants them."""
 
@@ -255,6 +262,7 @@ class OpenDataJob:
         from ddpm_studio.training.build import count_parameters
 
         yield DataOpened(self.recipe.data.source, dataset, count_parameters(self.recipe, dataset))
+        yield _compiler(self.recipe)
         if self.parent is None or not (checkpoints := self.parent.checkpoints()):
             return
         from ddpm_studio.training.carry import agreeing, network_shapes
@@ -333,6 +341,17 @@ class TakeDataJob:
 
 
 Job = TrainJob | SampleJob | OpenRunJob | OpenDataJob | ExportJob | CopyRunJob | TakeDataJob
+
+
+def _compiler(recipe: Recipe) -> CompilerLookedFor:
+    """Nothing is tried here: that would take seconds to minutes of the processor."""
+    from ddpm_studio.training.compiled import compiler_verdict
+    from ddpm_studio.training.compute import DeviceError, pick_device
+
+    try:
+        return CompilerLookedFor(compiler_verdict(pick_device(recipe.compute.device)) or "")
+    except DeviceError:
+        return CompilerLookedFor("")
 
 
 def _dataset(recipe: Recipe, control: Control) -> Dataset | None:

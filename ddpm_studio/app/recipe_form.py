@@ -33,6 +33,7 @@ from ddpm_studio.recipes import (
 )
 
 _AFTER_STOP = ("training.steps",)  # no reason for a fork: Resume goes on to another last step
+_COMPILE = "compute.compile"
 _CHANCE = ""  # the section of the settings that stand at the top level of a recipe
 _KIND_SETTINGS = {  # label and tip
     "schedule": ("Shape", "How the noise grows on the way from the picture (t = 0) to pure noise (t = T)."),
@@ -72,6 +73,7 @@ class RecipeForm(QWidget):
         self._unread: dict[str, str] = {}  # texts that are no values: their sentences
         self._problems: dict[str, str] = {}
         self._running = False
+        self._no_compiler = ""
         self._detail = Segmented([(level, "") for level in LEVELS], self.tr("Level of detail"), height=DENSE_HEIGHT)
         self._detail.setObjectName("recipe.detail")
         self._detail.chosen.connect(self._on_detail_chosen)
@@ -130,8 +132,16 @@ class RecipeForm(QWidget):
 
     def set_running(self, running: bool) -> None:
         """While a run is active, settings that cannot change between two steps say that they need a fork."""
-        self._running = running
-        self._show(self._problems)
+        if running != self._running:
+            self._running = running
+            for path, row in self._rows().items():
+                self._show_running(path, row)
+
+    def set_compiler(self, missing: str) -> None:
+        """Why torch.compile cannot be used on this computer; "" if nothing is known against it."""
+        if missing != self._no_compiler:
+            self._no_compiler = missing
+            self._show(self._problems)
 
     def tell_fork(self, sentence: str) -> None:
         """Say what needs a fork, or "" if nothing does; what is being edited stays in sight."""
@@ -286,10 +296,20 @@ class RecipeForm(QWidget):
             theirs = self._value_of(self._baseline, path)
             comparable = path in changed and (theirs is not None or row.field.optional)
             row.show_state(problems.get(path, ""), self._text_of(row.field, theirs) if comparable else "")
-            row.lock(self._running and path in _AFTER_STOP)
-            row.set_forks(self._running and not row.field.setting.live)
+            self._show_running(path, row)
         self._filter(problems)
         self.card.set_recipe(self._recipe)
+
+    def _show_running(self, path: str, row: FieldRow) -> None:
+        row.lock(self._why_locked(path))
+        row.set_forks(self._running and not row.field.setting.live)
+
+    def _why_locked(self, path: str) -> str:
+        if self._running and path in _AFTER_STOP:
+            return self.tr("Stop the run to change this")
+        if path == _COMPILE and self._no_compiler and self._recipe.compute.compile == "off":  # else it can be undone
+            return self.tr("Cannot be used here: {0}").format(self._no_compiler)
+        return ""
 
     def _make_row(self, path: str, field: Field) -> FieldRow:
         tips = {}

@@ -83,7 +83,8 @@ class FieldRow(QWidget):
         self.field = field
         self.editor = editor
         self.changed_from = ""  # text of the baseline's value, where this one differs
-        self._locked = self._forks = False
+        self._locked = ""  # why it cannot be edited now
+        self._forks = False
         self._lit = False
         label = say(field.setting.label)
         unit = say(field.setting.unit)
@@ -144,11 +145,11 @@ class FieldRow(QWidget):
     def lit(self) -> bool:
         return self._lit
 
-    def lock(self, locked: bool) -> None:
-        """A running run does not let this setting change."""
-        if locked != self._locked:
-            self._locked = locked
-            self.editor.setEnabled(not locked)
+    def lock(self, why: str) -> None:
+        """Let nobody change this setting, and say why; "": anybody may."""
+        if why != self._locked:
+            self._locked = why
+            self.editor.setEnabled(not why)
             self._explain()
             self._show_reset()
 
@@ -164,7 +165,7 @@ class FieldRow(QWidget):
         if setting.equation:
             lines.append(f"<i>{rich(setting.equation)}</i>")
         if self._locked:
-            lines.append(f"<b>{html.escape(self.tr('Stop the run to change this'))}</b>")
+            lines.append(f"<b>{html.escape(self._locked)}</b>")
         elif self._forks:
             lines.append(f"<b>{html.escape(self.tr('The run cannot change this; a fork of it can'))}</b>")
         lines.append(f"<small>{self.path}</small>")

@@ -13,7 +13,7 @@ from PySide6.QtGui import QColor
 
 from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.controller import RunController, State
-from ddpm_studio.app.jobs import DataMissing, DataOpened, DataTaken, LoadingStopped, RunOpened
+from ddpm_studio.app.jobs import CompilerLookedFor, DataMissing, DataOpened, DataTaken, LoadingStopped, RunOpened
 from ddpm_studio.app.offers import Offers
 from ddpm_studio.app.reading import Reading
 from ddpm_studio.app.recipe_form import RecipeForm
@@ -250,6 +250,8 @@ class Reports(QObject):
                 self._offers.taken(event)
             case RunOpened():
                 self._show_run(event)
+            case CompilerLookedFor():
+                self._form.set_compiler(event.missing)
             case DataOpened():
                 self._show_data(event)
 

@@ -365,6 +365,19 @@ def test_while_running_other_settings_say_that_they_need_a_fork(form: RecipeForm
 # -- data, facts, equations ----------------------------------------------------------------------------------
 
 
+def test_where_no_compiler_is_its_setting_is_grey_and_says_why(form: RecipeForm) -> None:
+    editor = row(form, "compute.compile").editor
+    form.set_compiler("this computer has no C++ compiler")
+    assert not editor.isEnabled()
+    assert "Cannot be used here: this computer has no C++ compiler" in editor.toolTip()
+    form.set_recipe(BASE.with_settings({"compute.compile": "on"}))
+    assert editor.isEnabled(), "what another computer wished for can be taken back"
+    form.set_recipe(BASE)
+    form.set_compiler("")
+    assert editor.isEnabled()
+    assert "Cannot be used" not in editor.toolTip()
+
+
 def test_a_folder_of_pictures_can_be_chosen(form: RecipeForm, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("cats")
     editor = row(form, "data.source").editor

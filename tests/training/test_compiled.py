@@ -133,9 +133,12 @@ def test_the_verdict_on_a_compiler_is_remembered(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setenv("DDPM_STUDIO_HOME", str(tmp_path))
     monkeypatch.setattr(compiled.subprocess, "run", run)
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: f"/bin/{name}")
+    assert compiled.compiler_verdict(CPU) is None, "nobody has tried yet"
     for _ in range(2):
         assert compiled.compiler_missing(CPU) == "InvalidCxxCompilerError: No working C++ compiler"
     assert len(tried) == 1
+    assert compiled.compiler_verdict(CPU) == "InvalidCxxCompilerError: No working C++ compiler"
 
     def late(command: list[str], **how: Any) -> Any:
         raise subprocess.TimeoutExpired(command, 120)
@@ -144,5 +147,7 @@ def test_the_verdict_on_a_compiler_is_remembered(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CXX", str(tmp_path / "another"))
     assert compiled.compiler_missing(CPU) != "", "what is remembered holds for the same compilers"
     assert "more than 120 s" in compiled._try_compiler(CPU)
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    assert compiled.compiler_verdict(CPU) == "this computer has no C++ compiler"
     monkeypatch.setattr(compiled.sys, "frozen", True, raising=False)
     assert "comes without" in compiled.compiler_missing(CPU)
