@@ -298,6 +298,11 @@ class PointCanvas(FrameCanvas):
         self._ground = None
         self.update()
 
+    @property
+    def data(self) -> NDArray[Any] | None:
+        """What lies behind the particles, (M, 2)."""
+        return self._data
+
     def set_mixture(self, mixture: Mixture | None) -> None:
         """The density whose true score is drawn beside the learnt one."""
         if mixture is not self._mixture:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from numpy.typing import NDArray
 from PySide6.QtCore import QCoreApplication, QDir, Qt, Signal, Slot
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QDialog, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ddpm_studio.app.fields import ChoiceEditor, FlatLineEdit
 from ddpm_studio.app.levels import CODE, level_text, levels
+from ddpm_studio.app.recipe_editors import SwitchEditor
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton
 from ddpm_studio.export.grid import Show
@@ -35,7 +37,7 @@ class Shown:
 
     Attributes:
         kind: of what is exported. step: training step of the weights. t: noise level. share: 0 (x_T) … 1 (x_0), the
-            place in the process. item: the picture that is marked, or -1.
+            place in the process. item: the picture that is marked, or -1. data: (M, 2), behind points.
     """
 
     kind: Literal["pictures", "points"] = "pictures"
@@ -43,6 +45,7 @@ class Shown:
     t: int | None = None
     share: float = 1.0
     item: int = -1
+    data: NDArray[Any] | None = field(default=None, compare=False)
 
 
 def _(text: str) -> str:
@@ -65,6 +68,7 @@ class ExportPanel(QDialog):
         self._named = False  # the person chose the place: a change of format keeps its name
         self.what, self.format, self.show_choice = ChoiceEditor(), ChoiceEditor(), ChoiceEditor()
         self.step_choice, self.moment_choice, self.item_choice = ChoiceEditor(), ChoiceEditor(), ChoiceEditor()
+        self.behind = SwitchEditor()
         self.where = FlatLineEdit()
         browse = PushButton(self.tr("Browse…"), "folder-open", tooltip=self.tr("Choose the place"))
         browse.clicked.connect(self._on_browse)
@@ -79,6 +83,7 @@ class ExportPanel(QDialog):
             (self.tr("Training step"), self.step_choice, "step"),
             (self.tr("Moment"), self.moment_choice, "moment"),
             (self.tr("Pictures"), self.item_choice, "items"),
+            (self.tr("Data behind the points"), self.behind, "behind"),
             (self.tr("Where"), self.where, "where"),
         )
         self._labels: dict[str, QLabel] = {}
@@ -133,6 +138,9 @@ class ExportPanel(QDialog):
             editor.set_value(choices[0][0])
             for widget in (editor, self._labels[name]):
                 widget.setVisible(len(choices) > 1)  # else there is nothing to choose
+        self.behind.set_value(True)
+        for widget in (self.behind, self._labels["behind"]):
+            widget.setVisible(self._shown.data is not None)
         for editor in (self.what, self.format, self.show_choice, *self._choices.values()):
             editor.setMinimumWidth(240)
             editor.setMaximumWidth(16_777_215)
@@ -156,6 +164,7 @@ class ExportPanel(QDialog):
             show=shown,
             items=(self._shown.item,) if "items" in own else (),
             share=self._shown.share if moment and of == "process" else 1.0,
+            behind=self.behind.isChecked(),
         )
 
     def _applies(self, name: str) -> bool:
@@ -207,6 +216,9 @@ class ExportPanel(QDialog):
         for name, editor in self._choices.items():
             for widget in (editor, self._labels[name]):
                 widget.setEnabled(self._applies(name))
+        format_ = FORMATS[self.format.currentData()]
+        for widget in (self.behind, self._labels["behind"]):
+            widget.setEnabled(self._has_pictures() and not (format_.one or format_.points))
         ending = FORMATS[self.format.currentData()].ending
         if self._named and self._typed().name:
             path = self._typed()

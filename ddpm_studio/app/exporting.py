@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -94,6 +95,7 @@ class Exporting(QObject):
         self._folder = Path.home()
         self._run: Run | None = None
         self._tapes: tuple[Tape, ...] = ()
+        self._data: NDArray[Any] | None = None  # behind points
         self._job: ExportJob | CopyRunJob | None = None
         self._thread: QThread | None = None
         self._worker: EngineWorker | None = None
@@ -115,6 +117,7 @@ class Exporting(QObject):
             self.waiting.open()
             return
         self._run = run
+        self._data = None if shown is None else shown.data
         # As they are now: a tape may still grow.
         self._tapes = tuple(replace(tape, frames=list(tape.frames)) for tape in tapes)
         self.panel = ExportPanel(self._folder, "" if run is None else run.name, len(tapes), shown, self._window)
@@ -132,7 +135,7 @@ class Exporting(QObject):
         if not self.busy:
             self._folder = path.parent
             tapes = self._tapes if of_stage else ()
-            self._begin(ExportJob(wanted, path, self._run, tapes, Control(), Channels(), LatestValue()))
+            self._begin(ExportJob(wanted, path, self._run, tapes, Control(), Channels(), LatestValue(), self._data))
 
     def copy(self, run: Run, path: Path) -> None:
         """Copy a run's folder."""

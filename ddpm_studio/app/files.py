@@ -12,7 +12,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from ddpm_studio import __version__
-from ddpm_studio.app.canvas import PictureCanvas
+from ddpm_studio.app.canvas import PictureCanvas, PointCanvas
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.errors import show_error
 from ddpm_studio.app.export_panel import Shown
@@ -106,7 +106,11 @@ class FileActions(QObject):
             return Shown()
         canvas = view.comparison.cells[0].canvas if view.comparison.cells else view.pictures
         item = canvas.chosen if player.tape.kind == "pictures" and isinstance(canvas, PictureCanvas) else -1
-        return Shown(player.tape.kind, player.tape.training_step, player.frame.t, player.share, item)
+        data = canvas.data if isinstance(canvas, PointCanvas) else view.points.data
+        kind = player.tape.kind
+        return Shown(
+            kind, player.tape.training_step, player.frame.t, player.share, item, data if kind == "points" else None
+        )
 
     @Slot()
     def on_export_run(self) -> None:

@@ -290,12 +290,13 @@ class ExportJob:
     control: Control
     channels: Channels
     progress: LatestValue[tuple[int, int]]  # done, of all
+    data: NDArray[Any] | None = None  # (M, 2), behind points
 
     def events(self) -> Iterator[Any]:
         if self.tapes:
-            export_tapes(self.tapes, self.wanted, self.path, partial(_go_on, self))
+            export_tapes(self.tapes, self.wanted, self.path, partial(_go_on, self), data=self.data)
         elif self.run is not None:
-            export_run(self.run, self.wanted, self.path, partial(_go_on, self))
+            export_run(self.run, self.wanted, self.path, partial(_go_on, self), data=self.data)
         yield Exported(self.path)
 
 

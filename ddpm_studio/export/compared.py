@@ -10,7 +10,7 @@ from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.diffusion.tape_text import axis_names, facts, level_text
 from ddpm_studio.export.clocks import thinned
-from ddpm_studio.export.grid import SHOWN, Show
+from ddpm_studio.export.grid import SHOWN, Plane, Show
 from ddpm_studio.export.strip import COLUMNS, cell, labelled, said_of
 from ddpm_studio.export.table import CELL, Heading, table_image
 
@@ -22,7 +22,9 @@ def is_comparison(tapes: Sequence[Tape]) -> bool:
     return len(tapes) > 1 and all(tape.label for tape in tapes)
 
 
-def compared_image(tapes: Sequence[Tape], frames: Sequence[Frame], show: Show) -> Image.Image:
+def compared_image(
+    tapes: Sequence[Tape], frames: Sequence[Frame], show: Show, plane: Plane | None = None
+) -> Image.Image:
     """The cells of a comparison at one moment, a frame of each, in their places.
 
     Below each stands its level, and what of it no label says; at the foot what all have in common.
@@ -36,10 +38,12 @@ def compared_image(tapes: Sequence[Tape], frames: Sequence[Frame], show: Show) -
     title = tapes[0].title if len({tape.title for tape in tapes}) == 1 else ""
     about = [text for text in [title, SHOWN[show], *in_common(tapes)] if text]
     side = max(CELL, min(LARGE, WIDE // len(columns.labels)))
-    return table_image(rows, columns, items, about, captions=captions, side=side)
+    return table_image(rows, columns, items, about, captions=captions, side=side, plane=plane)
 
 
-def compared_strip(tapes: Sequence[Tape], show: Show = "x", *, chosen: bool = False) -> Image.Image:
+def compared_strip(
+    tapes: Sequence[Tape], show: Show = "x", *, chosen: bool = False, plane: Plane | None = None
+) -> Image.Image:
     """A row for each of several processes, at the same shares of it, of the first picture (or the chosen ones)."""
     shares = thinned([i / 100 for i in range(101)], COLUMNS)
     one = slice(None) if tapes[0].kind == "points" or chosen else slice(1)
@@ -47,7 +51,7 @@ def compared_strip(tapes: Sequence[Tape], show: Show = "x", *, chosen: bool = Fa
     alike = all([frame.t for frame in row] == [frame.t for frame in frames[0]] for row in frames)
     columns = [level_text(frame.t) for frame in frames[0]] if alike else [f"{share:.0%}" for share in shares]
     made = in_common(tapes) if alike else [*in_common(tapes), "columns: how far each process is"]
-    cells = [[cell(frame.view(show)[one]) for frame in row] for row in frames]
+    cells = [[cell(frame.view(show)[one], plane) for frame in row] for row in frames]
     return labelled(columns, [tape.label for tape in tapes], cells, said_of(tapes[0], made))
 
 

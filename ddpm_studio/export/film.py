@@ -12,7 +12,7 @@ from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.diffusion.tape_text import facts, level_text
 from ddpm_studio.export.clocks import Clocks, frame_near, thinned
 from ddpm_studio.export.compared import compared_image, is_comparison
-from ddpm_studio.export.grid import SHOWN, Show, captioned, evened, side_by_side
+from ddpm_studio.export.grid import SHOWN, Plane, Show, captioned, evened, side_by_side
 
 SECONDS = 4.0  # of a film
 HOLD = 1.0  # seconds for which the last picture stays
@@ -43,39 +43,39 @@ class Film:
         yield last
 
 
-def process(tapes: Sequence[Tape], show: Show = "x") -> Film:
+def process(tapes: Sequence[Tape], show: Show = "x", plane: Plane | None = None) -> Film:
     """The reverse process, x_T first; several tapes side by side, all at the same share of their process."""
     count = min(MOST, max(len(tape.frames) for tape in tapes))
-    return Film(count, lambda i: at_share(tapes, i / max(count - 1, 1), show))
+    return Film(count, lambda i: at_share(tapes, i / max(count - 1, 1), show, plane))
 
 
-def at_share(tapes: Sequence[Tape], share: float, show: Show = "x") -> Image.Image:
+def at_share(tapes: Sequence[Tape], share: float, show: Show = "x", plane: Plane | None = None) -> Image.Image:
     """Tapes at ``share`` 0 … 1 of their process; those of a comparison as a labelled grid."""
     frames = [frame_at(tape, share) for tape in tapes]
     if is_comparison(tapes):
-        return evened(compared_image(tapes, frames, show))
-    return side_by_side([_picture(tape, frame, show) for tape, frame in zip(tapes, frames, strict=True)])
+        return evened(compared_image(tapes, frames, show, plane))
+    return side_by_side([_picture(tape, frame, show, plane) for tape, frame in zip(tapes, frames, strict=True)])
 
 
-def learning(clocks: Clocks, show: Show = "x", t: int | None = None) -> Film:
+def learning(clocks: Clocks, show: Show = "x", t: int | None = None, plane: Plane | None = None) -> Film:
     """What came of the same noise, training step by step: the pictures, or the states at the level nearest to t."""
     rows = thinned(range(len(clocks)), MOST)
 
     def draw(i: int) -> Image.Image:
         tape = clocks.tape(rows[i])
-        return _picture(tape, frame_near(tape, t), show)
+        return _picture(tape, frame_near(tape, t), show, plane)
 
     return Film(len(rows), draw)
 
 
-def diagonal(clocks: Clocks, show: Show = "x") -> Film:
+def diagonal(clocks: Clocks, show: Show = "x", plane: Plane | None = None) -> Film:
     """Both clocks at once: from the first training step's x_T straight to the last one's x_0."""
     count = min(MOST, max(len(clocks), len(clocks.tape(-1).frames)))
 
     def draw(i: int) -> Image.Image:
         share = i / max(count - 1, 1)
         tape = clocks.tape(round(share * (len(clocks) - 1)))
-        return _picture(tape, frame_at(tape, share), show)
+        return _picture(tape, frame_at(tape, share), show, plane)
 
     return Film(count, draw)
 
@@ -87,8 +87,8 @@ def caption(tape: Tape, t: int, show: Show = "x") -> str:
     return " · ".join(filter(None, [SHOWN[show], *made[:at], level_text(t), *made[at:]]))
 
 
-def _picture(tape: Tape, frame: Frame, show: Show) -> Image.Image:
-    return captioned(frame.view(show), caption(tape, frame.t, show))
+def _picture(tape: Tape, frame: Frame, show: Show, plane: Plane | None) -> Image.Image:
+    return captioned(frame.view(show), caption(tape, frame.t, show), plane)
 
 
 def _fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -20,11 +20,34 @@ POINT_SIDE = 512  # px of a picture of points
 POINT_RANGE = 2.625  # of the plane that is shown: standardised points lie within
 PAPER, LINE, AXIS, DOT = "#ffffff", "#e4e7ec", "#bcc2cb", "#1668d4"  # below points, and of a point, as in the window
 OPACITY = 0.75  # of a point alone
+DATA, FAINT = "#5f6773", 0.3  # the colour of the data behind points, and the opacity of one of them alone
 
 
-def captioned(items: NDArray[Any], caption: str = "") -> Image.Image:
+class Plane:
+    """What lies below points: a grid of whole numbers and, if they are given, the ``data`` (M, 2), faint."""
+
+    def __init__(self, data: NDArray[Any] | None = None) -> None:
+        self._data = data
+        self._drawn: dict[int, Image.Image] = {}
+
+    def image(self, side: int) -> Image.Image:
+        """RGB, ``side`` px square; drawn once."""
+        if side not in self._drawn:
+            picture = Image.new("RGB", (side, side), PAPER)
+            draw = ImageDraw.Draw(picture)
+            for k in sorted(range(-math.floor(POINT_RANGE), math.floor(POINT_RANGE) + 1), key=lambda k: k == 0):
+                at = round((k / POINT_RANGE + 1) / 2 * (side - 1))
+                draw.line([(at, 0), (at, side)], fill=AXIS if k == 0 else LINE)
+                draw.line([(0, at), (side, at)], fill=AXIS if k == 0 else LINE)
+            if self._data is not None:
+                _draw_dots(picture, self._data, DATA, FAINT)
+            self._drawn[side] = picture
+        return self._drawn[side].copy()
+
+
+def captioned(items: NDArray[Any], caption: str = "", plane: Plane | None = None) -> Image.Image:
     """uint8 (N, H, W, C) pictures or float32 (N, 2) points as RGB, about 512 px large; the caption stands below."""
-    picture = points_image(items) if items.ndim == 2 else scaled(grid_image(items))
+    picture = points_image(items, plane=plane) if items.ndim == 2 else scaled(grid_image(items))
     if not caption:
         return picture
     # Even sides: video codecs need them.
@@ -82,17 +105,18 @@ def reduced(picture: Image.Image, side: int) -> Image.Image:
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
-def points_image(points: NDArray[Any], side: int = POINT_SIDE) -> Image.Image:
-    """float32 (N, 2) → soft dots over a grid of whole numbers, ``side`` px square, x to the right and y up.
+def points_image(points: NDArray[Any], side: int = POINT_SIDE, plane: Plane | None = None) -> Image.Image:
+    """float32 (N, 2) → soft dots over a ``plane``, ``side`` px square, x to the right and y up.
 
     The plane is shown from -POINT_RANGE to POINT_RANGE always, so that pictures compare; what lies outside is not seen.
     """
-    picture = Image.new("RGB", (side, side), PAPER)
-    draw = ImageDraw.Draw(picture)
-    for k in sorted(range(-math.floor(POINT_RANGE), math.floor(POINT_RANGE) + 1), key=lambda k: k == 0):
-        at = round((k / POINT_RANGE + 1) / 2 * (side - 1))
-        draw.line([(at, 0), (at, side)], fill=AXIS if k == 0 else LINE)
-        draw.line([(0, at), (side, at)], fill=AXIS if k == 0 else LINE)
+    picture = (plane or Plane()).image(side)
+    _draw_dots(picture, points, DOT, OPACITY)
+    return picture
+
+
+def _draw_dots(picture: Image.Image, points: NDArray[Any], colour: str, opacity: float) -> None:
+    side = picture.width
     seen = points[(np.abs(points) < POINT_RANGE).all(axis=1)].astype(np.float64)  # NaN is nowhere
     place = (seen * (1, -1) / POINT_RANGE + 1) / 2 * (side - 1)
     radius = max(1.5, side / 200)
@@ -103,7 +127,6 @@ def points_image(points: NDArray[Any], side: int = POINT_SIDE) -> Image.Image:
         for dy in range(-near, near + 1):
             away = np.hypot(corner[:, 0] + dx - place[:, 0], corner[:, 1] + dy - place[:, 1])
             np.add.at(whole, (corner[:, 1] + dy + near, corner[:, 0] + dx + near), np.clip(radius + 0.5 - away, 0, 1))
-    cover = 1 - (1 - OPACITY) ** whole[near : near + side, near : near + side]
+    cover = 1 - (1 - opacity) ** whole[near : near + side, near : near + side]
     mask = Image.fromarray(np.round(255 * cover).astype(np.uint8))
-    picture.paste(Image.new("RGB", (side, side), DOT), (0, 0), mask)
-    return picture
+    picture.paste(Image.new("RGB", (side, side), colour), (0, 0), mask)

@@ -14,7 +14,7 @@ from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.diffusion.tape_text import facts, level_text
 from ddpm_studio.export.clocks import Clocks, columns_of, frame_near, thinned
 from ddpm_studio.export.errors import Progress, advance
-from ddpm_studio.export.grid import Show, grid_image, points_image, reduced
+from ddpm_studio.export.grid import Plane, Show, grid_image, points_image, reduced
 from ddpm_studio.export.text import draw_text, fitting, text_width
 
 CELL = 96  # px, about
@@ -23,16 +23,22 @@ GAP, MARGIN, LINE, SIZE = 4, 16, 20, 13  # px; SIZE of the letters
 PAPER, INK, MUTED = "#ffffff", "#1b1e23", "#5f6773"
 
 
-def process_strip(tape: Tape, show: Show = "x", *, chosen: bool = False) -> Image.Image:
+def process_strip(tape: Tape, show: Show = "x", *, chosen: bool = False, plane: Plane | None = None) -> Image.Image:
     """A row for each picture (the first few, or all if they were ``chosen``), x_T to x_0; points share one row."""
     frames = thinned(tape.frames, COLUMNS)
     rows = _items(tape, None if chosen else 4)
-    cells = [[cell(frame.view(show)[part]) for frame in frames] for part, _ in rows]
+    cells = [[cell(frame.view(show)[part], plane) for frame in frames] for part, _ in rows]
     return labelled([level_text(frame.t) for frame in frames], [name for _, name in rows], cells, _about(tape))
 
 
 def learning_strip(
-    clocks: Clocks, show: Show = "x", t: int | None = None, *, chosen: bool = False, progress: Progress | None = None
+    clocks: Clocks,
+    show: Show = "x",
+    t: int | None = None,
+    *,
+    chosen: bool = False,
+    progress: Progress | None = None,
+    plane: Plane | None = None,
 ) -> Image.Image:
     """A row for each picture, a column for each training step: what came of the same noise."""
     columns = thinned(range(len(clocks)), COLUMNS)
@@ -42,14 +48,16 @@ def learning_strip(
         advance(progress, done, len(columns))
         items = frame_near(clocks.tape(column), t).view(show)
         for row, (part, _) in zip(taken, rows, strict=True):
-            row.append(cell(items[part]))
+            row.append(cell(items[part], plane))
     advance(progress, len(columns), len(columns))
     names = [f"step {clocks.steps[column]:,}" for column in columns]
     level = "" if t is None else f" · {level_text(frame_near(clocks.tape(-1), t).t)}"
     return labelled(names, [name for _, name in rows], taken, f"{_about(clocks.tape(-1), step=False)}{level}")
 
 
-def both_strip(clocks: Clocks, show: Show = "x", progress: Progress | None = None) -> Image.Image:
+def both_strip(
+    clocks: Clocks, show: Show = "x", progress: Progress | None = None, plane: Plane | None = None
+) -> Image.Image:
     """A row for each training step, x_T to x_0, of the first picture (or the chosen ones, as a small grid)."""
     rows = thinned(range(len(clocks)), ROWS)
     shares, levels = columns_of(clocks, COLUMNS)
@@ -58,16 +66,16 @@ def both_strip(clocks: Clocks, show: Show = "x", progress: Progress | None = Non
     for done, row in enumerate(rows):
         advance(progress, done, len(rows))
         tape = clocks.tape(row)
-        cells.append([cell(frame_at(tape, share).view(show)[one]) for share in shares])
+        cells.append([cell(frame_at(tape, share).view(show)[one], plane) for share in shares])
     advance(progress, len(rows), len(rows))
     names = [f"step {clocks.steps[row]:,}" for row in rows]
     return labelled([level_text(t) for t in levels], names, cells, _about(clocks.tape(-1), step=False))
 
 
-def cell(items: NDArray[Any]) -> Image.Image:
+def cell(items: NDArray[Any], plane: Plane | None = None) -> Image.Image:
     """Pictures or points as a small picture."""
     if items.ndim == 2:
-        return reduced(points_image(items, 2 * CELL), CELL)
+        return reduced(points_image(items, 2 * CELL, plane), CELL)
     grid = grid_image(items)
     if len(items) == 1:  # without the grid's frame
         grid = grid.crop((2, 2, grid.width - 2, grid.height - 2))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 from PIL import Image
 
-from ddpm_studio.export.grid import grid_image, points_image, reduced
+from ddpm_studio.export.grid import Plane, grid_image, points_image, reduced
 from ddpm_studio.export.strip import INK, LINE, MARGIN, MUTED, PAPER, SIZE
 from ddpm_studio.export.text import draw_text, fitting, text_width
 
@@ -31,6 +31,7 @@ def table_image(
     *,
     captions: Sequence[Sequence[str]] = (),
     side: int = CELL,
+    plane: Plane | None = None,
 ) -> Image.Image:
     """RGB, on white; names and labels above and to the left, ``about`` below, in as many lines as it needs.
 
@@ -39,7 +40,7 @@ def table_image(
     the widest one.
     """
     blank = Image.new("RGB", (1, 1), PAPER)
-    cells = [[blank if each is None else _cell(each, side) for each in row] for row in items]
+    cells = [[blank if each is None else _cell(each, side, plane) for each in row] for row in items]
     width, height = (max(sizes) for sizes in zip(*(cell.size for row in cells for cell in row), strict=True))
     width = max(width, *(text_width(label, SIZE) for label in columns.labels))
     aside = max(text_width(text, SIZE) for text in (rows.name, *rows.labels))
@@ -69,8 +70,8 @@ def table_image(
     return whole
 
 
-def _cell(items: NDArray[Any], side: int) -> Image.Image:
-    return reduced(points_image(items, 2 * side) if items.ndim == 2 else grid_image(items), side)
+def _cell(items: NDArray[Any], side: int, plane: Plane | None) -> Image.Image:
+    return reduced(points_image(items, 2 * side, plane) if items.ndim == 2 else grid_image(items), side)
 
 
 def _lines(parts: Sequence[str], room: int) -> Iterator[str]:

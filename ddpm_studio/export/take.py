@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.clocks import Clocks, frame_near, picked
 from ddpm_studio.export.compared import compared_strip
 from ddpm_studio.export.errors import ExportError, Progress
 from ddpm_studio.export.film import Film, at_share, diagonal, learning, process
-from ddpm_studio.export.grid import Show
+from ddpm_studio.export.grid import Plane, Show
 from ddpm_studio.export.loss import write_loss
 from ddpm_studio.export.points import write_points
 from ddpm_studio.export.strip import both_strip, learning_strip, process_strip
@@ -96,6 +97,7 @@ class Wanted:
         show: the state, or what the network predicts there.
         items: which pictures, from 0; all if empty.
         share: 0 (x_T) … 1 (x_0), the moment of a process that a picture or points are of.
+        behind: draw the data behind points, where they are at hand.
     """
 
     format: str
@@ -105,6 +107,7 @@ class Wanted:
     show: Show = "x"
     items: tuple[int, ...] = ()
     share: float = 1.0
+    behind: bool = True
 
 
 def format_for(path: Path) -> str:
@@ -132,8 +135,10 @@ def default_name(run: Run, wanted: Wanted) -> str:
     return f"{run.name}-{part}{each.ending}"
 
 
-def export_run(run: Run, wanted: Wanted, path: Path, progress: Progress | None = None) -> None:
-    """Write what is wanted of a run on disk.
+def export_run(
+    run: Run, wanted: Wanted, path: Path, progress: Progress | None = None, *, data: NDArray[Any] | None = None
+) -> None:
+    """Write what is wanted of a run on disk, points over the ``data`` (M, 2) if they are given.
 
     Raises:
         ExportError: if there is nothing to write, or it cannot be written. Cancelled: if ``progress`` answers False;
@@ -151,21 +156,25 @@ def export_run(run: Run, wanted: Wanted, path: Path, progress: Progress | None =
         write_loss(run, wanted.format.removeprefix("loss-"), path, title)
         return
     with run.record() as record:
-        clocks = Clocks(record, wanted.items)
+        clocks, plane = Clocks(record, wanted.items), _plane(wanted, data)
         if wanted.of == "process":
-            _write_process([clocks.tape(clocks.nearest(wanted.step))], wanted, path, progress)
+            _write_process([clocks.tape(clocks.nearest(wanted.step))], wanted, path, progress, plane)
         elif wanted.format == "strip":
             chosen = bool(wanted.items)
             image = (
-                learning_strip(clocks, wanted.show, wanted.t, chosen=chosen, progress=progress)
+                learning_strip(clocks, wanted.show, wanted.t, chosen=chosen, progress=progress, plane=plane)
                 if wanted.of == "learning"
-                else both_strip(clocks, wanted.show, progress)
+                else both_strip(clocks, wanted.show, progress, plane)
             )
             write_image(image, path)
         elif wanted.format == "npy":
             _write_cells(clocks, wanted, path, progress)
         else:
-            film = learning(clocks, wanted.show, wanted.t) if wanted.of == "learning" else diagonal(clocks, wanted.show)
+            film = (
+                learning(clocks, wanted.show, wanted.t, plane)
+                if wanted.of == "learning"
+                else diagonal(clocks, wanted.show, plane)
+            )
             _write_film(film, wanted.format, path, progress)
 
 
@@ -176,14 +185,26 @@ def _write_film(film: Film, kind: str, path: Path, progress: Progress | None) ->
         write_film(film, kind, path, progress)
 
 
-def export_tapes(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: Progress | None = None) -> None:
-    """Write processes that are in memory, side by side; raises as ``export_run``."""
+def export_tapes(
+    tapes: Sequence[Tape],
+    wanted: Wanted,
+    path: Path,
+    progress: Progress | None = None,
+    *,
+    data: NDArray[Any] | None = None,
+) -> None:
+    """Write processes that are in memory, side by side, points over the ``data``; raises as ``export_run``."""
     if not FORMATS[wanted.format].clocks or wanted.of != "process":
         raise ExportError("only a run has a learning and a loss")
-    _write_process([picked(tape, wanted.items) for tape in tapes], wanted, path, progress)
+    _write_process([picked(tape, wanted.items) for tape in tapes], wanted, path, progress, _plane(wanted, data))
 
 
-def _write_process(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: Progress | None) -> None:
+def _plane(wanted: Wanted, data: NDArray[Any] | None) -> Plane:
+    """What lies below points; noise has nothing to do with the data."""
+    return Plane(data if wanted.behind and wanted.show != "eps" else None)
+
+
+def _write_process(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: Progress | None, plane: Plane) -> None:
     if not all(tape.frames for tape in tapes):
         raise ExportError("there is nothing to write yet: the process has no pictures")
     kind, several = wanted.format, len(tapes) > 1
@@ -193,15 +214,15 @@ def _write_process(tapes: Sequence[Tape], wanted: Wanted, path: Path, progress: 
         write_points(tapes[0], path, kind.removeprefix("points-"), share=wanted.share, show=wanted.show)
     elif kind == "strip":
         chosen = bool(wanted.items)
-        made = compared_strip(tapes, wanted.show, chosen=chosen) if several else None
-        write_image(made or process_strip(tapes[0], wanted.show, chosen=chosen), path)
+        made = compared_strip(tapes, wanted.show, chosen=chosen, plane=plane) if several else None
+        write_image(made or process_strip(tapes[0], wanted.show, chosen=chosen, plane=plane), path)
     elif kind == "picture":
-        write_image(at_share(tapes, wanted.share, wanted.show), path)
+        write_image(at_share(tapes, wanted.share, wanted.show, plane), path)
     elif kind == "npy":
         frames = tapes[0].frames
         write_array((frame.view(wanted.show) for frame in frames), len(frames), path, progress)
     else:
-        write_film(process(tapes, wanted.show), kind, path, progress)
+        write_film(process(tapes, wanted.show, plane), kind, path, progress)
 
 
 def _write_cells(clocks: Clocks, wanted: Wanted, path: Path, progress: Progress | None) -> None:

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication, QStatusBar
 from pytestqt.qtbot import QtBot
 
 from ddpm_studio.app import exporting as exporting_module
+from ddpm_studio.app import jobs
 from ddpm_studio.app.export_panel import STAGE, ExportPanel, Shown
 from ddpm_studio.app.exporting import Exporting
 from ddpm_studio.app.labels import ElidedLabel
@@ -114,6 +115,38 @@ def test_points_can_be_had_of_one_process_of_points(panel_of: Callable[..., Expo
     choose(panel.moment_choice, "shown")
     assert panel.wanted() == Wanted("points-csv", share=0.5)
     assert "points-csv" not in offered(panel_of("run", 2, Shown("points")))
+
+
+def test_data_behind_points_are_drawn_where_the_window_shows_them(
+    qtbot: QtBot,
+    panel_of: Callable[..., ExportPanel],
+    exporting: Exporting,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not panel_of("run", 1, Shown("points", 40, 7, 0.5)).behind.isVisible(), "there are none"
+    data = np.full((30, 2), [1.5, -1.5], np.float32)
+    shown = Shown("points", 40, 7, 0.5, data=data)
+    panel = panel_of("run", 1, shown)
+    assert panel.behind.isVisible()
+    assert panel.wanted().behind
+    choose(panel.format, "points-csv")
+    assert not panel.behind.isEnabled()
+    choose(panel.format, "picture")
+    assert panel.behind.isEnabled()
+    tape = Tape("points", 1000, 2, training_step=40)
+    tape.frames += [Frame(i, 1000 - 1000 * i, np.zeros((9, 2), np.float32)) for i in range(2)]
+    exporting._tapes, exporting._data = (tape,), shown.data
+    asked: list[jobs.ExportJob] = []
+    monkeypatch.setattr(exporting, "_begin", asked.append)
+    written = []
+    for _ in range(2):
+        exporting.on_asked(panel.wanted(), tmp_path / "a.png", True)
+        list(asked[-1].events())
+        with Image.open(tmp_path / "a.png") as picture:
+            written.append(np.asarray(picture.convert("L"))[300:500, 300:500].min())  # the data's corner
+        qtbot.mouseClick(panel.behind, Qt.MouseButton.LeftButton)
+    assert written[0] < 150 < 180 < written[1]
 
 
 def test_what_is_shown_can_be_chosen(panel_of: Callable[..., ExportPanel]) -> None:

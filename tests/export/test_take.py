@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from recorded_run import COUNT, LEVELS, SIDE, STEPS, make_run, tape
 
@@ -242,6 +244,34 @@ def test_loss_table_is_exact(run: Run, tmp_path: Path) -> None:
     assert [float(table[100][header.index(f"probe_train at t = {t}")]) for t in (10, 500, 990)] == [
         t / 7 for t in (10.0, 500.0, 990.0)
     ]
+
+
+def test_data_lie_faint_behind_points(points: Run, tmp_path: Path) -> None:
+    data = np.full((30, 2), [1.5, -1.5], np.float32)  # where no point is
+
+    def drawn(wanted: Wanted, name: str, **given: Any) -> NDArray[Any]:
+        path = tmp_path / name
+        export_run(points, wanted, path, **given)
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L")).astype(int)
+
+    for of, name in ((of, name) for of in ("process", "learning", "both") for name in ("strip", "picture")):
+        wanted = Wanted(name, of)  # type: ignore[arg-type]
+        bare, full = drawn(wanted, "bare.png"), drawn(wanted, "full.png", data=data)
+        assert (full <= bare).all()
+        assert (full < bare).any(), (of, name)
+        for without in (replace(wanted, behind=False), replace(wanted, show="eps")):
+            expected = drawn(without, "bare.png")
+            assert (drawn(without, "full.png", data=data) == expected).all(), "not asked for, or no place for data"
+    with points.record() as record:
+        shown = [replace(record.tape(i), label=f"cell {i}", column=f"{i}") for i, _ in record.tape_steps()[:2]]
+    for name in ("picture", "strip"):
+        pictures = []
+        for given in (None, data):
+            export_tapes(shown, Wanted(name), tmp_path / "cells.png", data=given)
+            with Image.open(tmp_path / "cells.png") as image:
+                pictures.append(np.asarray(image.convert("L")).astype(int))
+        assert (pictures[1] < pictures[0]).any(), name
 
 
 def test_the_lowest_possible_loss_is_in_the_table(points: Run, tmp_path: Path) -> None:
