@@ -9,7 +9,10 @@ def main() -> int:
     """Decide between the command line and the window without importing either's heavy parts."""
     from multiprocessing import freeze_support
 
+    from ddpm_studio.heap import keep_memory
+
     freeze_support()
+    keep_memory()
     arguments = sys.argv[1:]
     commands = ("recipes", "train", "sample", "grid", "info", "evaluate", "export", "bench")
     if arguments and (arguments[0] in commands or arguments[0] in ("--version", "--help", "-h")):

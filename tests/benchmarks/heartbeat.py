@@ -60,8 +60,10 @@ def beats(recipe: str, seconds: float, choice: dict[str, float]) -> dict[str, ob
 
     from ddpm_studio.app import worker
     from ddpm_studio.app.main import Application
+    from ddpm_studio.heap import keep_memory
     from ddpm_studio.recipes import find
 
+    keep_memory()  # as the program does
     settings = {"training.steps": 1_000_000, "training.decay": "none"}
     wanted = find(recipe).with_settings(settings)
     if "threads" in choice:
