@@ -26,6 +26,11 @@ from ddpm_studio.training.events import Paused, Resumed, Started
 
 # Slow to import, so after the first paint. The last comes with torch's first optimizer: not at Start, then.
 PLOTS, ENGINE, OPTIMIZER = "ddpm_studio.app.learning_plots", "ddpm_studio.engine", "torch._dynamo"
+IN_PASSING = ("numpy.ma", "tomlkit")  # else np.percentile and the first run import these in the window's thread
+
+
+# Threads that did not end in time, with what they run: Qt aborts where one is destroyed that runs.
+unended: list[tuple[QThread, EngineWorker]] = []
 
 
 class State(StrEnum):
@@ -45,7 +50,7 @@ class RunController(QObject):
 
     Signals: ``state_changed(State)``; ``reported(object)`` an event of the engine; ``failed(sentence,
     details)``; ``plots_loaded`` and ``ready`` when pyqtgraph and torch
-    are there; ``idle`` when a job has ended and no other follows.
+    are there; ``loaded`` when nothing is left to import; ``idle`` when a job has ended and no other follows.
     """
 
     state_changed = Signal(object)
@@ -53,6 +58,7 @@ class RunController(QObject):
     failed = Signal(str, str)
     plots_loaded = Signal()
     ready = Signal()
+    loaded = Signal()
     idle = Signal()
     _warm = Signal(object)
     _go = Signal(object)
@@ -86,7 +92,7 @@ class RunController(QObject):
     @Slot()
     def load_plots(self) -> None:
         """Import pyqtgraph; after the first paint, and after ``QtTypes``."""
-        self._warm.emit((PLOTS,))
+        self._warm.emit((*IN_PASSING, PLOTS))
 
     def load_engine(self) -> None:
         """Import torch; when the window has nothing large to build any more."""
@@ -174,12 +180,16 @@ class RunController(QObject):
         return self._next or self._job
 
     def shutdown(self, timeout_ms: int = 15_000) -> bool:
-        """The last stage of quitting: it waits for the thread."""
+        """The last stage of quitting: it waits for the thread; False if that has not ended in time."""
         if self._job is not None:
             self._job.control.stop()
         self._next = None
+        self._thread.requestInterruption()
         self._thread.quit()
-        return self._thread.wait(timeout_ms)
+        ended = self._thread.wait(timeout_ms)
+        if not ended:
+            unended.append((self._thread, self._worker))
+        return ended
 
     def set_frames_cap(self, cap: int) -> None:
         """Bytes of previews that are kept: in memory from now on, on disk from the next training on."""
@@ -213,6 +223,8 @@ class RunController(QObject):
         elif module == ENGINE:
             self.is_ready = True
             self.ready.emit()
+        elif module == OPTIMIZER:
+            self.loaded.emit()
 
     @Slot(object)
     def _on_reported(self, event: object) -> None:

@@ -48,7 +48,8 @@ class Heartbeat(QObject):
     def percentile(self, q: float) -> float:
         """Lateness in ms of the q-th percentile; 100 is the worst."""
         n = min(self.count, self.SIZE)
-        return float(np.percentile(self.late_ms[:n], q)) if n else 0.0
+        # Not np.percentile, which imports numpy.ma when it is called first: that would be a late beat itself.
+        return float(np.sort(self.late_ms[:n])[round((n - 1) * q / 100)]) if n else 0.0
 
     def stop(self) -> None:
         self._timer.stop()

@@ -43,7 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
         from ddpm_studio.app.smoke import smoke_test
 
         return smoke_test(for_qt)
-    return Application(for_qt, ours.what).exec()
+    from ddpm_studio.app.controller import unended
+
+    status = Application(for_qt, ours.what).exec()
+    if unended:  # a module that is still being imported, say: Python cannot leave before that, and Qt would abort
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _has_display() -> bool:
@@ -60,6 +66,7 @@ class Application:
 
         from ddpm_studio.app import theme
         from ddpm_studio.app.errors import install_excepthooks
+        from ddpm_studio.app.garbage import Garbage
         from ddpm_studio.app.heartbeat import Watchdog
         from ddpm_studio.app.main_window import MainWindow
         from ddpm_studio.paths import user_folder
@@ -78,7 +85,10 @@ class Application:
         from ddpm_studio.paths import resource
 
         self.app.setWindowIcon(QIcon(str(resource("icons", "app.svg"))))
+        self._garbage = Garbage(self.app)
         self.window = MainWindow()
+        self.window.controller.loaded.connect(self._garbage.begin)
+        self.window.controller.failed.connect(self._garbage.begin)  # they may never be there
         self._hooks = install_excepthooks(self.window.report_failure)
         self.watchdog = Watchdog(self.window.heartbeat, self._crash_file)
         self.watchdog.start()
@@ -106,6 +116,7 @@ class Application:
     def close(self) -> None:
         """Leave nothing behind: the watchdog's thread and the crash file."""
         self.watchdog.stop()
+        self._garbage.end()
         self._hooks.remove()
         if faulthandler.is_enabled():
             faulthandler.disable()

@@ -163,19 +163,20 @@ def color(name: str, opacity: float = 1.0) -> QColor:
 @lru_cache(maxsize=256)
 def icon(name: str, role: str = "text") -> QIcon:
     """A Lucide icon drawn in one of the named colours, with a faint variant for disabled controls."""
+    svg = resource("icons", f"{name}.svg").read_text(encoding="utf-8")
     made = QIcon()
     for mode, drawn_in in ((QIcon.Mode.Normal, role), (QIcon.Mode.Disabled, "faint")):
+        renderer = QSvgRenderer(QByteArray(svg.replace("currentColor", getattr(colors(), drawn_in)).encode()))
         for size in (16, 20, 24, 32, 48):
-            made.addPixmap(_draw(name, getattr(colors(), drawn_in), size), mode)
+            made.addPixmap(_draw(renderer, size), mode)
     return made
 
 
-def _draw(name: str, tint: str, size: int) -> QPixmap:
-    svg = resource("icons", f"{name}.svg").read_text(encoding="utf-8").replace("currentColor", tint)
+def _draw(renderer: QSvgRenderer, size: int) -> QPixmap:
     pixmap = QPixmap(QSize(size, size))
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
-    QSvgRenderer(QByteArray(svg.encode())).render(painter, QRectF(0, 0, size, size))
+    renderer.render(painter, QRectF(0, 0, size, size))
     painter.end()
     return pixmap
 

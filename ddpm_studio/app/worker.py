@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 
-from PySide6.QtCore import QCoreApplication, QObject, Signal, Slot
+from PySide6.QtCore import QCoreApplication, QObject, QThread, Signal, Slot
 
 from ddpm_studio.app.jobs import Job
 from ddpm_studio.data import Cancelled
@@ -45,6 +45,8 @@ class EngineWorker(QObject):
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL)
         for module in modules:
+            if QThread.currentThread().isInterruptionRequested():
+                break  # the window has been closed meanwhile
             try:
                 importlib.import_module(module)
             except BaseException as error:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Interval, Le, Lt
@@ -70,12 +70,18 @@ class Field:
     above: float | None = None  # an exclusive lower bound
 
 
-def fields_of(section: type[BaseModel]) -> Iterator[Field]:
+def fields_of(section: type[BaseModel]) -> tuple[Field, ...]:
     """The settings of a section in the order in which they are written; fields without a Setting are skipped."""
-    for name, info in section.model_fields.items():
-        setting = next((m for m in info.metadata if isinstance(m, Setting)), None)
-        if setting is not None:
-            yield _field(name, setting, info)
+    return _fields_of(section)
+
+
+@cache  # the form asks for all of them at every edit
+def _fields_of(section: type[BaseModel]) -> tuple[Field, ...]:
+    described = (
+        (name, next((m for m in info.metadata if isinstance(m, Setting)), None), info)
+        for name, info in section.model_fields.items()
+    )
+    return tuple(_field(name, setting, info) for name, setting, info in described if setting is not None)
 
 
 def _field(name: str, setting: Setting, info: FieldInfo) -> Field:

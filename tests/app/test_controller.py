@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -17,10 +18,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QMenu
+from shiboken6 import isValid
 
 from ddpm_studio.app.actions import ACTIONS, make_actions
 from ddpm_studio.app.channels import LatestValue, MetricLog
-from ddpm_studio.app.controller import RunController, State
+from ddpm_studio.app.controller import RunController, State, unended
 from ddpm_studio.app.heartbeat import Heartbeat, Watchdog
 from ddpm_studio.app.jobs import Channels, OpenDataJob, OpenRunJob, RunOpened
 from ddpm_studio.app.seed_lock import SeedLock
@@ -92,7 +94,7 @@ class FakeLoad(OpenDataJob):
 
     def events(self) -> Iterator[Any]:
         yield Waiting("Loading")
-        self.gate.wait(10)
+        self.gate.wait(60)
 
 
 @pytest.fixture
@@ -231,6 +233,23 @@ def test_the_newest_data_wins_and_an_opened_run_keeps_its_own(qtbot, controller,
         assert isinstance(controller._job, OpenRunJob)
         controller.open_data(built_in()["spiral"])
     assert [type(e) for e in seen] == [RunOpened]
+
+
+def test_a_thread_that_does_not_end_in_time_is_kept(qtbot):
+    """As when the window is closed in the middle of an import; Qt aborts where a running thread is destroyed."""
+    one = RunController()
+    with qtbot.waitSignal(one.reported):
+        load = begin(one, FakeLoad(MOONS, Control(), one.channels), State.LOADING)
+    thread = one._thread
+    assert not one.shutdown(10)
+    del one
+    gc.collect()
+    assert isValid(thread)
+    assert thread.isRunning()
+    assert unended[-1][0] is thread
+    load.gate.set()
+    assert thread.wait(60_000)
+    unended.pop()
 
 
 def test_commands_without_a_job_do_nothing(controller):
@@ -394,6 +413,7 @@ def test_pyside_loses_no_reference_to_true_and_none(qapp):
 
 def test_a_stall_shows_in_the_heartbeat(qtbot):
     parent = QObject()
+    began = time.monotonic()
     heart = Heartbeat(parent)
     qtbot.waitUntil(lambda: heart.count > 5)
     heart.reset()
@@ -401,7 +421,7 @@ def test_a_stall_shows_in_the_heartbeat(qtbot):
     qtbot.waitUntil(lambda: heart.count > 2)
     time.sleep(0.1)
     qtbot.waitUntil(lambda: heart.percentile(100) > 60)
-    assert heart.percentile(100) < 1000
+    assert heart.percentile(100) <= 1000 * (time.monotonic() - began)
     assert heart.percentile(50) < heart.percentile(100)
     heart.stop()
     n = heart.count
@@ -417,7 +437,7 @@ def test_the_watchdog_writes_the_stacks_of_a_silent_window(qtbot, tmp_path, capl
     with (tmp_path / "stacks.txt").open("w+") as file:
         dog = Watchdog(heart, file)
         dog.start()
-        qtbot.wait(700)
+        qtbot.waitUntil(lambda: "has not answered" in caplog.text)
         dog.stop()
         file.seek(0)
         assert "most recent call first" in file.read()
