@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ from ddpm_studio.training.events import (
     TapeGrew,
     TapeStarted,
 )
+from ddpm_studio.training.leaving import Leaving
 
 COMPARED = CAP // 2  # bytes of all cells of a comparison
 FIELD_SIDE, FIELD_REACH = 20, 2.5  # of the lattice on which the score of points is recorded
@@ -318,49 +320,77 @@ def record(
     seeds = item_seeds(tape.seed, count)
     x = start_noise(schedule, schedule.steps, seeds, shape, device=device)
     steps = reverse_process(denoiser, grid, sampler, shape, seeds=seeds, x=x, label=label, device=device)
+    spots = torch.from_numpy(lattice(FIELD_SIDE, FIELD_REACH)).float().to(device)
+    leaving, coming = Leaving(device), deque[Callable[[], Frame]]()
     for step in steps:
         tape.calls, tape.seconds = step.nfe, time.perf_counter() - start
         if step.index in kept:
-            field = score_field(denoiser, step.t_from, device) if step.index in fields else None
-            tape.frames.append(to_frame(step, schedule, tape.kind, tone, field))
+            score = score_at(denoiser, step.t_from, spots) if step.index in fields else None
+            coming.append(send_frame(leaving, step, schedule, tape.kind, tone, score))
+        while len(coming) > leaving.ahead:
+            tape.frames.append(coming.popleft()())
             yield TapeGrew(tape)
         enough = control.comparison_stopped if purpose == "compare" else control.stopping
         if enough and step.index < step.total:
             break
+    for frame in coming:
+        tape.frames.append(frame())
+        yield TapeGrew(tape)
     yield TapeFinished(tape, purpose, time.perf_counter() - start)
 
 
 @torch.no_grad()
-def score_field(denoiser: Denoiser, t: int, device: torch.device | str = "cpu") -> ScoreField:
-    """The score -eps/sigma_t over the plane as ``denoiser`` sees it at level t > 0."""
-    alpha, sigma = float(denoiser.schedule.alpha[t]), float(denoiser.schedule.sigma[t])
-    spots = torch.from_numpy(lattice(FIELD_SIDE, FIELD_REACH)).float().to(device)
-    score = (-denoiser(spots, t).eps / sigma).float().cpu().numpy().reshape(FIELD_SIDE, FIELD_SIDE, 2)
-    return ScoreField(score, alpha, sigma, FIELD_REACH)
+def score_at(denoiser: Denoiser, t: int, spots: Tensor) -> Tensor:
+    """The score -eps/sigma_t as ``denoiser`` sees it at level t > 0: float32 (n, 2), of points (n, 2)."""
+    return (-denoiser(spots, t).eps / float(denoiser.schedule.sigma[t])).float()
 
 
-def to_frame(
-    step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone, field: ScoreField | None = None
-) -> Frame:
+def to_frame(step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone) -> Frame:
     """A state as it is shown. Each array is new, so frames can be kept while the process goes on."""
-    rms: NDArray[np.float32] | None = None
+    return send_frame(Leaving(step.x.device), step, schedule, kind, tone)()
+
+
+def send_frame(
+    leaving: Leaving, step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone, score: Tensor | None = None
+) -> Callable[[], Frame]:
+    """``to_frame``, to be called for when the next state is being computed.
+
+    ``score``: of the places of the lattice at the level where the prediction was made.
+    """
+    shown: list[Tensor | None]
     if kind == "points":
-        x, x0, eps = (None if v is None else v.float().cpu().numpy().copy() for v in (step.x, step.x0, step.eps))
+        shown = [*(None if v is None else v.float() for v in (step.x, step.x0, step.eps)), None]
     else:
         # A variance-exploding state is shown divided by its growing spread; elsewhere this divides by 1.
         alpha, sigma = float(schedule.alpha[step.t]), float(schedule.sigma[step.t])
-        x = to_uint8(step.x / max(1.0, (alpha**2 + sigma**2) ** 0.5), tone)
-        x0 = None if step.x0 is None else to_uint8(step.x0, tone)
-        eps = None if step.eps is None else to_uint8(step.eps, NOISE_TONE)
-        rms = None if step.eps is None else step.eps.float().flatten(1).square().mean(1).sqrt().cpu().numpy()
-    assert x is not None
-    return Frame(step.index, step.t, x, x0, eps, field, rms)
+        shown = [
+            _grey_levels(step.x / max(1.0, (alpha**2 + sigma**2) ** 0.5), tone),
+            None if step.x0 is None else _grey_levels(step.x0, tone),
+            None if step.eps is None else _grey_levels(step.eps, NOISE_TONE),
+            None if step.eps is None else step.eps.float().flatten(1).square().mean(1).sqrt(),
+        ]
+    coming = leaving([*shown, score])
+
+    def arrived() -> Frame:
+        x, x0, eps, rms, arrows = coming()
+        assert x is not None
+        field: ScoreField | None = None
+        if arrows is not None:
+            alpha, sigma = float(schedule.alpha[step.t_from]), float(schedule.sigma[step.t_from])
+            field = ScoreField(arrows.reshape(FIELD_SIDE, FIELD_SIDE, 2), alpha, sigma, FIELD_REACH)
+        return Frame(step.index, step.t, x, x0, eps, field, rms)
+
+    return arrived
 
 
 def to_uint8(x: Tensor, tone: Tone) -> NDArray[np.uint8]:
     """float (N, C, H, W) → uint8 (N, H, W, C), clamped, contiguous."""
+    return np.ascontiguousarray(_grey_levels(x, tone).cpu().numpy())
+
+
+def _grey_levels(x: Tensor, tone: Tone) -> Tensor:
     grey = (x - tone.low) * (255 / (tone.high - tone.low))
     if tone.inverted:
         grey = 255 - grey
     grey = (grey if tone.truncate else grey.round()).clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(grey.permute(0, 2, 3, 1).cpu().numpy())
+    return grey.permute(0, 2, 3, 1).contiguous()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 
 from ddpm_studio.engine import dataset_of
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.training import recorded
+from ddpm_studio.training import recorded, sampling
 from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.control import Control
-from ddpm_studio.training.events import Quicker, TapeFinished
+from ddpm_studio.training.events import Quicker, TapeFinished, TapeGrew
 from ddpm_studio.training.recorded import KEPT, RecordedCalls
 from ddpm_studio.training.sampling import sample
 from ddpm_studio.training.trainer import train
@@ -187,3 +188,34 @@ def test_a_training_tells_why_calls_are_not_recorded(card: Card, on_a_card: Call
     told = [event.reason for event in events if isinstance(event, Quicker)]
     assert "network calls are not recorded on this card: no graphs here" in told
     assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("kind", ["points", "pictures"])
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_frames_that_come_later_are_the_same(
+    kind: str, ahead: int, recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a card a frame is waited for when the next move is on its way."""
+    recipe = recipe_of(kind, sampler__steps=5)
+    session = build(recipe, dataset_of(recipe))
+    (wanted,) = tapes(session)
+    leaving = sampling.Leaving("cpu")
+    leaving.ahead = ahead
+    monkeypatch.setattr(sampling, "Leaving", lambda device: leaving)
+    grew: list[tuple[int, int]] = []
+    for event in sample(session, Control(), recipe.sampler, 5, 1, "ema", "sample"):
+        if isinstance(event, TapeGrew):
+            grew.append((event.tape.calls, len(event.tape.frames)))
+    assert grew[0] == (ahead, 1)
+    assert grew[-1] == (5, 6)
+    assert all(now[1] == before[1] + 1 for before, now in pairwise(grew)), "each is told"
+    found = event.tape
+    assert found.complete
+    for mine, theirs in zip(found.frames, wanted.frames, strict=True):
+        assert (mine.index, mine.t) == (theirs.index, theirs.t)
+        for name in ("x", "x0", "eps"):
+            a, b = getattr(mine, name), getattr(theirs, name)
+            assert (a is None and b is None) or np.array_equal(a, b)
+        assert (mine.field is None) == (theirs.field is None) == (kind == "pictures")
+        if mine.field is not None and theirs.field is not None:
+            assert np.array_equal(mine.field.score, theirs.field.score)
