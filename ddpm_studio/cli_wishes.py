@@ -144,8 +144,8 @@ def grid_cells(
         recipes={path: _changed(Run.open(path).current_recipe(), for_all) for path in runs},
     )
     cells = [cell for row in table for cell in row]
-    if len(cells) > axes.MOST:
-        raise BadParameter(f"{len(cells)} cells are too many: a grid has at most {axes.MOST}")
+    if len(cells) > axes.MOST_CELLS:
+        raise BadParameter(f"{len(cells)} cells are too many: a grid has at most {axes.MOST_CELLS}")
     return cells
 
 

@@ -15,10 +15,10 @@ from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, PanelScroll, Value
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.recipes.axes import Axis
-from ddpm_studio.recipes.comparing import MOST, SamplerChoice, calls_at_most, sampler_choices, set_knob
+from ddpm_studio.recipes.comparing import SamplerChoice, calls_at_most, sampler_choices, set_knob
 from ddpm_studio.recipes.settings import Field, Setting
 
-LEAST = 2  # values of an axis
+LEAST, MOST = 2, 6  # values of an axis that are seen side by side
 SEEN, SAMPLERS_SEEN = 5, 7  # rows of ticks; more are scrolled to, so that two such pages fit into a small screen
 
 TIPS = {

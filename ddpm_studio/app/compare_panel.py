@@ -19,11 +19,10 @@ from ddpm_studio.app.texts import about
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton, Segmented
 from ddpm_studio.recipes import Recipe, RecipeError
-from ddpm_studio.recipes.axes import WEIGHTS, Cell, cells
+from ddpm_studio.recipes.axes import MOST_CELLS, WEIGHTS, Cell, cells
 from ddpm_studio.recipes.comparing import calls_at_most
 from ddpm_studio.training.control import Comparison
 
-MOST_CELLS = 24
 NONE = "none"
 NAMES = {
     "sampler": QT_TRANSLATE_NOOP("ComparePanel", "Samplers"),

@@ -11,7 +11,7 @@ from typing import Any
 from ddpm_studio.recipes.comparing import sampler_label
 from ddpm_studio.recipes.recipe import Recipe, RecipeError, kinds_of
 
-MOST = 24  # values of an axis, and cells of a grid
+MOST_CELLS = 24  # of a grid; and values of an axis
 # As the form calls them.
 NAMES = {
     "sampler": "Sampler",
@@ -96,8 +96,8 @@ def parse_axis(text: str, checkpoints: Sequence[int]) -> Axis:
     if key == "checkpoint":
         words = [str(step) for word in words for step in _steps(word, checkpoints)]
     values = tuple(dict.fromkeys(_value(key, word) for word in words))
-    if len(values) > MOST:
-        raise _wrong(f"{key} has {len(values)} values: a row or column holds at most {MOST}")
+    if len(values) > MOST_CELLS:
+        raise _wrong(f"{key} has {len(values)} values: a row or column holds at most {MOST_CELLS}")
     return Axis(key, values)
 
 

@@ -8,8 +8,6 @@ from ddpm_studio.recipes.recipe import Recipe, kind_title, kinds_of
 from ddpm_studio.recipes.sections import Langevin
 from ddpm_studio.recipes.settings import Field, fields_of
 
-MOST = 6  # samplers side by side
-
 _USUAL = {
     "points": ("langevin-plain", "langevin", "ddpm", "ddim", "heun"),
     "pictures": ("ddpm", "ddim", "heun", "dpmpp-2m"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddpm_studio.recipes import Recipe, RecipeError, find, kinds_of
-from ddpm_studio.recipes.axes import MOST, NAMES, Axis, Cell, cells, parse_axis
+from ddpm_studio.recipes.axes import MOST_CELLS, NAMES, Axis, Cell, cells, parse_axis
 from ddpm_studio.recipes.comparing import calls_at_most, sampler_choices, sampler_label
 from ddpm_studio.recipes.sections import DDIM, DDPM, Heun
 
@@ -128,8 +128,8 @@ def test_a_cell_without_any_axis_is_the_recipe() -> None:
 
 
 def test_more_values_than_fit_are_refused() -> None:
-    with pytest.raises(RecipeError, match=f"at most {MOST}"):
-        parse_axis("seed=" + ",".join(map(str, range(MOST + 1))), [])
+    with pytest.raises(RecipeError, match=f"at most {MOST_CELLS}"):
+        parse_axis("seed=" + ",".join(map(str, range(MOST_CELLS + 1))), [])
 
 
 def test_every_sampler_is_called_alike_everywhere() -> None:
