@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +17,15 @@ from ddpm_studio.app.levels import CODE, level_text, levels
 from ddpm_studio.app.recipe_editors import SwitchEditor
 from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton
+from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.grid import Show
 from ddpm_studio.export.take import FORMATS, OF, SHOWS, TELLS, Of, Wanted
 
 STAGE = "stage"  # the processes on the stage; everything else is of the run on disk
 WHAT = {
     STAGE: "What is on the stage",
+    "stage-learning": "The learning of the runs on the stage",
+    "stage-both": "Both clocks of the runs on the stage",
     "process": "The run's reverse process",
     "learning": "The run's learning",
     "both": "Both clocks at once",
@@ -38,6 +42,7 @@ class Shown:
     Attributes:
         kind: of what is exported. step: training step of the weights. t: noise level. share: 0 (x_T) … 1 (x_0), the
             place in the process. item: the picture that is marked, or -1. data: (M, 2), behind points.
+            moments: of runs side by side the processes of each training step.
     """
 
     kind: Literal["pictures", "points"] = "pictures"
@@ -46,6 +51,7 @@ class Shown:
     share: float = 1.0
     item: int = -1
     data: NDArray[Any] | None = field(default=None, compare=False)
+    moments: Sequence[Sequence[Tape]] = ()
 
 
 def _(text: str) -> str:
@@ -117,11 +123,14 @@ class ExportPanel(QDialog):
         whole.addWidget(self.note)
         whole.addLayout(buttons)
 
-        names = [STAGE] if tapes else []
-        names += [name for name in WHAT if name != STAGE] if run else []
+        stage = [name for name in WHAT if name.startswith(STAGE)]
+        names = (stage if self._shown.moments else [STAGE]) if tapes else []
+        names += [name for name in WHAT if name not in stage] if run else []
         self.what.set_choices((name, _(WHAT[name]), "") for name in names)
         self.what.set_value(STAGE if tapes else "report")
-        self.show_choice.set_choices((name, _(text), "") for name, text in SHOWS.items())
+        self.show_choice.set_choices(
+            (name, _(text).replace("_t", "ₜ").replace("_0", "₀"), "") for name, text in SHOWS.items()
+        )
         step, t, item = self._shown.step, self._shown.t, self._shown.item
         steps = [(LAST, self.tr("The last recorded"), "")]
         if step is not None:
@@ -152,7 +161,8 @@ class ExportPanel(QDialog):
 
     def wanted(self) -> Wanted:
         what = self.what.currentData()
-        of: Of = what if what in OF else "process"
+        name = what.removeprefix("stage-")
+        of: Of = name if name in OF else "process"
         shown: Show = self.show_choice.currentData() if self._has_pictures() else "x"
         own = {name for name in self._choices if self._applies(name) and self._choices[name].currentData() == SHOWN}
         moment = "moment" in own
@@ -160,10 +170,10 @@ class ExportPanel(QDialog):
             self.format.currentData(),
             of,
             step=self._shown.step if "step" in own else None,
-            t=self._shown.t if moment and of == "learning" else None,
+            t=self._shown.t if moment and what == "learning" else None,
             show=shown,
             items=(self._shown.item,) if "items" in own else (),
-            share=self._shown.share if moment and of == "process" else 1.0,
+            share=self._shown.share if moment and what != "learning" else 1.0,
             behind=self.behind.isChecked(),
         )
 
@@ -175,7 +185,7 @@ class ExportPanel(QDialog):
                 return bool(what == "process")
             case "moment":
                 still = format_.points or self.format.currentData() == "picture"
-                return bool(what == "learning" or (still and what in (STAGE, "process")))
+                return bool(what in ("learning", "stage-learning") or (still and what in (STAGE, "process")))
             case _:
                 return self._has_pictures()
 
@@ -199,10 +209,12 @@ class ExportPanel(QDialog):
         elif what == "report":
             names = ["html"]
         else:
-            one = what != STAGE or self._tapes == 1
+            one = not what.startswith(STAGE) or (what == STAGE and self._tapes == 1)
             points = self._shown.kind == "points" and what in (STAGE, "process")
             fits = {name: each for name, each in FORMATS.items() if each.clocks and (points or not each.points)}
             names = [name for name, each in fits.items() if one or not each.one]
+            if what.startswith("stage-"):
+                names.remove("strip")
         self.format.set_choices((name, _(FORMATS[name].title), FORMATS[name].ending) for name in names)
         self.format.setMaximumWidth(16_777_215)
         self.format.set_value(before if before in names else names[0])
@@ -216,9 +228,9 @@ class ExportPanel(QDialog):
         for name, editor in self._choices.items():
             for widget in (editor, self._labels[name]):
                 widget.setEnabled(self._applies(name))
-        format_ = FORMATS[self.format.currentData()]
-        for widget in (self.behind, self._labels["behind"]):
-            widget.setEnabled(self._has_pictures() and not (format_.one or format_.points))
+        drawn = self._has_pictures() and not FORMATS[self.format.currentData()].one
+        self.behind.setEnabled(drawn)
+        self._labels["behind"].setEnabled(drawn)
         ending = FORMATS[self.format.currentData()].ending
         if self._named and self._typed().name:
             path = self._typed()
@@ -228,7 +240,13 @@ class ExportPanel(QDialog):
             self._show_note()
             return
         what = self.what.currentData()
-        name = "denoising" if what == STAGE else f"{self._run}-{what}"
+        name = (
+            "denoising"
+            if what == STAGE
+            else f"runs-{what.removeprefix('stage-')}"
+            if what.startswith(STAGE)
+            else f"{self._run}-{what}"
+        )
         self.where.setText(QDir.toNativeSeparators(str(self._folder / (name + ending))))
         self._show_note()
 
@@ -283,5 +301,5 @@ class ExportPanel(QDialog):
     @Slot()
     def _on_save(self) -> None:
         if self.save.isEnabled():
-            self.asked.emit(self.wanted(), self.path(), self.what.currentData() == STAGE)
+            self.asked.emit(self.wanted(), self.path(), self.what.currentData().startswith(STAGE))
             self.accept()

@@ -96,6 +96,7 @@ class Exporting(QObject):
         self._run: Run | None = None
         self._tapes: tuple[Tape, ...] = ()
         self._data: NDArray[Any] | None = None  # behind points
+        self._moments: Sequence[Sequence[Tape]] = ()  # of runs side by side
         self._job: ExportJob | CopyRunJob | None = None
         self._thread: QThread | None = None
         self._worker: EngineWorker | None = None
@@ -118,6 +119,7 @@ class Exporting(QObject):
             return
         self._run = run
         self._data = None if shown is None else shown.data
+        self._moments = () if shown is None else shown.moments
         # As they are now: a tape may still grow.
         self._tapes = tuple(replace(tape, frames=list(tape.frames)) for tape in tapes)
         self.panel = ExportPanel(self._folder, "" if run is None else run.name, len(tapes), shown, self._window)
@@ -135,7 +137,8 @@ class Exporting(QObject):
         if not self.busy:
             self._folder = path.parent
             tapes = self._tapes if of_stage else ()
-            self._begin(ExportJob(wanted, path, self._run, tapes, Control(), Channels(), LatestValue(), self._data))
+            told = Control(), Channels(), LatestValue[tuple[int, int]]()
+            self._begin(ExportJob(wanted, path, self._run, tapes, *told, self._data, self._moments))
 
     def copy(self, run: Run, path: Path) -> None:
         """Copy a run's folder."""
@@ -161,7 +164,7 @@ class Exporting(QObject):
         if self.bar is None:
             self.bar = ExportProgress()
             self.bar.cancel.clicked.connect(self.on_cancel)
-            self._window.status.insertPermanentWidget(1, self.bar)  # after the message
+            self._window.status.add_job(self.bar)
         self.bar.text.setText(self.tr("Writing {0}").format(job.path.name))
         self.bar.cancel.setEnabled(True)
         self.bar.show()

@@ -108,8 +108,15 @@ class FileActions(QObject):
         item = canvas.chosen if player.tape.kind == "pictures" and isinstance(canvas, PictureCanvas) else -1
         data = canvas.data if isinstance(canvas, PointCanvas) else view.points.data
         kind = player.tape.kind
+        together = view.comparison.together
         return Shown(
-            kind, player.tape.training_step, player.frame.t, player.share, item, data if kind == "points" else None
+            kind,
+            player.tape.training_step,
+            player.frame.t,
+            player.share,
+            item,
+            data if kind == "points" else None,
+            together.moments() if together is not None else (),
         )
 
     @Slot()
@@ -143,7 +150,7 @@ class FileActions(QObject):
         """To the system's trash, never deleted outright; the list has asked already."""
         if self._in_use(path):
             return
-        if bool(QFile(str(path)).moveToTrash()):
+        if move_to_trash(path):
             self.run_moved.emit(path, None)
         else:
             show_error(
@@ -176,6 +183,11 @@ class FileActions(QObject):
 
     def _cannot(self, path: Path, error: OSError) -> None:
         show_error(self._window, self.tr("{0} cannot be written: {1}").format(path, error.strerror or error), "")
+
+
+def move_to_trash(path: Path) -> bool:
+    """Whether the system has taken it."""
+    return bool(QFile(str(path)).moveToTrash())
 
 
 class QuitQuestion(QMessageBox):

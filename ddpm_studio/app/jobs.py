@@ -5,7 +5,7 @@ Torch is imported when a job begins, in the engine thread, never before. No Qt h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -291,10 +291,12 @@ class ExportJob:
     channels: Channels
     progress: LatestValue[tuple[int, int]]  # done, of all
     data: NDArray[Any] | None = None  # (M, 2), behind points
+    moments: Sequence[Sequence[Tape]] = ()  # of runs on the stage, as ``export_tapes``
 
     def events(self) -> Iterator[Any]:
         if self.tapes:
-            export_tapes(self.tapes, self.wanted, self.path, partial(_go_on, self), data=self.data)
+            go_on = partial(_go_on, self)
+            export_tapes(self.tapes, self.wanted, self.path, go_on, data=self.data, moments=self.moments)
         elif self.run is not None:
             export_run(self.run, self.wanted, self.path, partial(_go_on, self), data=self.data)
         yield Exported(self.path)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import time
 
 import psutil
+from PySide6.QtCore import QEvent, QObject
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QStatusBar, QWidget
 
 from ddpm_studio.app.heartbeat import Heartbeat
 from ddpm_studio.app.labels import Caption, ElidedLabel
-from ddpm_studio.app.theme import MARGIN
+from ddpm_studio.app.theme import GRID, MARGIN, tabular
+
+HEIGHT = 30  # px: as high as with a button in it, so that the stage stays where it is
+ROOMY = 1280  # px: there is room for a job and for the machine
 
 
 class StatusBar(QStatusBar):
     """Text once a second: readable, and cheap."""
 
+    _job: QWidget | None = None  # of the class, as Qt asks the filter until the very end
+
     def __init__(self, heartbeat: Heartbeat, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setSizeGripEnabled(False)
+        self.setMinimumHeight(HEIGHT)
         self.setContentsMargins(MARGIN // 2, 0, MARGIN, 0)
         self._heartbeat = heartbeat
         self._process = psutil.Process()
@@ -31,7 +39,31 @@ class StatusBar(QStatusBar):
         )
         self.addWidget(self.message, 1)
         for label in (self._previews, self._wait, self._memory, self._saved):
+            label.setFont(tabular(label.font()))
+            label.setContentsMargins(GRID // 2, 0, 0, 0)
+            label.hide()  # until it says something
             self.addPermanentWidget(label)
+
+    def add_job(self, bar: QWidget) -> None:
+        """Right of the message a job that tells how far it is: it comes and goes."""
+        self._job = bar
+        bar.installEventFilter(self)
+        self.insertPermanentWidget(1, bar)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self._job and event.type() in (QEvent.Type.ShowToParent, QEvent.Type.HideToParent):
+            self._fit()
+        return super().eventFilter(watched, event)
+
+    def _fit(self) -> None:
+        """On a small screen a job takes the room of what tells of the machine, not that of the message."""
+        narrow = self._job is not None and not self._job.isHidden() and self.width() < ROOMY
+        for label in (self._wait, self._memory):
+            label.setVisible(bool(label.text()) and not narrow)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
     def saved(self) -> None:
         """The run has just been saved."""
@@ -58,8 +90,10 @@ class StatusBar(QStatusBar):
                 else self.tr("Saved {0:.0f} min ago").format(seconds / 60)
             )
         self._set(self._saved, saved)
+        self._fit()
 
     @staticmethod
     def _set(label: Caption, text: str) -> None:
         if text != label.text():
             label.setText(text)
+            label.setVisible(bool(text))

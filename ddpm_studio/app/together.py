@@ -98,6 +98,27 @@ class Together:
             for steps, tapes in zip(self._steps, self._tapes, strict=True)
         ]
 
+    def moments(self) -> list[list[Tape]]:
+        """For each of ``rows`` the tapes of all runs that have any, their steps on this clock, a run's name as label.
+
+        Before a fork's beginning its tape has no frames.
+        """
+        found = []
+        for row in self.rows:
+            step = row.training_step or 0
+            found.append(
+                [
+                    replace(
+                        tape,
+                        training_step=run.before + (tape.training_step or 0 if step >= run.before else 0),
+                        frames=tape.frames if step >= run.before else [],
+                    )
+                    for run, tape in zip(self.runs, self.at(step), strict=True)
+                    if tape is not None
+                ]
+            )
+        return found
+
 
 def _nearest(steps: Sequence[int], step: int) -> int:
     """The place of the nearest of rising ``steps``; of two, the earlier."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from ddpm_studio.diffusion.reel import frame_at
@@ -23,18 +26,26 @@ def is_comparison(tapes: Sequence[Tape]) -> bool:
 
 
 def compared_image(
-    tapes: Sequence[Tape], frames: Sequence[Frame], show: Show, plane: Plane | None = None
+    tapes: Sequence[Tape], frames: Sequence[Frame | None], show: Show, plane: Plane | None = None
 ) -> Image.Image:
-    """The cells of a comparison at one moment, a frame of each, in their places.
+    """The cells of a comparison at one moment, a frame of each, in their places; empty where there is none yet.
 
     Below each stands its level, and what of it no label says; at the foot what all have in common.
     """
     rows, columns = headings(tapes)
     places = {(tape.row, _column(tape)): i for i, tape in enumerate(tapes)}
     at = [[places.get((row, column)) for column in columns.labels] for row in rows.labels]
-    items = [[None if i is None else frames[i].view(show) for i in row] for row in at]
     own = own_facts(tapes)
-    captions = [["" if i is None else " · ".join([*own[i], level_text(frames[i].t)]) for i in row] for row in at]
+    items: list[list[NDArray[Any] | None]] = [[None] * len(columns.labels) for _ in at]
+    captions = [[""] * len(columns.labels) for _ in at]
+    for i, j in product(range(len(at)), range(len(columns.labels))):
+        place = at[i][j]
+        frame = None if place is None else frames[place]
+        if place is not None and frame is not None:
+            items[i][j] = frame.view(show)
+            captions[i][j] = " · ".join([*own[place], level_text(frame.t)])
+        elif place is not None:
+            captions[i][j] = f"begins at step {tapes[place].training_step:,}"
     title = tapes[0].title if len({tape.title for tape in tapes}) == 1 else ""
     about = [text for text in [title, SHOWN[show], *in_common(tapes)] if text]
     side = max(CELL, min(LARGE, WIDE // len(columns.labels)))

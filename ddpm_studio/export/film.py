@@ -19,6 +19,8 @@ HOLD = 1.0  # seconds for which the last picture stays
 SHORTEST = 0.02  # seconds of a picture; browsers slow anything faster down
 MOST = 600  # pictures of a film
 
+Moments = Sequence[Sequence[Tape]]  # the tapes of several runs at each training step; without frames: not yet begun
+
 
 @dataclass(frozen=True)
 class Film:
@@ -50,11 +52,28 @@ def process(tapes: Sequence[Tape], show: Show = "x", plane: Plane | None = None)
 
 
 def at_share(tapes: Sequence[Tape], share: float, show: Show = "x", plane: Plane | None = None) -> Image.Image:
-    """Tapes at ``share`` 0 … 1 of their process; those of a comparison as a labelled grid."""
-    frames = [frame_at(tape, share) for tape in tapes]
+    """Tapes at ``share`` 0 … 1 of their process; those of a comparison as a labelled grid, empty without a frame."""
     if is_comparison(tapes):
-        return evened(compared_image(tapes, frames, show, plane))
-    return side_by_side([_picture(tape, frame, show, plane) for tape, frame in zip(tapes, frames, strict=True)])
+        shown = [frame_at(tape, share) if tape.frames else None for tape in tapes]
+        return evened(compared_image(tapes, shown, show, plane))
+    return side_by_side([_picture(tape, frame_at(tape, share), show, plane) for tape in tapes])
+
+
+def runs_learning(moments: Moments, show: Show = "x", share: float = 1.0, plane: Plane | None = None) -> Film:
+    """Several runs side by side, training step by step, at ``share`` 0 … 1 of their process."""
+    rows = thinned(moments, MOST)
+    return Film(len(rows), lambda i: at_share(rows[i], share, show, plane))
+
+
+def runs_diagonal(moments: Moments, show: Show = "x", plane: Plane | None = None) -> Film:
+    """Several runs side by side, both clocks at once: as ``diagonal``."""
+    count = min(MOST, max(len(moments), *(len(tape.frames) for tape in moments[-1])))
+
+    def draw(i: int) -> Image.Image:
+        share = i / max(count - 1, 1)
+        return at_share(moments[round(share * (len(moments) - 1))], share, show, plane)
+
+    return Film(count, draw)
 
 
 def learning(clocks: Clocks, show: Show = "x", t: int | None = None, plane: Plane | None = None) -> Film:

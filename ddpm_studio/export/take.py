@@ -14,8 +14,8 @@ from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.clocks import Clocks, frame_near, picked
 from ddpm_studio.export.compared import compared_strip
 from ddpm_studio.export.errors import ExportError, Progress
-from ddpm_studio.export.film import Film, at_share, diagonal, learning, process
-from ddpm_studio.export.grid import Plane, Show
+from ddpm_studio.export.film import Film, Moments, at_share, diagonal, learning, process, runs_diagonal, runs_learning
+from ddpm_studio.export.grid import SHOWN, Plane, Show
 from ddpm_studio.export.loss import write_loss
 from ddpm_studio.export.points import write_points
 from ddpm_studio.export.strip import both_strip, learning_strip, process_strip
@@ -75,13 +75,17 @@ TELLS: dict[tuple[str, str], str] = {
     ("frames", "several"): "A PNG of the whole labelled grid for each moment, 0000.png at x_T.",
     ("frames", "learning"): "A PNG for each training step.",
     ("frames", "both"): "A PNG for each step from x_T at the first training step to x_0 at the last.",
+    ("picture", "stage-learning"): "The labelled grid at the last training step.",
+    ("picture", "stage-both"): "The labelled grid at the last training step.",
+    ("frames", "stage-learning"): "A PNG of the whole labelled grid for each training step.",
+    ("frames", "stage-both"): "A PNG for each step from x_T at the first training step to x_0 at the last.",
     ("npy", "process"): "One array: moment × picture or point × its values.",
     ("npy", "learning"): "One array: training step × picture or point × its values.",
     ("npy", "both"): "One array: training step × moment × picture or point × its values.",
     ("points-csv", "process"): "A line for each point, x and y: the program can learn 20 or more.",
     ("points-npy", "process"): "float32, point × 2: the program can learn 20 or more.",
 }
-SHOWS: dict[Show, str] = {"x": "x_t", "x0": "predicted x_0", "eps": "predicted ε"}
+SHOWS: dict[Show, str] = SHOWN | {"x": "x_t"}  # where it is a choice, the state has a name, too
 
 
 @dataclass(frozen=True)
@@ -192,9 +196,25 @@ def export_tapes(
     progress: Progress | None = None,
     *,
     data: NDArray[Any] | None = None,
+    moments: Moments = (),
 ) -> None:
-    """Write processes that are in memory, side by side, points over the ``data``; raises as ``export_run``."""
-    if not FORMATS[wanted.format].clocks or wanted.of != "process":
+    """Write processes that are in memory, side by side, points over the ``data``; raises as ``export_run``.
+
+    ``moments``: of runs side by side the processes of each training step, for films of their learning; ``share`` is
+    where in the process that is shown.
+    """
+    each = FORMATS[wanted.format]
+    if wanted.of != "process" and moments and each.clocks and not each.one and wanted.format != "strip":
+        rows = [[picked(tape, wanted.items if tape.frames else ()) for tape in row] for row in moments]
+        plane = _plane(wanted, data)
+        film = (
+            runs_learning(rows, wanted.show, wanted.share, plane)
+            if wanted.of == "learning"
+            else runs_diagonal(rows, wanted.show, plane)
+        )
+        _write_film(film, wanted.format, path, progress)
+        return
+    if not each.clocks or wanted.of != "process":
         raise ExportError("only a run has a learning and a loss")
     _write_process([picked(tape, wanted.items) for tape in tapes], wanted, path, progress, _plane(wanted, data))
 

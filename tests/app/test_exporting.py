@@ -12,16 +12,17 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QObject, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QStatusBar
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from ddpm_studio.app import exporting as exporting_module
 from ddpm_studio.app import jobs
 from ddpm_studio.app.export_panel import STAGE, ExportPanel, Shown
 from ddpm_studio.app.exporting import Exporting
-from ddpm_studio.app.labels import ElidedLabel
+from ddpm_studio.app.heartbeat import Heartbeat
 from ddpm_studio.app.levels import CODE, PAPER, levels
 from ddpm_studio.app.main_window import MainWindow
+from ddpm_studio.app.status import StatusBar
 from ddpm_studio.app.theme import install
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.export.take import FORMATS, Wanted
@@ -46,13 +47,6 @@ def run(tmp_path: Path) -> Run:
             record.add_metrics(step, step, 0.5, 1e-3, 1.0, 100.0)
             record.add_tape(a_tape(step), "preview")
     return run
-
-
-class StatusBar(QStatusBar):
-    def __init__(self) -> None:
-        super().__init__()
-        self.message = ElidedLabel()
-        self.addWidget(self.message)
 
 
 @pytest.fixture
@@ -115,6 +109,23 @@ def test_points_can_be_had_of_one_process_of_points(panel_of: Callable[..., Expo
     choose(panel.moment_choice, "shown")
     assert panel.wanted() == Wanted("points-csv", share=0.5)
     assert "points-csv" not in offered(panel_of("run", 2, Shown("points")))
+
+
+def test_runs_on_the_stage_can_be_followed_on_both_clocks(panel_of: Callable[..., ExportPanel]) -> None:
+    rows = [[a_tape(step), a_tape(step)] for step in (3, 7)]
+    panel = panel_of("", 2, Shown("pictures", 7, 340, 0.66, moments=rows))
+    assert [panel.what.itemData(i) for i in range(panel.what.count())] == [STAGE, "stage-learning", "stage-both"]
+    choose(panel.what, "stage-learning")
+    assert not {"strip", "npy"} & set(offered(panel))
+    assert panel.path().name == "runs-learning.gif"
+    assert panel.wanted() == Wanted("gif", "learning")
+    choose(panel.moment_choice, "shown")
+    assert panel.wanted() == Wanted("gif", "learning", share=0.66)
+    choose(panel.what, "stage-both")
+    asked: list[tuple[object, ...]] = []
+    panel.asked.connect(lambda *what: asked.append(what))
+    panel._on_save()
+    assert asked == [(Wanted("gif", "both"), panel.path(), True)]
 
 
 def test_data_behind_points_are_drawn_where_the_window_shows_them(
@@ -247,7 +258,8 @@ class Window(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.status = StatusBar()
+        self.heartbeat = Heartbeat(self)
+        self.status = StatusBar(self.heartbeat)
 
 
 @pytest.fixture
@@ -262,6 +274,7 @@ def exporting(qtbot: QtBot, qapp: QApplication, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(exporting_module, "show_error", lambda _, text, details: made.failures.append((text, details)))  # type: ignore[attr-defined]
     yield made
     made.shutdown()
+    window.heartbeat.stop()
 
 
 def said(exporting: Exporting) -> str:
@@ -306,17 +319,17 @@ def test_what_cannot_be_written_is_told(qtbot: QtBot, exporting: Exporting, run:
 
 def test_cancel(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go = Event(), Event()
-    real = exporting_module.ExportJob._go_on
+    real = jobs._go_on
 
-    def slow(job: exporting_module.ExportJob, done: int, of: int) -> bool:
+    def slow(job: jobs.ExportJob, done: int, of: int) -> bool:
         begun.set()
-        assert go.wait(20)
+        assert go.wait(60)
         return real(job, done, of)
 
-    monkeypatch.setattr(exporting_module.ExportJob, "_go_on", slow)
+    monkeypatch.setattr(jobs, "_go_on", slow)
     exporting._run = run
     exporting.on_asked(Wanted("gif"), tmp_path / "a.gif", False)
-    assert begun.wait(20)
+    assert begun.wait(60)
     exporting.copy(run, tmp_path / "copy")
     assert "already" in said(exporting), "one at a time"
     with qtbot.waitSignal(exporting.idle, timeout=20_000):
@@ -329,17 +342,23 @@ def test_cancel(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path, mo
 
 @pytest.mark.parametrize("cancel", [False, True])
 def test_what_is_asked_for_meanwhile_comes_next(
-    cancel: bool, qtbot: QtBot, qapp: QApplication, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cancel: bool,
+    qtbot: QtBot,
+    qapp: QApplication,
+    engine_loaded: None,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     install(qapp)
     go = Event()
-    real = exporting_module.ExportJob._go_on
+    real = jobs._go_on
 
-    def slow(job: exporting_module.ExportJob, done: int, of: int) -> bool:
-        assert go.wait(20)
+    def slow(job: jobs.ExportJob, done: int, of: int) -> bool:
+        assert go.wait(60)
         return real(job, done, of)
 
-    monkeypatch.setattr(exporting_module.ExportJob, "_go_on", slow)
+    monkeypatch.setattr(jobs, "_go_on", slow)
     window = MainWindow()
     window.show()
     exporting = window.files.exporting
@@ -382,7 +401,7 @@ def test_closing_while_it_writes(qtbot: QtBot, exporting: Exporting, run: Run, t
     assert left in ({"run"}, {"run", "a.webm"}), "complete or absent"
 
 
-def test_in_the_main_window(qtbot: QtBot, qapp: QApplication, run: Run, tmp_path: Path) -> None:
+def test_in_the_main_window(qtbot: QtBot, qapp: QApplication, engine_loaded: None, run: Run, tmp_path: Path) -> None:
     install(qapp)
     window = MainWindow()
     window.show()

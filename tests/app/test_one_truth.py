@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QFile
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
+from ddpm_studio.app import files
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.paths import runs_folder
@@ -127,11 +127,11 @@ def test_a_renamed_run_stays_on_screen(qtbot: QtBot, window: MainWindow) -> None
 def test_a_trashed_run_is_let_go(qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
     run = done(qtbot, window)
 
-    def trash(file: QFile) -> bool:
-        shutil.rmtree(file.fileName())
+    def trash(path: Path) -> bool:
+        shutil.rmtree(path)
         return True
 
-    monkeypatch.setattr(QFile, "moveToTrash", trash)
+    monkeypatch.setattr(files, "move_to_trash", trash)
     window.files.on_trash(run.path)
     qtbot.waitUntil(lambda: window.run is None)
     assert not window.actions_by_id["run.sample_now"].isEnabled()

@@ -246,6 +246,32 @@ def test_loss_table_is_exact(run: Run, tmp_path: Path) -> None:
     ]
 
 
+def test_films_of_runs_side_by_side_follow_either_clock_or_both(run: Run, tmp_path: Path) -> None:
+    with run.record() as record:
+        rows = [record.tape(i) for i, _ in record.tape_steps()]
+    step = rows[1].training_step
+    moments = [[replace(row, label="parent"), replace(row, label="fork", training_step=step)] for row in rows]
+    moments[0][1] = replace(moments[0][1], frames=[])
+
+    def pictures(of: str, **where: Any) -> list[NDArray[Any]]:
+        folder = tmp_path / f"{of}{where}"
+        export_tapes(moments[-1], Wanted("frames", of, **where), folder, moments=moments)  # type: ignore[arg-type]
+        return [np.asarray(Image.open(path).convert("L")) for path in sorted(folder.iterdir())]
+
+    learning, start, both = pictures("learning"), pictures("learning", share=0.0), pictures("both")
+    assert len(learning) == len(start) == len(rows)
+    assert len(both) == max(len(rows), *(len(row.frames) for row in rows))
+    assert (both[-1] == learning[-1]).all(), "the last step's x_0"
+    assert (both[0] == start[0]).all(), "the first step's x_T"
+    assert (learning[0] != start[0]).any()
+    high, wide = learning[0].shape
+    fork = learning[0][60 : high // 2, wide // 2 + 20 :]
+    assert (fork == 255).all(), "it has not begun"
+    assert (learning[1][60 : high // 2, wide // 2 + 20 :] < 255).any()
+    with pytest.raises(ExportError):
+        export_tapes(moments[-1], Wanted("strip", "both"), tmp_path / "a.png", moments=moments)
+
+
 def test_data_lie_faint_behind_points(points: Run, tmp_path: Path) -> None:
     data = np.full((30, 2), [1.5, -1.5], np.float32)  # where no point is
 
