@@ -424,7 +424,7 @@ class PointCanvas(FrameCanvas):
             painter.setPen(color("muted"))
             if edge and 2 * edge < x < w - edge:
                 place = QRectF(x - 30, h - edge, 60, edge)
-                painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{k * step:g}")
+                painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{k * step:g}".replace("-", "−"))
         for k in range(math.ceil(-h / 2 / unit / step), math.floor(h / 2 / unit / step) + 1):
             y = round(h / 2 - k * step * unit)
             painter.setPen(color("faint", 0.6 if k == 0 else 0.25))
@@ -433,4 +433,4 @@ class PointCanvas(FrameCanvas):
             if edge and edge < y < h - edge:
                 place = QRectF(0, y - 10, 1.6 * edge, 20)
                 align = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-                painter.drawText(place, align, f"{k * step:g}")
+                painter.drawText(place, align, f"{k * step:g}".replace("-", "−"))

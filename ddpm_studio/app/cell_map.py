@@ -151,9 +151,10 @@ class CellMap(QWidget):
             painter.setPen(QPen(color("accent", 0.5), 1))
             painter.drawLine(QPointF(EDGE, at.y()), QPointF(self.width() - EDGE, at.y()))
             painter.drawLine(QPointF(at.x(), EDGE), QPointF(at.x(), EDGE + extent(len(self._rows), self._room)))
-            painter.setPen(QPen(color("accent"), 2))
             half = CELL / 2
-            painter.drawRoundedRect(QRectF(at.x() - half, at.y() - half, CELL, CELL), 3, 3)
+            for pen in (QPen(color("stage"), 5), QPen(color("accent"), 2)):  # a rim, as it lies on pictures
+                painter.setPen(pen)
+                painter.drawRoundedRect(QRectF(at.x() - half, at.y() - half, CELL, CELL), 3, 3)
         draw_focus(painter, self)
 
     def _draw_rows(self) -> None:

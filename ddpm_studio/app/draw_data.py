@@ -253,6 +253,7 @@ class DrawPanel(QWidget):
         self.name.setAccessibleName(self.tr("Name"))
         self.name.setToolTip(self.tr("The name under which the drawing is kept"))
         self.name.setText(usual_name())
+        self.name.setCursorPosition(0)  # of a long one the beginning is seen
         self.use = PushButton(
             self.tr("Use"), "check", primary=True, tooltip=self.tr("Keep the drawing and choose it as the data")
         )
@@ -298,6 +299,7 @@ class DrawPanel(QWidget):
             return
         self.canvas.touch()
         self.name.setText(path.stem)
+        self.name.setCursorPosition(0)
         self.saved = True
 
     # -- what happens

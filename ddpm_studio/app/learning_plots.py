@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import Slot
+from PySide6.QtCore import QTimer, Slot
 from PySide6.QtGui import QAction, QActionGroup, QColor, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
@@ -64,7 +64,9 @@ class LearningPlots(QWidget):
         self._lay_out_more(column)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(PanelScroll(content))
+        self._scroll = PanelScroll(content)
+        self._scroll.setMinimumWidth(content.minimumSizeHint().width() + MARGIN)  # nothing is cut off at the right
+        outer.addWidget(self._scroll)
         self.loss.readout_changed.connect(self._on_loss_readout)
         self.levels.readout_changed.connect(self._on_levels_readout)
         self.levels.cell_chosen.connect(self._on_cell)
@@ -312,6 +314,12 @@ class LearningPlots(QWidget):
         self._more.setVisible(shown)
         self.more_button.set_icon_name("chevron-down" if shown else "chevron-right")
         self._on_metric(self.metric_choice.value())
+        if shown:
+            self._scroll_to(self._more)
+
+    def _scroll_to(self, opened: QWidget) -> None:
+        """Let what has just been opened be seen, once it has its place."""
+        QTimer.singleShot(0, opened, lambda: self._scroll.ensureWidgetVisible(opened, 0, GRID))
 
     @Slot(str)
     def _on_metric(self, column: str) -> None:
@@ -337,7 +345,10 @@ class LearningPlots(QWidget):
             self.sight.set_sight(items, sight, k)
         elif k >= 0:
             self.sight.set_nothing()
+        opened = k >= 0 and self.sight.isHidden()
         self.sight.setVisible(k >= 0)
+        if opened:
+            self._scroll_to(self.sight)
         self._on_levels_readout("")
 
     @Slot()

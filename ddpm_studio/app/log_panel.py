@@ -19,7 +19,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ddpm_studio.app.fields import ChoiceEditor, FlatLineEdit
-from ddpm_studio.app.theme import GRID, color, theme
+from ddpm_studio.app.theme import GRID, MARGIN, color, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, ThinScrollBar, ToolButton
 
 MAX_LINES = 5_000
@@ -105,8 +105,9 @@ class LogPanel(QWidget):
         row.addWidget(self._copy)
         row.addWidget(self._save)
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column.setContentsMargins(MARGIN, GRID // 2, 0, 0)  # the scroll bar is as wide as a margin
         column.setSpacing(GRID)
+        row.setContentsMargins(0, 0, MARGIN, 0)
         column.addLayout(row)
         column.addWidget(self.text, 1)
 

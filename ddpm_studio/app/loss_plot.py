@@ -21,6 +21,7 @@ Float64 = NDArray[np.float64]
 REACH = 10.0  # a loss above so many times that of a run's begin and its median has blown up
 LOG_REACH = 1e4  # on a logarithmic scale
 RANGE_EVERY = 500  # ms between two looks at the range
+FLAG_SIZE = 26  # px
 FLAG_REACH = 6  # px: so near the pointer, a flag says what was changed
 SMOOTHING = {"off": 0.0, "light": 0.01, "strong": 0.05}  # part of the visible width averaged over
 
@@ -214,8 +215,10 @@ class LossPlot(StepPlot):
         self._probe = curve(self, smooth=True)
         self._floor = curve(self)
         self._held_out_floor = curve(self)
-        self._pennants = pg.ScatterPlotItem(symbol=_pennant(), size=26, pxMode=True)
+        self._pennants = pg.ScatterPlotItem(size=FLAG_SIZE, pxMode=True)
         self.addItem(self._pennants, ignoreBounds=True)
+        self._dots = pg.ScatterPlotItem(size=6, pxMode=True)  # runs that were probed once have no line yet
+        self.addItem(self._dots, ignoreBounds=True)
         self.getViewBox().sigRangeChanged.connect(self._on_range)
         self.dress()
 
@@ -265,6 +268,8 @@ class LossPlot(StepPlot):
         own = [series.item for series in self._series.values()]
         for item in (*own, self._smoothed, self._pennants, *(line for _, line in self._flags)):
             item.setVisible(not runs)
+        if not runs:
+            self._dots.setData([], [])
         if fresh:
             self._frozen = False
         self._redraw_soon()
@@ -327,8 +332,11 @@ class LossPlot(StepPlot):
 
     @Slot()
     def _on_range(self) -> None:
-        top = self.getViewBox().viewRange()[1][1]
-        self._pennants.setData([step for step, _ in self._flags], [top] * len(self._flags))
+        (left, right), (_, top) = self.getViewBox().viewRange()
+        turned = right - FLAG_SIZE / 2 * (right - left) / max(self.getViewBox().width(), 1.0)  # no room for it behind
+        steps = [step for step, _ in self._flags]
+        symbols = [_pennant(-1 if turned < step <= right else 1) for step in steps]
+        self._pennants.setData(steps, [top] * len(steps), symbol=symbols)
 
     def _draw(self, left: float, right: float) -> None:
         self._bounds, most = [], self._pieces()
@@ -336,6 +344,7 @@ class LossPlot(StepPlot):
             for _, item, points, summary in self._compared:
                 bars = between(summary, points[:, 0], points[:, 1], left, right, most)
                 self._set(item, points[bars.start, 0], bars.mean)
+            self._draw_dots()
             return
         for name, series in self._series.items():
             steps, bars = series.bars(left, right, most)
@@ -348,6 +357,14 @@ class LossPlot(StepPlot):
                 self._set(self._smoothed, steps[bars.start], smooth(bars.mean, span))
             else:
                 self._smoothed.setData([], [])
+
+    def _draw_dots(self) -> None:
+        """Of compared runs that are one point; a loss at or below 0 has no logarithm."""
+        once = [(item, *points[0]) for _, item, points, _ in self._compared if len(points) == 1]
+        once = [(item, step, loss) for item, step, loss in once if np.isfinite(loss) and (loss > 0 or not self._log)]
+        losses = [np.log10(loss) if self._log else loss for _, _, loss in once]
+        brushes = [item.opts["pen"].color() for item, _, _ in once]
+        self._dots.setData([step for _, step, _ in once], losses, brush=brushes, pen=None)
 
     def _readout(self, step: float) -> str:
         if self._compared:
@@ -405,11 +422,11 @@ class MetricPlot(StepPlot):
         return f"{at} · {value:.4g}"
 
 
-def _pennant() -> QPainterPath:
-    """A small flag whose pole is the dashed line; symbols reach from -0.5 to 0.5."""
+def _pennant(way: int) -> QPainterPath:
+    """A small flag whose pole is the dashed line, to the right (1) or left (-1); symbols reach from -0.5 to 0.5."""
     path = QPainterPath()
     path.moveTo(0, 0)
-    path.lineTo(0.5, 0.2)
+    path.lineTo(0.5 * way, 0.2)
     path.lineTo(0, 0.4)
     path.closeSubpath()
     return path

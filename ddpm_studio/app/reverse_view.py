@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.recipe_editors import SwitchEditor
 from ddpm_studio.app.tape_text import sampler_text
+from ddpm_studio.app.texts import say
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular
 from ddpm_studio.app.timeline import Timeline
 from ddpm_studio.app.together import Together
@@ -27,6 +28,7 @@ from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, Segmente
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.recipes import kind_title
 
 NARROW = 640  # px: below this the caption of the header is left out
 
@@ -223,6 +225,7 @@ class ReverseView(QWidget):
             self._before = self.scene()
 
     def _on_compared(self) -> None:
+        self.four_button.setEnabled(not self.comparison.cells)  # a grid has no one step to show in detail
         self._on_clock()
         self._on_tape()
         self._on_frame()
@@ -302,13 +305,12 @@ class ReverseView(QWidget):
             self._show_average()
             self._show_line()
 
-    def _is_averaged(self) -> bool:
-        """Whether there was an average to draw what is shown with."""
-        tape = self.player.tape
+    def _is_averaged(self, tape: Tape | None) -> bool:
+        """Whether there was an average to draw what it shows with."""
         return self._averaged if tape is None or tape.averaged is None else tape.averaged
 
     def _show_average(self) -> None:
-        self.weights_choice.setVisible(self._is_averaged())
+        self.weights_choice.setVisible(self._is_averaged(self.player.tape))
 
     @property
     def show_what(self) -> str:
@@ -391,19 +393,29 @@ class ReverseView(QWidget):
         self.line.set_text(self._describe(tape) if tape and self.player.frame else "")
 
     def _describe(self, tape: Tape) -> str:
-        """Where both clocks stand, e.g. "step 1,284 · t = 340 · DDIM · EMA weights"."""
-        parts = []
-        if tape.training_step is not None:
-            parts.append(self.tr("step {step}").format(step=f"{tape.training_step:,}"))
-        if self.comparison.together is not None:
-            return parts[0]  # each run says the rest itself
-        if self.player.frame is not None:
-            parts.append(level_text(self.player.frame.t))
-        if tape.sampler:
-            parts.append(sampler_text(tape))
-        averaged = self._is_averaged() and tape.weights == "ema"
-        parts.append(self.tr("EMA weights") if averaged else self.tr("raw weights"))
-        return " · ".join(parts)
+        """Where both clocks stand, e.g. "step 1,284 · t = 340 · DDIM · EMA weights"; of a grid what its cells share."""
+        step = self.tr("step {step}")
+        if self.comparison.together is not None:  # each run says the rest itself
+            return step.format(step=f"{tape.training_step or 0:,}")
+        tapes = self.comparison.tapes or [tape]
+        if all(own is not tape for own in tapes):
+            return ""  # nothing of the grid has come yet
+
+        def shared(told: Iterable[str]) -> str:
+            texts = set(told)
+            return texts.pop() if len(texts) == 1 else ""
+
+        def weights(own: Tape) -> str:
+            averaged = own.weights == "ema" and self._is_averaged(own)
+            return self.tr("EMA weights") if averaged else self.tr("raw weights")
+
+        parts = [
+            shared("" if own.training_step is None else step.format(step=f"{own.training_step:,}") for own in tapes),
+            "" if self.player.frame is None else level_text(self.player.frame.t),
+            shared(map(sampler_text, tapes)) or shared(say(kind_title(own.sampler)) for own in tapes),
+            shared(map(weights, tapes)),
+        ]
+        return " · ".join(filter(None, parts))
 
     @Slot(str)
     def _on_show(self, show: str) -> None:

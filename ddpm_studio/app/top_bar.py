@@ -118,10 +118,13 @@ class TopBar(QWidget):
         self.step.set_text(step)
         self.left.set_text(left)
         self.progress.set_share(share)
+        self._show_progress()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         # On a small screen the plan gives way, then the rate, and the bar, which says what the step says.
         self.plan.setVisible(self.width() >= 1240)
         self.rate.setVisible(self.width() >= 1080)
-        self.progress.setVisible(self.width() >= 1080)
-        self.seed.label.setVisible(self.width() >= 1080)
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        self.progress.setVisible(self.width() >= 1080 and bool(self.step.text()))

@@ -30,6 +30,7 @@ from ddpm_studio.data.drawing import (
     save_drawing,
 )
 from ddpm_studio.data.points_file import read_points
+from tests.app.conftest import settled
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")  # a gap of the offscreen platform
 Key = Qt.Key
@@ -304,11 +305,11 @@ def test_a_built_in_set_is_a_start(panel: DrawPanel) -> None:
 
 
 @pytest.fixture
-def window(qtbot: QtBot, qapp: QApplication) -> Iterator[MainWindow]:
+def window(qtbot: QtBot, qapp: QApplication, engine_loaded: None) -> Iterator[MainWindow]:
     install(qapp)
     window = MainWindow()
     window.show()
-    qtbot.waitUntil(lambda: window.controller.is_ready and not window.controller.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: settled(window), timeout=60_000)
     yield window
     window.closing.wanted = True
     window.close()
@@ -348,8 +349,7 @@ def test_what_was_drawn_is_learnt(window: MainWindow, qtbot: QtBot) -> None:
     assert not panel.isVisible()
     qtbot.waitUntil(lambda: not window.controller.busy, timeout=60_000)
     assert not window.failures
-    assert window.view.player.tape is not None
-    assert window.view.player.tape.kind == "points"
+    qtbot.waitUntil(lambda: window.view.player.tape is not None and window.view.player.tape.kind == "points")
 
 
 @pytest.mark.usefixtures("no_leaks")

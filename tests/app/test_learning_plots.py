@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAction, QColor
+from PySide6.QtTest import QTest
 
 from ddpm_studio.app.channels import MetricLog
 from ddpm_studio.app.curves import BLOCK, Summary, log_ticks, smooth
@@ -316,6 +317,30 @@ def test_a_flag_under_the_pointer_says_what_was_changed_while_the_curve_grows(pa
     assert panel.readout.text().startswith("step 800 · probe")
     panel.loss.hovered.emit(float("nan"))
     assert panel.readout.text() == "batch: 8 → 16"
+
+
+def test_nothing_is_cut_off_however_narrow_the_panel(panel):
+    panel.resize(1, panel.height())
+    QTest.qWait(20)
+    content = panel._scroll.widget()
+    assert content.width() <= panel._scroll.viewport().width()
+
+
+def test_what_is_opened_can_be_seen(panel, qtbot):
+    panel.resize(300, 300)
+    panel.more_button.click()
+    seen = panel._scroll.viewport()
+    qtbot.waitUntil(lambda: panel.metric_readout.visibleRegion().boundingRect().height() > 0)
+    top = panel.metric_choice.mapTo(seen, panel.metric_choice.rect().topLeft()).y()
+    assert 0 <= top < seen.height()
+
+
+def test_a_run_that_was_probed_once_is_a_dot(panel):
+    panel.set_compared([("a", QColor("red"), np.array([[250.0, 0.3]])), ("b", QColor("blue"), np.ones((2, 2)))])
+    panel.loss.refresh()
+    assert [list(axis) for axis in panel.loss._dots.getData()] == [[250.0], [0.3]]
+    panel.set_compared([])
+    assert not len(panel.loss._dots.getData()[0])
 
 
 def test_flags_follow_the_logs(panel):

@@ -85,7 +85,7 @@ def test_a_damaged_setting_is_no_obstacle(kept: str) -> None:
 
 
 def test_sample_now_starts_from_the_seed_in_the_bar(
-    qtbot: QtBot, qapp: QApplication, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, qapp: QApplication, engine_loaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seed_lock.random, "randrange", lambda end: 4321)
     window = MainWindow()
@@ -98,6 +98,7 @@ def test_sample_now_starts_from_the_seed_in_the_bar(
         qtbot.waitUntil(lambda: window.session.has_checkpoint and not window.controller.busy, timeout=30_000)
 
         def sampled() -> Tape:
+            window.stage._on_frame_clock()  # the last preview may still be on its way
             before = window.view.player.tape
             window.actions_by_id["run.sample_now"].trigger()
             qtbot.waitUntil(lambda: window.view.player.tape is not before, timeout=30_000)

@@ -96,6 +96,13 @@ def test_a_fork_begins_where_its_parent_stood() -> None:
     assert steps_of(together.at(150)) == [100, 50]
 
 
+def test_what_is_taken_along_of_each_training_step() -> None:
+    parent, fork = watched(a_row(0), a_row(100), a_row(300)), watched(a_row(0), a_row(50), before=100)
+    moments = Together([parent, fork, WatchedRun("empty", "pictures")]).moments()
+    told = [[(tape.training_step, len(tape.frames)) for tape in row] for row in moments]
+    assert told == [[(0, 5), (100, 0)], [(100, 5), (100, 5)], [(100, 5), (150, 5)], [(300, 5), (150, 5)]]
+
+
 # -- the window
 
 
@@ -261,7 +268,7 @@ def test_a_run_in_training_grows_beside_another(qtbot: QtBot, window: MainWindow
     qtbot.waitUntil(lambda: len(view.clock.rows) > rows, timeout=30_000)
     qtbot.waitUntil(lambda: all(cell.tape.frames for cell in view.comparison.cells), timeout=5_000)
     own = next(cell for cell in view.comparison.cells if cell.run.reel is controller.channels.reel)  # type: ignore[attr-defined]
-    assert own.tape.training_step == controller.channels.reel.rows[-1].training_step
+    qtbot.waitUntil(lambda: own.tape.training_step == controller.channels.reel.rows[-1].training_step)
     assert view.comparison.cells, "previews wait"
     view.comparison.back.click()
     assert view.stage.currentWidget() is view.points

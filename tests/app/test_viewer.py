@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -172,6 +172,25 @@ def make_tape(shade: int = 128, count: int = 5, kind: str = "pictures") -> Tape:
 @pytest.fixture
 def view(qtbot) -> ReverseView:
     return shown(qtbot, ReverseView(), 840, 760)
+
+
+def test_below_a_grid_stands_what_all_cells_share(view):
+    view.set_tape(make_tape())
+    few, many, raw = make_tape(), make_tape(), make_tape()
+    few.sampler = many.sampler = raw.sampler = "ddim"
+    few.frames[-1] = replace(few.frames[-1], index=3)
+    raw.weights = "raw"
+    view.compare([make_tape(count=0), make_tape(count=0)], (4, 4))
+    assert view.line.text() == "", "the process before is not in the grid"
+    view.compare([few, many])
+    assert view.line.text() == "step 1,284 · t = 0 · DDIM · EMA weights"
+    assert not view.four_button.isEnabled()
+    view.compare([many, raw])
+    view.player.set_tape(raw)
+    assert view.line.text() == "step 1,284 · t = 0 · DDIM, 4 steps"
+    view.leave_comparison()
+    assert view.line.text() == "step 1,284 · t = 0 · DDIM, 4 steps · EMA weights"
+    assert view.four_button.isEnabled()
 
 
 def test_an_empty_stage_says_what_will_appear(view):
