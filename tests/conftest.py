@@ -1,4 +1,9 @@
-"""For every test: no screen, no user's folder, no dialogs, one thread; and nothing of Qt may be left behind."""
+"""For every test: no screen, no user's folder, no dialogs, one thread; and nothing of Qt may be left behind.
+
+Garbage is collected between tests, in the main thread, and at no other time: a window that was closed is a cycle, and
+Python would take it apart in whichever thread allocates next, often that of the next window's engine, which Qt does
+not survive. The app has ``app/garbage.py`` for this.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,24 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before Qt is imported
 os.environ.setdefault("QT_ACCESSIBILITY", "0")
 
 import pytest
+
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays, and is not looked through again after each."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def garbage() -> Iterator[None]:
+    """By Python's own thresholds; the first to begin and so the last to end."""
+    yield
+    counts, limits = gc.get_count(), gc.get_threshold()
+    due = [generation for generation in range(3) if counts[generation] > limits[generation] > 0]
+    if due:
+        gc.collect(due[-1])
 
 
 @pytest.fixture(autouse=True)

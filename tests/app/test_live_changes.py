@@ -27,6 +27,7 @@ from ddpm_studio.app.undo import RecipeHistory
 from ddpm_studio.paths import runs_folder
 from ddpm_studio.recipes import Recipe, find
 from ddpm_studio.store import Parent, ProbeRow, Run, list_runs
+from tests.app.conftest import settled
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)]
 
@@ -81,22 +82,13 @@ def test_a_wheel_turned_on_is_one_edit_and_two_settings_are_two() -> None:
 
 
 @pytest.fixture
-def window(qtbot: QtBot, qapp: QApplication) -> Iterator[MainWindow]:
+def window(qtbot: QtBot, qapp: QApplication, engine_loaded: None) -> Iterator[MainWindow]:
     install(qapp)
     made = MainWindow()
     made.session.data_clock.setInterval(1)
     made.form.set_level_of_detail("everything")
     made.show()
-    qtbot.waitUntil(
-        lambda: (
-            made.controller.is_ready
-            and made.plots is not None
-            and made.dataset is not None
-            and not made.controller.busy
-            and not made.session.data_clock.isActive()
-        ),
-        timeout=30_000,
-    )
+    qtbot.waitUntil(lambda: settled(made), timeout=60_000)
     yield made
     if isValid(made):
         made.closing.wanted = True
@@ -228,13 +220,14 @@ def test_a_structural_wish_waits_for_a_fork(qtbot: QtBot, window: MainWindow) ->
     assert not line.isVisible()
     assert window.recipe.network.depth == 2  # type: ignore[union-attr]
     assert window.recipe.training.learning_rate == 0.002
-    assert "weight tensors" in window.banner.sentence.text()
+    qtbot.waitUntil(lambda: "weight tensors" in window.banner.sentence.text())
     stopped(qtbot, window)
     told = child.parent()
     assert told is not None
     assert told.path == parent.path
     assert told.step == parent.checkpoints()[-1].step
     assert {s.run.path for s in list_runs()} == {parent.path, child.path}
+    listed(qtbot, window)
     row = next(r for r in window.runs_panel.model.rows() if r.path == child.path)
     assert row.parent == parent.path
     assert row.depth == 1
