@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,7 @@ from ddpm_studio.engine import dataset_of
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training import preview
 from ddpm_studio.training.build import Session, build, snapshot
+from ddpm_studio.training.compute import THREAD_CLOCK
 from ddpm_studio.training.control import ChangeRequest, Control
 from ddpm_studio.training.events import Event, PreviewsPaid, SettingChanged, StepDone, TapeFinished
 from ddpm_studio.training.preview import FEWEST, MOST, call_seconds, calls_that_fit, preview_sampler
@@ -48,6 +50,24 @@ def test_a_call_is_measured_and_the_choice_stays(
     again = open_session(recipe_of, kind)
     again.load_state(*snapshot(session))
     assert preview_sampler(again, "ema") == chosen, "a run that goes on keeps rows that compare"
+
+
+@pytest.mark.skipif(THREAD_CLOCK is time.perf_counter, reason="a thread's own time is too coarse on this system")
+def test_a_busy_computer_makes_no_coarser_rows(recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = open_session(recipe_of, "points")
+    real = session.sampling_denoiser
+
+    def waiting(weights: str) -> Callable[..., object]:
+        denoiser = real(weights)
+
+        def call(*asked: object) -> object:
+            time.sleep(0.05)  # as where other programs have the processor
+            return denoiser(*asked)  # type: ignore[arg-type]
+
+        return call
+
+    monkeypatch.setattr(session, "sampling_denoiser", waiting)
+    assert call_seconds(session, "ema") < 0.05
 
 
 def test_what_a_person_fixes_is_not_measured(recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch) -> None:
