@@ -151,7 +151,8 @@ class ComparePanel(QDialog):
                 return SamplerPage(self.tr("Tick two to six samplers"), subject.recipe, subject.kind)
             case "steps":
                 own = subject.recipe.sampler.steps
-                usual = sorted({max(1, own // 10), max(1, own // 5), own})
+                parts = (10, 5, 1) if own >= 50 else (4, 2, 1)
+                usual = sorted({max(1, own // part) for part in parts})
                 few = self.tr("Write two to six numbers of steps, such as 5, 10, 50")
                 return LinePage(key, few, self.tr("Number of steps"), usual, self._check_steps)
             case "seed":

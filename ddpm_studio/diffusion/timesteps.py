@@ -14,12 +14,12 @@ NOISE_ALONE = 80.0  # σ/α from which a level shows nothing of data of size 1: 
 def timestep_grid(
     schedule: NoiseSchedule, steps: int, spacing: str = "uniform", rho: float = 7.0, *, end: int = 0
 ) -> list[int]:
-    """``steps`` moves from T down to ``end``, as a strictly falling list of at most steps + 1 levels.
+    """``steps`` moves from T down to ``end``, as a strictly falling list of steps + 1 levels.
 
     Spacings: "uniform" in t (the "trailing" one of arXiv 2305.08891: starts at T, ends clean), "quadratic"
     in t (DDIM, appendix D.3), "karras" (EDM eq. 5, exponent rho in σ/α), "log-snr" (uniform in log SNR, as
-    DPM-Solver); the last two leave levels of σ/α > 80 in one move. Where two wished levels fall on one entry of
-    the table it is visited once, so the grid may be shorter.
+    DPM-Solver); the last two leave levels of σ/α > 80 in one move. Where wished levels fall on one entry of the
+    table, the noisier ones take the next entries above it.
 
     Raises:
         ValueError: if steps does not lie in 1 … T - end or the spacing is unknown.
@@ -36,8 +36,10 @@ def timestep_grid(
         levels = np.append(_levels_by_noise(schedule, steps, spacing, rho), 0).clip(end)
     else:
         raise ValueError(f"no spacing is called {spacing!r}; there are {', '.join(SPACINGS)}")
-    falling = sorted({round(float(level)) for level in levels}, reverse=True)
-    return [int(level) for level in falling]
+    places = np.arange(steps + 1)  # from the last level up, each at least one above the one before
+    rising = np.maximum.accumulate(levels[::-1].round().astype(int) - places)
+    falling: list[int] = (np.minimum(rising, T - steps) + places)[::-1].tolist()
+    return falling
 
 
 def _levels_by_noise(schedule: NoiseSchedule, steps: int, spacing: str, rho: float) -> NDArray[np.float64]:

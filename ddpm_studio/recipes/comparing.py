@@ -69,10 +69,7 @@ def sampler_label(kind: str) -> str:
 
 
 def calls_at_most(settings: Any) -> int:
-    """How often a sampler section asks the network at most.
-
-    It may be less often: two levels that a spacing wishes for can be one in the schedule's table, which is not here.
-    """
+    """How often a sampler section asks the network at most; Heun's last move, to the clean level, asks once."""
     if isinstance(settings, Langevin):
         return settings.steps * settings.moves
     return 2 * settings.steps if settings.kind == "heun" else int(settings.steps)

@@ -123,7 +123,7 @@ class Recipe(Section):
     def with_settings(self, changes: dict[str, Any]) -> Recipe:
         """A copy with some settings changed, e.g. ``{"training.batch": 32, "schedule.kind": "linear"}``.
 
-        Where a section changes its kind, settings that the new kind knows are carried over.
+        Where a section changes its kind, settings that were chosen and that the new kind knows are carried over.
 
         Raises:
             RecipeError: for an unknown name or a value that does not fit.

@@ -340,8 +340,8 @@ def test_a_line_of_numbers_of_steps(ask: Ask) -> None:
     asker.choose("steps")
     page = asker.panel.page("steps")
     assert isinstance(page, LinePage)
-    assert page.editor.text() == "5, 10, 50"
-    assert asker.panel.note.text() == "3 cells · at most 65 network calls"
+    assert page.editor.text() == "5, 10, 20"
+    assert asker.panel.note.text() == "3 cells · at most 35 network calls"
     for typed, said in (
         ("5, ten", "Write whole numbers with commas"),
         ("5", "Write two to six numbers of steps"),
@@ -366,7 +366,7 @@ def test_rows_and_columns(ask: Ask) -> None:
         asker.samplers[kind].tick.click()
     assert not asker.panel.seed.isEnabled()
     asker.type_in("seed", "3, 5").commit()
-    assert asker.panel.note.text() == "2 × 3 cells · at most 400 network calls · about 20 s"
+    assert asker.panel.note.text() == "2 × 3 cells · at most 160 network calls · a few s"
     cells = asker.start().cells
     assert [(cell.row, cell.column, cell.seed) for cell in cells] == [
         (row, str(seed), seed) for row in ("DDPM", "DDIM", "Heun") for seed in (3, 5)
@@ -432,9 +432,9 @@ def test_runs_are_looked_for_when_they_are_wanted(ask: Ask) -> None:
     ticks["Moons 2"].click()
     cells = asker.start().cells
     assert [(cell.run, cell.settings.kind, cell.settings.steps) for cell in cells] == [
-        (Path("/runs/moons-0"), "ddim", 50),
-        (Path("/runs/moons-1"), "ddim", 7),
-        (Path("/runs/moons-2"), "heun", 50),
+        (Path("/runs/moons-0"), "dpmpp-2m", 20),
+        (Path("/runs/moons-1"), "dpmpp-2m", 7),
+        (Path("/runs/moons-2"), "heun", 20),
     ]
     assert [cell.column for cell in cells] == list(ticks), "as the dialog calls them, not as their folders"
 
@@ -657,7 +657,7 @@ def test_two_runs_through_the_dialog(qtbot: QtBot, window: MainWindow) -> None:
     assert [tick.note for tick in page._ticks] == ["step 4", "step 5", "step 5"]
     QTest.keyClick(page.switches[0], Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running, timeout=30_000)
-    assert [(tape.sampler, len(tape.frames)) for tape in grid.tapes] == [("ddim", 5), ("heun", 7)]
+    assert [(tape.sampler, len(tape.frames)) for tape in grid.tapes] == [("dpmpp-2m", 5), ("heun", 7)]
     assert np.array_equal(grid.tapes[0].frames[0].x, grid.tapes[1].frames[0].x)
     assert {tape.label for tape in grid.tapes} == {tick.text for tick in page._ticks[:2]}
     qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)

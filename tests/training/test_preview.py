@@ -15,7 +15,7 @@ from ddpm_studio.training import preview
 from ddpm_studio.training.build import Session, build, snapshot
 from ddpm_studio.training.compute import THREAD_CLOCK
 from ddpm_studio.training.control import ChangeRequest, Control
-from ddpm_studio.training.events import Event, PreviewsPaid, SettingChanged, StepDone, TapeFinished
+from ddpm_studio.training.events import PreviewsPaid, SettingChanged, StepDone, TapeFinished
 from ddpm_studio.training.preview import FEWEST, MOST, call_seconds, calls_that_fit, preview_sampler
 from ddpm_studio.training.trainer import train
 
@@ -95,10 +95,14 @@ def test_another_budget_chooses_anew(recipe_of: RecipeOf, monkeypatch: pytest.Mo
 
 
 def test_the_measured_share_is_told(recipe_of: RecipeOf) -> None:
-    session = open_session(recipe_of, preview__budget=10.0, training__steps=100_000)
-    events: list[Event] = list(train(session, Control(), seconds=2.5))
-    paid = [event for event in events if isinstance(event, PreviewsPaid)]
-    assert paid
-    drawn = [event for event in events[: events.index(paid[-1])] if isinstance(event, TapeFinished)]
-    least = sum(event.seconds for event in drawn) / 4  # some steps may come after 2.5 seconds, but not so many
-    assert 1 > paid[-1].share >= least > 0
+    session, control = open_session(recipe_of, preview__budget=10.0, training__steps=100_000), Control()
+    began, drawn, told = time.perf_counter(), 0.0, 0
+    for event in train(session, control, seconds=100):
+        if isinstance(event, TapeFinished):
+            drawn += event.seconds
+        if isinstance(event, PreviewsPaid):
+            told += 1
+            assert drawn / (time.perf_counter() - began) <= event.share < 1
+        if told == 3:
+            control.stop()
+    assert told >= 3

@@ -169,7 +169,7 @@ def test_one_seed_is_one_noise_bit_for_bit(two_runs: tuple[Run, Run], seed: int,
     one, other = two_runs
     recipes = {run.path: run.recipe() for run in two_runs}
     wanted = [
-        *grid_of(one, Axis("checkpoint", (2, 4)), Axis("sampler", ("ddim", "ddpm", "langevin-plain")), seed),
+        *grid_of(one, Axis("checkpoint", (2, 4)), Axis("sampler", ("dpmpp-2m", "ddpm", "langevin-plain")), seed),
         *grid_of(one, Axis("run", tuple(recipes)), Axis("weights", ("ema", "raw")), seed, recipes=recipes),
     ]
     tapes = of(ComparisonFinished, list(run_comparison(one, Control(), Comparison(tuple(wanted), count), keep=False)))[
@@ -235,7 +235,7 @@ def test_tapes_say_where_they_come_from_and_a_run_keeps_the_grid(
         ("2", "one", 2),
         ("2", "other", 2),
     ]
-    assert [tape.sampler for tape in tapes] == ["ddim", "heun"] * 2  # each run's own
+    assert [tape.sampler for tape in tapes] == ["dpmpp-2m", "heun"] * 2  # each run's own
     assert [tape.training_step for tape in tapes] == [4, 2] * 2
     assert tapes[1].schedule == other.recipe().schedule.model_dump() != tapes[0].schedule
     assert loaded == [("one", 4), ("other", 2)]

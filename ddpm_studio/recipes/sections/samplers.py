@@ -79,9 +79,10 @@ class Heun(_Walk):
 
 
 class DPMSolver2M(_Walk):
-    """DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2): second order with one network call a step."""
+    """DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2): second order with one network call a step; 15 steps do."""
 
     kind: Literal["dpmpp-2m"] = "dpmpp-2m"
+    spacing: Annotated[Spacing, _SPACING] = "log-snr"
 
 
 class DPMSolver3M(_Walk):
@@ -99,10 +100,11 @@ class UniPC(_Walk):
 
 
 class IPNDM(_Walk):
-    """iPNDM with four predictions (arXiv 2204.13902): fourth order where steps are even in σ/α; 6 to 20 steps do."""
+    """iPNDM with four predictions (arXiv 2204.13902): fourth order where steps are even in σ/α; 8 to 20 steps do."""
 
     kind: Literal["ipndm"] = "ipndm"
-    spacing: Annotated[Spacing, _SPACING] = "karras"
+    # Karras' levels: a little better for pictures in 8 to 10 steps, far worse for points in tight clouds.
+    spacing: Annotated[Spacing, _SPACING] = "log-snr"
 
 
 class Langevin(_Walk):
