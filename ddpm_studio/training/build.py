@@ -184,6 +184,10 @@ class DataOrder:
             images_seen, batch = images_seen + len(part), batch - len(part)
         return torch.cat(parts)
 
+    def whole(self, batch: int) -> int:
+        """How many items a batch has that no end of an epoch cuts short."""
+        return batch if self.epoch_end == "run-on" else min(batch, self.count)
+
     def _permutation(self, epoch: int) -> Tensor:
         if epoch not in self._epochs:
             generator = torch.Generator().manual_seed(mix(self.seed, 1, epoch))

@@ -76,16 +76,17 @@ class TrainingStep:
         return self._count([host], [values.tolist()])
 
     def _replayed(self, most: int) -> list[Stepped]:
-        """Steps by a recording. None where the batch is not the recorded one, or where recording or replaying fails."""
+        """Steps by a recording. None where an epoch's end cuts the batch short, or where recording or replaying fails."""
         session = self._session
+        index = self._hosts(1)[0].items
+        if len(index) < session.order.whole(session.recipe.training.batch):
+            return []  # not recorded: whole ones come more often
         try:
             if self._replay is None or not self._replay.fits():
                 self._replay = None  # its memory first
-                self._replay = _Replay(session, self._hosts(1)[0].items)
+                self._replay = _Replay(session, index)
             hosts = self._hosts(min(most, self._replay.slice))
-            if len(hosts[0].items) == self._replay.batch:
-                return self._count(hosts, self._replay(hosts))
-            return []
+            return self._count(hosts, self._replay(hosts))
         except Exception as error:  # of whatever library: a step that is not recorded does the same
             self.eager_because = told(error)
             session.notes.append(f"steps are not recorded on this card: {self.eager_because}")
@@ -197,7 +198,7 @@ class _Replay:
     """A recorded step; what differs from step to step lies in rows, of which each replay takes the next."""
 
     def __init__(self, session: Session, index: Tensor) -> None:
-        self._session, self._recipe, self.batch = session, _recorded(session.recipe), len(index)
+        self._session, self._recipe = session, _recorded(session.recipe)
         self._adam, self._seen = session.optimizer.adam, session.recipe
         self.slice = 1
         device = session.plan.device

@@ -176,6 +176,33 @@ def test_replayed_steps_are_the_eager_ones(recipe_of: Callable[..., Recipe], mon
     assert all(torch.equal(tensor, theirs[0][name]) for name, tensor in ours[0].items())
 
 
+@pytest.mark.parametrize(("seen", "batch"), [(36, 6), (36, 64), (0, 64)], ids=["after a resume", "larger", "all"])
+@pytest.mark.parametrize("epoch_end", ["short", "drop", "run-on"])
+def test_whole_batches_alone_are_recorded(
+    epoch_end: str, seen: int, batch: int, recipe_of: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 38 items a batch of 6 leaves 2 at the end of an epoch, where a resumed run may begin."""
+    recipe = recipe_of("pictures", data__epoch_end=epoch_end, training__batch=batch)
+    session = build(recipe, dataset_of(recipe))
+    session.images_seen = seen
+    monkeypatch.setattr(type(session.plan), "graphs", property(lambda plan: True))
+    recorded: list[int] = []
+
+    class Counted(Recorded):
+        def _take_row(self) -> None:
+            recorded.append(len(self._index[0]))
+            super()._take_row()
+
+    monkeypatch.setattr(step_module, "_Replay", Counted)
+    steps, done = TrainingStep(session), []
+    while len(done) < 12:
+        done += steps.advance()
+    whole = batch if epoch_end == "run-on" else min(batch, len(session.order._permutation(0)))
+    assert recorded == [size for size in (stepped.items for stepped in done) if size == whole]
+    assert len(recorded) >= 10
+    assert not steps.eager_because
+
+
 class Breaking(Recorded):
     """A card on which recording does not work, or replaying from some replay on."""
 
