@@ -345,17 +345,13 @@ def score_at(denoiser: Denoiser, t: int, spots: Tensor) -> Tensor:
     return (-denoiser(spots, t).eps / float(denoiser.schedule.sigma[t])).float()
 
 
-def to_frame(step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone) -> Frame:
-    """A state as it is shown. Each array is new, so frames can be kept while the process goes on."""
-    return send_frame(Leaving(step.x.device), step, schedule, kind, tone)()
-
-
 def send_frame(
     leaving: Leaving, step: ReverseStep, schedule: NoiseSchedule, kind: str, tone: Tone, score: Tensor | None = None
 ) -> Callable[[], Frame]:
-    """``to_frame``, to be called for when the next state is being computed.
+    """A state as it is shown, sent off now: to be called for when the next state is being computed.
 
-    ``score``: of the places of the lattice at the level where the prediction was made.
+    Each array is new, so frames can be kept while the process goes on. ``score``: of the places of the lattice at the
+    level where the prediction was made.
     """
     shown: list[Tensor | None]
     if kind == "points":

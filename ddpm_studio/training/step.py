@@ -76,7 +76,7 @@ class TrainingStep:
         return self._count([host], [values.tolist()])
 
     def _replayed(self, most: int) -> list[Stepped]:
-        """Steps by a recording. None where an epoch's end cuts the batch short, or where recording or replaying fails."""
+        """Steps by a recording. None where an epoch ends within the batch, or where recording or replaying fails."""
         session = self._session
         index = self._hosts(1)[0].items
         if len(index) < session.order.whole(session.recipe.training.batch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ddpm_studio.diffusion.reverse import ReverseStep
+from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.engine import dataset_of
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training import recorded, sampling
@@ -219,3 +222,17 @@ def test_frames_that_come_later_are_the_same(
         assert (mine.field is None) == (theirs.field is None) == (kind == "pictures")
         if mine.field is not None and theirs.field is not None:
             assert np.array_equal(mine.field.score, theirs.field.score)
+
+
+def test_the_size_of_the_noise_is_told_before_it_is_clipped_to_grey_levels() -> None:
+    """Grey levels end at ±2.5, so what a picture's ε̂ amounts to cannot be had from them."""
+    eps = torch.stack([torch.full((3, 2, 2), 4.0), torch.linspace(-3, 3, 12).view(3, 2, 2)])
+    schedule = NoiseSchedule.cosine(10)
+    step = ReverseStep(1, 5, 6, 8, torch.zeros_like(eps), torch.zeros_like(eps), eps, 1)
+    frame = sampling.send_frame(sampling.Leaving("cpu"), step, schedule, "pictures", sampling.Tone())()
+    assert frame.eps is not None
+    assert frame.eps_rms is not None
+    assert frame.eps[0].min() == 255
+    assert np.allclose(frame.eps_rms, [4.0, float(eps[1].square().mean().sqrt())])
+    start = replace(step, x0=None, eps=None)
+    assert sampling.send_frame(sampling.Leaving("cpu"), start, schedule, "pictures", sampling.Tone())().eps_rms is None
