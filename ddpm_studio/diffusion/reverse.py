@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,7 +58,77 @@ def start_noise(
     return gaussian(seeds, 0, shape, device=device) * spread
 
 
-@torch.no_grad()
+class State(NamedTuple):
+    """Where a process stands, and all that its next move depends on."""
+
+    step: ReverseStep
+    past: tuple[Past, ...]  # the predictions that the rule may look at, newest last
+    draws: int  # of noise so far
+
+
+class Walk:
+    """The moves of a sampler along a grid, each a function of the state before it; see ``reverse_process``.
+
+    Attributes:
+        grid: the levels. total: moves in it.
+    """
+
+    def __init__(
+        self,
+        denoiser: DenoiserLike,
+        grid: Sequence[int],
+        sampler: Sampler,
+        shape: Sequence[int],
+        *,
+        keys: Tensor,
+        schedule: NoiseSchedule | None = None,
+        label: Tensor | None = None,
+    ) -> None:
+        """``keys``: the ``seed_tensor`` of the items, on the device where all is computed.
+
+        Raises:
+            ValueError: if the grid rises or leaves the schedule.
+        """
+        table: NoiseSchedule = schedule if schedule is not None else denoiser.schedule  # type: ignore[attr-defined]
+        if len(grid) < 2 or any(t < u for t, u in pairwise(grid)):
+            raise ValueError(f"the levels of a grid must not rise; got {list(grid)[:6]}…")
+        if grid[0] > table.steps or grid[-1] < 0:
+            raise ValueError(f"the grid runs from {grid[0]} to {grid[-1]}, outside the schedule's 0 … {table.steps}")
+        self.grid, self.total = list(grid), len(grid) - 1
+        self._denoiser, self._sampler, self._table = denoiser, sampler, table
+        self._shape, self._keys, self._label = tuple(shape), keys, label
+
+    def start(self, x: Tensor) -> State:
+        """Before the first move: x (N, *shape) at level grid[0]."""
+        return State(ReverseStep(0, self.total, self.grid[0], self.grid[0], x, None, None, 0), (), 0)
+
+    @torch.no_grad()
+    def move(self, state: State) -> State:
+        """The next state, in new tensors."""
+        step, index = state.step, state.step.index + 1
+        t, u = self.grid[index - 1 : index + 1]
+        nfe, draws = step.nfe, state.draws
+
+        def predict(x: Tensor, t: int, label: Tensor | None) -> Prediction:
+            nonlocal nfe
+            nfe += 1
+            return self._denoiser(x, t, label)
+
+        def noise() -> Tensor:
+            nonlocal draws
+            draws += 1
+            return gaussian(self._keys, draws, self._shape, device=self._keys.device).to(step.x)
+
+        prediction = predict(step.x, t, self._label)
+        left = self.total - index if self.grid[-1] == 0 else math.inf
+        x = self._sampler.step(
+            Move(self._table, step.x, t, u, prediction, state.past, noise, predict, self._label, left)
+        )
+        past = (*state.past, Past(t, prediction))
+        kept = past[max(len(past) - self._sampler.memory, 0) :]
+        return State(ReverseStep(index, self.total, u, t, x, prediction.x0, prediction.eps, nfe), kept, draws)
+
+
 def reverse_process(
     denoiser: DenoiserLike,
     grid: Sequence[int],
@@ -84,36 +154,12 @@ def reverse_process(
     Raises:
         ValueError: if the grid rises or leaves the schedule.
     """
-    # The decorator form of no_grad switches gradients off only while this generator runs: a consumer
-    # between two yields has its own setting back.
     table: NoiseSchedule = schedule if schedule is not None else denoiser.schedule  # type: ignore[attr-defined]
-    if len(grid) < 2 or any(t < u for t, u in pairwise(grid)):
-        raise ValueError(f"the levels of a grid must not rise; got {list(grid)[:6]}…")
-    if grid[0] > table.steps or grid[-1] < 0:
-        raise ValueError(f"the grid runs from {grid[0]} to {grid[-1]}, outside the schedule's 0 … {table.steps}")
-
-    draws = nfe = 0
-    keys = seed_tensor(seeds, device)
-
-    def predict(x: Tensor, t: int, label: Tensor | None) -> Prediction:
-        nonlocal nfe
-        nfe += 1
-        return denoiser(x, t, label)
-
-    def noise() -> Tensor:
-        nonlocal draws
-        draws += 1
-        return gaussian(keys, draws, shape, device=device).to(x)
-
+    walk = Walk(denoiser, grid, sampler, shape, keys=seed_tensor(seeds, device), schedule=table, label=label)
     if x is None:
         x = start_noise(table, grid[0], seeds, shape, device=device)
-    past: deque[Past] = deque(maxlen=max(sampler.memory, 0))
-    total = len(grid) - 1
-    yield ReverseStep(0, total, grid[0], grid[0], x, None, None, nfe)
-    for index, (t, u) in enumerate(pairwise(grid), start=1):
-        prediction = predict(x, t, label)
-        left = total - index if grid[-1] == 0 else math.inf
-        move = Move(table, x, t, u, prediction, tuple(past), noise, predict, label, left)
-        x = sampler.step(move)
-        past.append(Past(t, prediction))
-        yield ReverseStep(index, total, u, t, x, prediction.x0, prediction.eps, nfe)
+    state = walk.start(x)
+    yield state.step
+    while state.step.index < walk.total:
+        state = walk.move(state)
+        yield state.step
