@@ -159,6 +159,8 @@ def show_sampling(events: Iterator[Event]) -> list[Tape]:
                     bar.update(task, completed=event.tape.calls)
                 case TapeFinished():
                     tapes.append(event.tape)
+                case Quicker():
+                    _say(bar, event)
     return tapes
 
 
@@ -178,4 +180,10 @@ def show_comparison(events: Iterator[Event]) -> tuple[Tape, ...]:
                     bar.update(task, description=event.tape.label)
                 case TapeGrew():
                     bar.update(task, completed=sum(tape.calls for tape in tapes))
+                case Quicker():
+                    _say(bar, event)
     return tapes
+
+
+def _say(bar: Progress, event: Quicker) -> None:
+    bar.console.print(f"{event.reason[0].upper()}{event.reason[1:]}.", markup=False, soft_wrap=True)

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from ddpm_studio.data.dataset import Cancelled
-from ddpm_studio.diffusion.reverse import reverse_process
 from ddpm_studio.training.build import Session
 from ddpm_studio.training.sampling import Tone, item_seeds, make_grid, make_sampler, to_uint8
+from ddpm_studio.training.walks import walk
 
 _BATCH = 250
 
@@ -36,14 +36,19 @@ def draw(
     """
     sampler = make_sampler(settings)
     # Clipping x0 inside a multistep rule spoils what it extrapolates from.
-    denoiser = session.sampling_denoiser(weights, clip=sampler.memory == 0)
+    clip = sampler.memory == 0
+    denoiser, again = session.sampling_denoiser(weights, clip=clip), session.again(weights, clip=clip)
     grid, device, tone = make_grid(settings, session.schedule), session.plan.device, Tone.of(session.recipe)
     seeds, parts = item_seeds(seed, count), []
     for start in range(0, count, _BATCH):
         mine = seeds[start : start + _BATCH]
         label = torch.arange(start, start + len(mine), device=device) % session.classes if session.classes else None
+        steps = walk(
+            denoiser, grid, sampler, session.shape,
+            seeds=mine, stops=(len(grid) - 1,), label=label, device=device, again=again,
+        )  # fmt: skip
         x = None
-        for step in reverse_process(denoiser, grid, sampler, session.shape, seeds=mine, label=label, device=device):
+        for step in steps:
             x = step.x
         assert x is not None
         parts.append(to_uint8(x, tone))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,7 +29,10 @@ from ddpm_studio.networks import (
 from ddpm_studio.recipes import Recipe, RecipeError
 from ddpm_studio.training.compute import ComputePlan, choose_plan
 from ddpm_studio.training.ema import Averaging, ema_copy
+from ddpm_studio.training.events import Quicker
 from ddpm_studio.training.flat import FlatAdamW, Learner
+from ddpm_studio.training.recorded import Recordings
+from ddpm_studio.training.walks import Again
 
 VALUE_RANGES = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0)}
 
@@ -215,7 +219,7 @@ class Session:
     rate_scale: float = 1.0  # halved by a roll-back
     ema_updates: int = 0
     preview_calls: int = 0  # network calls of a preview, once they are chosen
-    notes: list[str] = field(default_factory=list)  # to be told: what is slower here than it might be, and why
+    notes: list[str] = field(default_factory=list)  # what is slower here than it might be, and why; see ``news``
     _raw: nn.Module | None = field(default=None, repr=False)
     _calls: dict[nn.Module, Any] = field(default_factory=dict, repr=False)  # of the networks that are sampled with
 
@@ -269,19 +273,40 @@ class Session:
         call = self.plan.call(network or self.network)
         return make_denoiser(self.recipe, self.schedule, call, kind=self.data.kind, clip=False)
 
+    @cached_property
+    def recordings(self) -> Recordings:
+        """What is recorded of its sampling, on a card."""
+        return Recordings(self.notes.append)
+
     def sampling_denoiser(self, weights: str, *, clip: bool = True) -> Denoiser:
         """A denoiser of the EMA or of a frozen copy of the raw weights of this moment."""
+        network = self._sampled(weights)
+        if network not in self._calls:
+            self._calls[network] = self.plan.call_shared(network, self.recordings)
+        return self._denoiser(self._calls[network], clip)
+
+    def again(self, weights: str, *, clip: bool = True) -> Again | None:
+        """With what ``walk`` records those that come again: of the weights that ``sampling_denoiser`` last took."""
+        if not self.plan.graphs:
+            return None
+        network = self.ema if weights == "ema" or self._raw is None else self._raw
+        return Again(self.recordings, network, self._denoiser(self.plan.call(network), clip))
+
+    def _sampled(self, weights: str) -> nn.Module:
         if weights == "ema":
-            return self._denoiser(self.ema, clip=clip)
+            return self.ema
         if self._raw is None:
             self._raw = ema_copy(self.network)
         self._raw.load_state_dict(self.network.state_dict())
-        return self._denoiser(self._raw, clip=clip)
+        return self._raw
 
-    def _denoiser(self, network: nn.Module, *, clip: bool) -> Denoiser:
-        if network not in self._calls:
-            self._calls[network] = self.plan.call_shared(network, self.notes.append)
-        return make_denoiser(self.recipe, self.schedule, self._calls[network], kind=self.data.kind, clip=clip)
+    def _denoiser(self, call: Callable[..., Tensor], clip: bool) -> Denoiser:
+        return make_denoiser(self.recipe, self.schedule, call, kind=self.data.kind, clip=clip)
+
+    def news(self) -> Iterator[Quicker]:
+        """The notes that have not been told yet."""
+        while self.notes:
+            yield Quicker(self.step, self.notes.pop(0), False)
 
     # -- the state as tensors (for checkpoints and roll-back)
 

@@ -22,7 +22,8 @@ from ddpm_studio.paths import user_folder
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training.crew import Crew, prepare_thread
 from ddpm_studio.training.flat import Flat, Learner
-from ddpm_studio.training.recorded import RecordedCalls, record, told
+from ddpm_studio.training.memory import is_out_of_memory
+from ddpm_studio.training.recorded import RecordedCalls, Recordings, record, told
 
 if TYPE_CHECKING:
     from ddpm_studio.training.compiled import Compiled
@@ -39,14 +40,6 @@ _REVISION = 4  # of our networks and of how they are measured: what is remembere
 
 class DeviceError(RuntimeError):
     """The wished device is not there; one sentence."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a card or the computer had no memory left; libraries say so in several ways."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    signs = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)
 
 
 @dataclass(frozen=True)
@@ -105,17 +98,15 @@ class ComputePlan:
 
         return compute
 
-    def call_shared(
-        self, network: nn.Module, tell: Callable[[str], object] = lambda why: None
-    ) -> Callable[..., Tensor]:
+    def call_shared(self, network: nn.Module, recordings: Recordings | None = None) -> Callable[..., Tensor]:
         """``call`` for sampling: the crew shares the items, where there is one; on a card, calls are recorded.
 
-        Items that do not fit into memory together are computed in parts, and so are those of later calls. ``tell``:
-        see ``RecordedCalls``.
+        Items that do not fit into memory together, nor without the ``recordings``, are computed in parts, and so are
+        those of later calls.
         """
         alone, crew = self.call(network), self.crew
-        if self.graphs:
-            alone = RecordedCalls(alone, network, tell)
+        if self.graphs and recordings is not None:
+            alone = RecordedCalls(alone, network, recordings)
         most: int | None = None
 
         def shared(x: Tensor, time_label: Tensor, label: Tensor | None) -> Tensor:
@@ -139,9 +130,12 @@ class ComputePlan:
                         return shared(x, time_label, label)
                     return torch.cat([shared(x[p], time_label[p], None if label is None else label[p]) for p in parts])
                 except (RuntimeError, MemoryError) as error:
-                    if size == 1 or not is_out_of_memory(error):
+                    if not is_out_of_memory(error) or (size == 1 and not recordings):
                         raise
-                most = size // 2  # here, where the error has let go of what it held
+                if recordings:  # here, where the error has let go of what it held
+                    recordings.forget()
+                    continue
+                most = size // 2
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
 

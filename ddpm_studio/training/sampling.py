@@ -17,7 +17,7 @@ from torch import Tensor
 from ddpm_studio.diffusion.denoiser import Denoiser
 from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.diffusion.reel import CAP
-from ddpm_studio.diffusion.reverse import ReverseStep, reverse_process, start_noise
+from ddpm_studio.diffusion.reverse import ReverseStep, start_noise
 from ddpm_studio.diffusion.samplers import Sampler, sampler_of
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.tape import FRAMES, Frame, ScoreField, Tape, kept_indices, lattice
@@ -25,19 +25,21 @@ from ddpm_studio.diffusion.timesteps import timestep_grid
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.recipes.axes import Cell
 from ddpm_studio.training.build import VALUE_RANGES, Session
-from ddpm_studio.training.compute import is_out_of_memory
 from ddpm_studio.training.control import Comparison, Control
 from ddpm_studio.training.events import (
     ComparisonFinished,
     ComparisonStarted,
     Event,
     Paused,
+    Quicker,
     Resumed,
     TapeFinished,
     TapeGrew,
     TapeStarted,
 )
 from ddpm_studio.training.leaving import Leaving
+from ddpm_studio.training.memory import is_out_of_memory
+from ddpm_studio.training.walks import Again, walk
 
 COMPARED = CAP // 2  # bytes of all cells of a comparison
 FIELD_SIDE, FIELD_REACH = 20, 2.5  # of the lattice on which the score of points is recorded
@@ -89,14 +91,14 @@ def sample(
     most: int = FRAMES,
     tape: Tape | None = None,
 ) -> Iterator[Event]:
-    """Sample with the session's weights of this moment, recorded on ``tape`` or a new one.
+    """Sample with the session's weights of this moment, recorded on ``tape`` or a new one; tells the session's news.
 
     ``settings`` is a sampler section of a recipe; ``weights`` is "ema" or "raw".
     """
     tape = tape or _new_tape(Origin.of(session), settings, seed, weights)
     # Clipping x0 inside a multistep rule spoils what it extrapolates from.
     clip = make_sampler(settings).memory == 0
-    yield from record(
+    drawn = record(
         session.sampling_denoiser(weights, clip=clip),
         settings,
         tape,
@@ -109,7 +111,11 @@ def sample(
         most=most,
         classes=session.classes,
         device=session.plan.device,
+        again=session.again(weights, clip=clip),
     )
+    for event in drawn:
+        yield event
+        yield from session.news()
 
 
 class SourceError(RuntimeError):
@@ -181,6 +187,7 @@ def _compare(sources: Sources, control: Control, comparison: Comparison) -> Iter
     calls = tuple(network_calls(cell.settings, own) for cell, own in zip(cells, schedules, strict=True))
     yield ComparisonStarted(tapes, calls)
     failed: SourceError | None = None
+    told: set[str] = set()
     asked_in_a_pause = control.paused  # which it does not wait for
     try:
         for i in _by_checkpoint(cells):
@@ -190,7 +197,7 @@ def _compare(sources: Sources, control: Control, comparison: Comparison) -> Iter
             if control.comparison_stopped:
                 break
             cell, session = cells[i], sources.open(cells[i])
-            yield from sample(
+            drawn = sample(
                 session,
                 control,
                 cell.settings,
@@ -201,6 +208,12 @@ def _compare(sources: Sources, control: Control, comparison: Comparison) -> Iter
                 most=min(FRAMES, _frames_that_fit(comparison, origins[0])),
                 tape=tapes[i],
             )
+            for event in drawn:
+                if isinstance(event, Quicker):  # each session that is opened has the same to tell
+                    if event.reason in told:
+                        continue
+                    told.add(event.reason)
+                yield event
     except SourceError as error:
         failed = error
     except (RuntimeError, MemoryError) as error:
@@ -300,12 +313,14 @@ def record(
     most: int = FRAMES,
     classes: int = 0,
     device: torch.device | str = "cpu",
+    again: Again | None = None,
 ) -> Iterator[Event]:
     """Run one reverse process and keep its states on ``tape``, at most ``most`` of them unless ``every_state``.
 
     ``settings`` is a sampler section of a recipe. Every sampler starts from the same noise of level T. It stops
     between two moves when ``control`` says so; a pause comes after it. With ``classes`` items are asked for class
-    0, 1, 2, … in turn. At most 120 frames of points carry the score field, one small network call each.
+    0, 1, 2, … in turn. At most 120 frames of points carry the score field, one small network call each. ``again``: see
+    ``walk``.
     """
     start = time.perf_counter()
     schedule = denoiser.schedule
@@ -319,7 +334,7 @@ def record(
     yield TapeStarted(tape, purpose, network_calls(settings, schedule))
     seeds = item_seeds(tape.seed, count)
     x = start_noise(schedule, schedule.steps, seeds, shape, device=device)
-    steps = reverse_process(denoiser, grid, sampler, shape, seeds=seeds, x=x, label=label, device=device)
+    steps = walk(denoiser, grid, sampler, shape, seeds=seeds, stops=kept, x=x, label=label, device=device, again=again)
     spots = torch.from_numpy(lattice(FIELD_SIDE, FIELD_REACH)).float().to(device)
     leaving, coming = Leaving(device), deque[Callable[[], Frame]]()
     for step in steps:

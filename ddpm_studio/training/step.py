@@ -18,6 +18,7 @@ from ddpm_studio.diffusion.noise import mix
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.training.build import Session
 from ddpm_studio.training.ema import warmed_up
+from ddpm_studio.training.memory import is_out_of_memory
 from ddpm_studio.training.objective import draw_levels, loss_per_item
 from ddpm_studio.training.rates import adam_beta1, learning_rate
 from ddpm_studio.training.recorded import record, told
@@ -62,7 +63,19 @@ class TrainingStep:
         self.eager_because = ""
 
     def advance(self, most: int = 1) -> list[Stepped]:
-        """Take a step; on a card that replays them, as many as take 20 ms, but at most ``most``."""
+        """Take a step; on a card that replays them, as many as take 20 ms, but at most ``most``.
+
+        Where there is no room for it, sampling gives back what its recordings hold.
+        """
+        try:
+            return self._advance(most)
+        except (RuntimeError, MemoryError) as error:
+            if not (is_out_of_memory(error) and self._session.recordings):
+                raise
+        self._session.recordings.forget()  # here, where the error has let go of what it held
+        return self._advance(most)
+
+    def _advance(self, most: int) -> list[Stepped]:
         session = self._session
         # Adam's β1 is a number of the recording: where it moves with each step, nothing is recorded.
         recordable = session.recipe.training.decay != "one-cycle"
@@ -88,9 +101,12 @@ class TrainingStep:
             hosts = self._hosts(min(most, self._replay.slice))
             return self._count(hosts, self._replay(hosts))
         except Exception as error:  # of whatever library: a step that is not recorded does the same
+            done = self._replay.done if self._replay is not None else []
+            if is_out_of_memory(error) and session.recordings and not done:
+                self._replay = None
+                raise  # with their room it may go
             self.eager_because = told(error)
             session.notes.append(f"steps are not recorded on this card: {self.eager_because}")
-            done = self._replay.done if self._replay is not None else []
         self._replay = None
         _release(session)
         return self._count(hosts[: len(done)], done) if done else []

@@ -18,7 +18,7 @@ from ddpm_studio.training.budget import Budget
 from ddpm_studio.training.build import Session, snapshot
 from ddpm_studio.training.carry import agreeing, network_shapes, shapes_of
 from ddpm_studio.training.compiled import Compiling
-from ddpm_studio.training.compute import ThreadGovernor, is_out_of_memory
+from ddpm_studio.training.compute import ThreadGovernor
 from ddpm_studio.training.control import (
     ChangeRequest,
     Comparison,
@@ -50,6 +50,7 @@ from ddpm_studio.training.events import (
     TapeStarted,
     ThreadsChanged,
 )
+from ddpm_studio.training.memory import is_out_of_memory
 from ddpm_studio.training.preview import preview_sampler
 from ddpm_studio.training.probe import Probe
 from ddpm_studio.training.sampling import SourceError, Sources, compare, sample
@@ -154,8 +155,7 @@ def train(
                 bad, skipped = bad + 1, skipped + 1
                 what = "loss" if not math.isfinite(done.loss) else "gradient"
                 yield StepSkipped(done.step, f"the {what} was not finite", bad, skipped)
-        while session.notes:
-            yield Quicker(session.step, session.notes.pop(0), False)
+        yield from session.news()
         if (news := compiling.news()) is not None:
             yield Quicker(session.step, *news)
         if bad >= BAD_IN_A_ROW:

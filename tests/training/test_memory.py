@@ -17,10 +17,11 @@ from ddpm_studio.store import Run
 from ddpm_studio.training import step as step_module
 from ddpm_studio.training import trainer
 from ddpm_studio.training.build import Session, build
-from ddpm_studio.training.compute import ComputePlan, is_out_of_memory
+from ddpm_studio.training.compute import ComputePlan
 from ddpm_studio.training.control import ChangeRequest, Control, SampleRequest
 from ddpm_studio.training.crew import Crew
 from ddpm_studio.training.events import CheckpointDue, Event, Finished, MemoryFull, Skipped, StepDone, TapeFinished
+from ddpm_studio.training.memory import is_out_of_memory
 from ddpm_studio.training.trainer import MemoryFullError, train
 
 RecipeOf = Callable[..., Recipe]
