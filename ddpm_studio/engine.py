@@ -82,7 +82,7 @@ def open_session(
     wishes = {"compute.device": device, "compute.threads": threads}
     recipe = recipe.with_settings({setting: wish for setting, wish in wishes.items() if wish is not None})
     data = dataset or (found.data() if found else None) or dataset_of(recipe)
-    session = build(recipe, data, precision=_precision_to_keep(recipe, numbers))
+    session = build(recipe, data, **_to_keep(recipe, numbers))
     if found is not None and numbers is not None:
         tensors = found.tensors()
         try:
@@ -92,11 +92,11 @@ def open_session(
     return session
 
 
-def _precision_to_keep(recipe: Recipe, numbers: dict[str, Any] | None) -> str | None:
-    """A resumed run keeps its precision on the kind of device where it was chosen."""
+def _to_keep(recipe: Recipe, numbers: dict[str, Any] | None) -> dict[str, Any]:
+    """How a resumed run computes, on the kind of device where that was chosen; older checkpoints say less of it."""
     if numbers is None or numbers.get("device") != pick_device(recipe.compute.device).type:
-        return None
-    return str(numbers["precision"])
+        return {}
+    return {name: numbers[name] for name in ("precision", "masters") if name in numbers}
 
 
 def fork(run: Run, step: int | None, recipe: Recipe, path: Path | None = None) -> Run:

@@ -15,7 +15,7 @@ from ddpm_studio.bench.effort import Effort, wait_for
 from ddpm_studio.bench.flops import DTYPES, data_of
 from ddpm_studio.recipes import find
 from ddpm_studio.training.build import make_network
-from ddpm_studio.training.compute import available_cores, pick_device
+from ddpm_studio.training.compute import ComputePlan, available_cores, pick_device
 
 DEFAULT = "fashion-mnist"
 _CEILINGS: dict[tuple[str, str, int, bool], float] = {}
@@ -93,7 +93,8 @@ def ceiling(precision: str, threads: int, effort: Effort) -> float:
     """
     device = pick_device(effort.device)
     side = 256 if effort.quick else 2048 if device.type == "cpu" else 8192
-    a, b = (torch.randn(side, side, device=device, dtype=DTYPES[precision]) for _ in range(2))
+    a, b = (torch.randn(side, side, device=device, dtype=DTYPES.get(precision)) for _ in range(2))
+    ComputePlan(device, precision, False, threads).settle()
     with threads_of(threads):
         took = shortest(lambda: a @ b, device, _share(effort, 0.5))
     key = (device.type, precision, threads, effort.quick)

@@ -322,6 +322,7 @@ class Session:
             "ema_updates": self.ema_updates,
             "preview_calls": self.preview_calls,
             "precision": self.plan.precision,
+            "masters": self.plan.masters,
             "device": self.plan.device.type,
         }
         return tensors, numbers
@@ -343,16 +344,18 @@ class Session:
         self.preview_calls = int(numbers.get("preview_calls", 0))
 
 
-def build(recipe: Recipe, dataset: Dataset | DataFacts, *, precision: str | None = None) -> Session:
+def build(
+    recipe: Recipe, dataset: Dataset | DataFacts, *, precision: str | None = None, masters: bool | None = None
+) -> Session:
     """Make everything for training ``recipe`` on ``dataset``, at step 0; or for sampling, from its facts alone.
 
-    ``precision`` fixes the compute precision (a resumed run keeps its own).
+    ``precision`` and ``masters`` fix how it computes (a resumed run keeps its own).
 
     Raises:
         RecipeError: if the parts do not fit the data. DeviceError: if the device is not there.
     """
     network = make_network(recipe, dataset)
-    plan = choose_plan(recipe, network, dataset.shape, precision)
+    plan = choose_plan(recipe, network, dataset.shape, precision, masters)
     network = plan.place(network)
     settings = recipe.training
     optimizer = FlatAdamW(network, betas=(settings.beta1, settings.beta2), weight_decay=settings.weight_decay)

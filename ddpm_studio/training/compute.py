@@ -23,7 +23,7 @@ from ddpm_studio.recipes import Recipe
 from ddpm_studio.training.crew import Crew, prepare_thread
 from ddpm_studio.training.flat import Flat, Learner
 from ddpm_studio.training.memory import is_out_of_memory
-from ddpm_studio.training.recorded import RecordedCalls, Recordings, record, told
+from ddpm_studio.training.recorded import WARM_UP, RecordedCalls, Recordings, record, told
 
 if TYPE_CHECKING:
     from ddpm_studio.training.compiled import Compiled
@@ -32,10 +32,11 @@ BUDGET = 0.8  # seconds of measuring before a first training; a large network is
 FEW = 2  # items; batch norm has nothing to go by with one
 _REPLAYS = 3  # of a recorded step that are timed together
 _LAYOUTS = {"channels_last": True, "contiguous": False}
+_PAYS = 1.1  # times as fast as what rounds less; else that is taken
 # A thread's own time is too coarse on some systems; there the wall clock must do.
 THREAD_CLOCK = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
 
-_REVISION = 4  # of our networks and of how they are measured: what is remembered of an earlier one counts no more
+_REVISION = 5  # of our networks and of how they are measured: what is remembered of an earlier one counts no more
 
 
 class DeviceError(RuntimeError):
@@ -47,7 +48,7 @@ class ComputePlan:
     """Where and how to compute, and why."""
 
     device: torch.device
-    precision: str  # "float32" or "bfloat16"
+    precision: str  # "float32", "bfloat16", or "tf32": float32 of whose factors a card reads 10 bits behind the point
     channels_last: bool
     threads: int
     reason: str = ""
@@ -63,7 +64,8 @@ class ComputePlan:
 
     def describe(self) -> str:
         """For the top bar: "CPU, bf16, channels_last, 2 threads"."""
-        parts = ["CPU", {"float32": "fp32", "bfloat16": "bf16 weights" if self.masters else "bf16"}[self.precision]]
+        names = {"float32": "fp32", "tf32": "TF32", "bfloat16": "bf16 weights" if self.masters else "bf16"}
+        parts = ["CPU", names[self.precision]]
         if self.channels_last:
             parts.append("channels_last")
         if self.device.type == "cuda":
@@ -79,8 +81,16 @@ class ComputePlan:
         placed: nn.Module = network.to(memory_format=layout)  # type: ignore[call-overload]
         return placed
 
+    def settle(self) -> None:
+        """Tell a card's libraries how to compute from now on: they have one setting for the whole process."""
+        if self.device.type == "cuda":
+            exact = self.precision == "float32"
+            torch.backends.cudnn.benchmark = True  # the quickest algorithm for each shape, chosen as it comes first
+            torch.backends.cudnn.allow_tf32 = not exact
+            torch.set_float32_matmul_precision("highest" if exact else "high")
+
     def autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "float32":
+        if self.precision != "bfloat16":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
@@ -90,6 +100,7 @@ class ComputePlan:
         precision = nullcontext if self.masters and network.training else self.autocast
 
         def compute(x: Tensor, time_label: Tensor, label: Tensor | None = None) -> Tensor:
+            self.settle()
             if self.channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
             with precision():
@@ -169,11 +180,17 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def choose_plan(recipe: Recipe, network: nn.Module, shape: Sequence[int], precision: str | None = None) -> ComputePlan:
+def choose_plan(
+    recipe: Recipe,
+    network: nn.Module,
+    shape: Sequence[int],
+    precision: str | None = None,
+    masters: bool | None = None,
+) -> ComputePlan:
     """Choose a plan for training ``network`` on items of ``shape``.
 
-    ``precision`` fixes it (a resumed run keeps the one it was trained with). What the recipe leaves open is measured
-    the first time that this machine meets this network, and remembered.
+    ``precision`` and ``masters`` fix these (a resumed run keeps those it was trained with). What the recipe leaves open
+    is measured the first time that this machine meets this network, and remembered.
 
     Raises:
         DeviceError: see ``pick_device``.
@@ -186,10 +203,11 @@ def choose_plan(recipe: Recipe, network: nn.Module, shape: Sequence[int], precis
     plan = ComputePlan(device, "float32", False, threads, "points are too small to gain from bfloat16", crew=crew)
     if not pictures:
         return plan
-    known = Remembered(recipe, shape, device, precision)
+    known = Remembered(recipe, shape, device, precision, masters)
     choice = known.read()
     if choice is None:
-        choice = _Benchmark(network, shape).choose(plan, recipe.training.batch, known.precisions, known.layouts)
+        wishes = known.precisions, known.layouts, masters
+        choice = _Benchmark(network, shape).choose(plan, recipe.training.batch, *wishes)
         known.write(choice)
     plan = _chosen(plan, choice, recipe, precision)
     if threads > 1 and recipe.compute.threads is None and device.type == "cpu":
@@ -217,7 +235,7 @@ def _chosen(plan: ComputePlan, choice: Choice, recipe: Recipe, precision: str | 
         precision=choice.precision,
         channels_last=choice.channels_last,
         masters=choice.masters,
-        reason=asked + choice.reason,
+        reason=asked + choice.reason if choice.reason else asked.removesuffix("; "),
     )
 
 
@@ -237,6 +255,15 @@ class Choice:
     masters: bool = False
 
 
+def asked_precisions(recipe: Recipe, device: torch.device, precision: str | None = None) -> tuple[str, ...]:
+    """Those that a recipe leaves open on this device; ``precision``: see ``choose_plan``."""
+    if precision is not None:
+        return (precision,)
+    wish = recipe.compute.precision
+    asked = ("float32", "bfloat16") if wish == "auto" else (wish,)
+    return (*asked, "tf32") if device.type == "cuda" and "float32" in asked else asked
+
+
 class Remembered:
     """A choice on disk, for one network on one machine; another version of torch measures again.
 
@@ -244,13 +271,18 @@ class Remembered:
     """
 
     def __init__(
-        self, recipe: Recipe, shape: Sequence[int], device: torch.device, precision: str | None = None
+        self,
+        recipe: Recipe,
+        shape: Sequence[int],
+        device: torch.device,
+        precision: str | None = None,
+        masters: bool | None = None,
     ) -> None:
-        """``precision``: see ``choose_plan``."""
-        wish, layout = precision or recipe.compute.precision, recipe.compute.layout
-        self.precisions = ("float32", "bfloat16") if wish == "auto" else (wish,)
+        """``precision``, ``masters``: see ``choose_plan``."""
+        layout = recipe.compute.layout
+        self.precisions = asked_precisions(recipe, device, precision)
         self.layouts = ("channels_last", "contiguous") if layout == "auto" else (layout,)
-        wishes = [*self.precisions, *self.layouts]
+        wishes = [*self.precisions, *self.layouts, *([] if masters is None else [masters])]
         network = recipe.network.model_dump(mode="json")
         facts = (*machine(device), network, list(shape), recipe.training.batch, _threads(recipe, shape), wishes)
         self._key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -305,8 +337,24 @@ def fill_zeros(network: nn.Module) -> None:
             p.copy_(torch.randn(p.shape, generator=generator) * 0.02)
 
 
-def _name(plan: ComputePlan) -> str:
-    return "bfloat16 with float32 masters" if plan.masters else "bfloat16"
+def _name(plan: ComputePlan | Choice) -> str:
+    if plan.masters:
+        return "bfloat16 with float32 masters"
+    return {"float32": "float32", "tf32": "TF32 in float32's products", "bfloat16": "bfloat16"}[plan.precision]
+
+
+def _runs(plan: ComputePlan) -> int:
+    """How often a network is run to be timed once; being recorded takes about as long as a run."""
+    return WARM_UP + 1 + _REPLAYS if plan.graphs else 1
+
+
+def _ways(exact: ComputePlan, precisions: Sequence[str], masters: bool | None) -> list[ComputePlan]:
+    """What may be quicker than ``exact``, from what rounds least on; masters where nothing else is known on a card."""
+    ways = [replace(exact, precision=name) for name in ("tf32", "bfloat16") if name in precisions]
+    if "bfloat16" in precisions and (exact.graphs if masters is None else masters):
+        rounded = replace(ways[-1], masters=True)
+        ways = [*ways, rounded] if masters is None else [*ways[:-1], rounded]
+    return ways
 
 
 def _thread_seconds(work: Callable[[], None]) -> float:
@@ -332,7 +380,7 @@ def _card_seconds(work: Callable[[], None]) -> float:
 
 
 class _Benchmark:
-    """Times training steps of a copy of the network; under a second in all."""
+    """Times training steps of a copy of the network; about a second in all, and what libraries take to get ready."""
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
         self._network, self._shape = deepcopy(network), shape
@@ -359,8 +407,17 @@ class _Benchmark:
 
         return (_card_seconds if plan.graphs else _thread_seconds)(work), learner.gradient
 
-    def choose(self, plan: ComputePlan, batch: int, precisions: Sequence[str], layouts: Sequence[str]) -> Choice:
+    def choose(
+        self,
+        plan: ComputePlan,
+        batch: int,
+        precisions: Sequence[str],
+        layouts: Sequence[str],
+        masters: bool | None = None,
+    ) -> Choice:
         """The fastest of these precisions and memory layouts that gives the same gradient.
+
+        ``masters``: whether bfloat16 is learnt with them; None: what is faster.
 
         Raises:
             RuntimeError, MemoryError: if not even two items fit into memory.
@@ -368,30 +425,27 @@ class _Benchmark:
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return self._choose(plan, batch, precisions, layouts)
+            return self._choose(plan, batch, precisions, layouts, masters)
         except (RuntimeError, MemoryError) as error:
             if batch <= 2 or not is_out_of_memory(error):
                 raise
-            return self._choose(plan, 2, precisions, layouts)
+            return self._choose(plan, 2, precisions, layouts, masters)
         finally:
             torch.set_num_threads(before)
 
-    def _choose(self, plan: ComputePlan, batch: int, precisions: Sequence[str], layouts: Sequence[str]) -> Choice:
+    def _choose(
+        self, plan: ComputePlan, batch: int, precisions: Sequence[str], layouts: Sequence[str], masters: bool | None
+    ) -> Choice:
         plans = {name: replace(plan, precision="float32", channels_last=_LAYOUTS[name]) for name in layouts}
         first = plans[layouts[0]]  # what nearly always wins, and what bfloat16 computes in
-        fast = replace(first, precision="bfloat16")
-        ways = [fast, replace(fast, masters=True)] if fast.graphs else [fast]
-        most = batch if fast.graphs else min(batch, 32)
+        ways = _ways(first, precisions, masters)
+        most = batch if first.graphs else min(batch, 32)
         if "float32" not in precisions:
-            self.step(fast, FEW)  # libraries choose their algorithms
-            count = self._affordable(fast, most)
-            seconds, gradient = self._best(fast, count)
-            choice = Choice("bfloat16", fast.channels_last, "not compared", seconds / count)
-            return self._with_bfloat16(choice, ways[1:], batch, count, gradient)
+            return self._choose_fixed(first, ways, batch, most)
         seconds, gradient = self.step(first, FEW)
-        if seconds > BUDGET / 3:  # so large that few steps of few items must do
+        if seconds * _runs(first) > BUDGET / 3:  # so large that few steps of few items must do
             choice = Choice("float32", first.channels_last, f"one step of {FEW} items was timed", seconds / FEW)
-            return self._with_bfloat16(choice, ways, batch, FEW, gradient) if "bfloat16" in precisions else choice
+            return self._quickest(choice, ways, batch, FEW, gradient)
         for other in list(plans.values())[1:]:
             self.step(other, FEW)
         count = self._affordable(first, most)
@@ -401,53 +455,74 @@ class _Benchmark:
         if len(tried) == 2:
             reason = f"channels_last is {tried['contiguous'][0] / tried['channels_last'][0]:.1f}× as fast as contiguous"
         choice = Choice("float32", _LAYOUTS[best], reason, tried[best][0] / count)
-        if "bfloat16" not in precisions:
-            return choice
-        return self._with_bfloat16(choice, ways, batch, count, tried[layouts[0]][1])
+        return self._quickest(choice, ways, batch, count, tried[layouts[0]][1])
 
-    def _with_bfloat16(
-        self, exact: Choice, ways: Sequence[ComputePlan], batch: int, count: int, gradient: Tensor
+    def _choose_fixed(self, exact: ComputePlan, ways: Sequence[ComputePlan], batch: int, most: int) -> Choice:
+        """The first of these ways, or one that pays beside it; ``exact`` is not asked for, only compared with."""
+        fixed, *others = ways
+        self.step(fixed, FEW)  # libraries choose their algorithms
+        count = self._affordable(fixed, most)
+        seconds, gradient = self._best(fixed, count)
+        reason = "" if others else "not compared"
+        choice = Choice(fixed.precision, fixed.channels_last, reason, seconds / count, fixed.masters)
+        if others:
+            gradient = self.step(exact, count)[1]
+        return self._quickest(choice, others, batch, count, gradient)
+
+    def _quickest(
+        self, choice: Choice, ways: Sequence[ComputePlan], batch: int, count: int, gradient: Tensor
     ) -> Choice:
-        """``exact``, or the fastest of these ways that pays and agrees with its ``gradient`` of ``count`` items."""
-        best, reasons = exact, [exact.reason]
+        """``choice``, or what pays of these ways: each beside the best before it, and it must agree with ``gradient``.
+
+        The winner's reason comes first.
+        """
+        best, reasons = choice, [choice.reason]
         for way in ways:
             try:
-                seconds, why = self._bfloat16(way, batch, count, gradient, exact.single_item_seconds * count)
+                seconds, why = self._compared(way, best, batch, count, gradient)
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise
                 seconds, why = None, f"{_name(way)} cannot be had here: {told(error)}"
-            reasons.insert(0, why)
-            if seconds is not None and seconds / count < best.single_item_seconds:
-                best = Choice("bfloat16", way.channels_last, "", seconds / count, way.masters)
-        return replace(best, reason="; ".join(reasons))
+            if seconds is None:
+                reasons.append(why)
+            else:
+                best = Choice(way.precision, way.channels_last, "", seconds / count, way.masters)
+                reasons.insert(0, why)
+        return replace(best, reason="; ".join(reason for reason in reasons if reason))
 
-    def _bfloat16(
-        self, fast: ComputePlan, batch: int, count: int, gradient: Tensor, exact: float
+    def _compared(
+        self, way: ComputePlan, best: Choice, batch: int, count: int, gradient: Tensor
     ) -> tuple[float | None, str]:
-        """Its seconds, if it pays and agrees with what took ``exact`` seconds; and why."""
-        name = _name(fast)
-        if fast.device.type == "cpu" and not (
+        """The seconds of ``count`` items, if it pays beside ``best`` and agrees with their ``gradient``; and why."""
+        name, before = _name(way), best.single_item_seconds
+        than = "" if best.precision == "float32" else f" than {_name(best)}"
+        if way.device.type == "cpu" and not (
             torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
             and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         ):
             return None, "this CPU has no bfloat16 instructions"
         # A CPU without fast ones can be 50 times slower in bfloat16: find out on few items.
         if count > FEW:
-            self.step(fast, FEW)
-            if self.step(fast, FEW)[0] > 3 * exact * FEW / count + 0.02:
-                return None, f"{name} is slower here"
-        seconds, theirs = self._best(fast, count)
-        gain, agreement = exact / seconds, float(torch.cosine_similarity(gradient, theirs, dim=0))
+            self.step(way, FEW)
+            if self.step(way, FEW)[0] > 3 * before * FEW + 0.02:
+                return None, f"{name} is slower{than} here"
+        seconds, theirs = self._best(way, count)
+        gain, agreement = before * count / seconds, float(torch.cosine_similarity(gradient, theirs, dim=0))
         # Rounding differs from item to item, so in a whole batch less of it is left than in these few.
         if not 1 - agreement < 0.01 * min(max(batch / count, 1), 3):
             return None, f"{name} gives another gradient here (cosine {agreement:.3f})"
-        if gain < 1.1:
-            return None, f"{name} gains too little here ({gain:.2f}×)"
-        return seconds, f"{name} is {gain:.1f}× faster here and agrees (cosine {agreement:.4f})"
+        if gain < _PAYS:
+            return None, f"{name} gains too little{than.replace(' than', ' over')} here ({gain:.2f}×)"
+        return seconds, f"{name} is {gain:.1f}× faster{than} here and agrees (cosine {agreement:.4f})"
 
     def _best(self, plan: ComputePlan, count: int) -> tuple[float, Tensor]:
-        """The least seconds of three steps, of two if they are long, and the gradient; the first is a cold one."""
+        """The least seconds of three steps, of two if they are long, and the gradient; the first is a cold one.
+
+        A recording is warm, and timed over several repetitions: one will do.
+        """
+        if plan.graphs:
+            return self.step(plan, count)
         tried = [self.step(plan, count) for _ in range(2)]
         while len(tried) < 3 and sum(seconds for seconds, _ in tried) < BUDGET / 8:
             tried.append(self.step(plan, count))
@@ -456,7 +531,8 @@ class _Benchmark:
     def _affordable(self, plan: ComputePlan, most: int) -> int:
         """At most ``most`` items, fewer for a network so large that the step would keep the user waiting."""
         few = min(most, FEW)
-        return max(few, min(most, int(BUDGET / 4 * few / max(self.step(plan, few)[0], 1e-6))))
+        each = max(self.step(plan, few)[0], 1e-6) * _runs(plan) / few
+        return max(few, min(most, int(BUDGET / 4 / each)))
 
 
 class ThreadGovernor:
