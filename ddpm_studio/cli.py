@@ -378,7 +378,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[SECTION]...",
-            help="machine, micro, networks, loops, samplers, window or quality; by default all.",
+            help="machine, micro, networks, loops, ladder, samplers, window or quality; by default all.",
         ),
     ] = None,
     as_json: JsonOption = False,

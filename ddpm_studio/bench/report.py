@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from ddpm_studio import __version__
 from ddpm_studio.bench.children import LeftOutError
 from ddpm_studio.bench.effort import Effort
+from ddpm_studio.bench.ladder import Ladder, ladder
 from ddpm_studio.bench.loops import Loops, loops
 from ddpm_studio.bench.machine import Machine, machine
 from ddpm_studio.bench.micro import Micro, micro
@@ -27,6 +28,7 @@ SECTIONS: dict[str, Callable[[Effort], Iterator[Any]]] = {
     "micro": micro,
     "networks": networks,
     "loops": loops,
+    "ladder": ladder,
     "samplers": samplers,
     "window": window,
     "quality": quality,
@@ -50,6 +52,7 @@ class Report:
     micro: Micro | None = None
     networks: Networks | None = None
     loops: Loops | None = None
+    ladder: Ladder | None = None
     samplers: Samplers | None = None
     window: Window | None = None
     quality: Quality | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ddpm_studio.bench.ladder import Ladder
 from ddpm_studio.bench.loops import Loops
 from ddpm_studio.bench.machine import Machine
 from ddpm_studio.bench.micro import Convolution, Micro
@@ -34,6 +35,8 @@ def tables(report: Report) -> Iterator[Table]:
         yield _networks(report.networks)
     if report.loops:
         yield _loops(report.loops)
+    if report.ladder:
+        yield _ladder(report.ladder)
     if report.samplers:
         yield _samplers(report.samplers)
     if report.window:
@@ -125,6 +128,28 @@ def _loops(found: Loops) -> Table:
     rows = [(each.name, number(each.items_per_s), f"{each.times:.2f}×", each.plan) for each in found.loops]
     note = f"{found.recipe}: the same network, batch of {found.batch} and pictures, in turn."
     return Table("The tutorial's own loop", ("loop", "pictures/s", "times", "plan"), rows, (note,))
+
+
+def _ladder(found: Ladder) -> Table:
+    columns = ("rung", "batch", "ms/step", "pictures/s", "MFU", "peak MB", "loss", "plan")
+    rows = [
+        (
+            rung.name,
+            str(rung.batch),
+            number(rung.step_ms),
+            number(rung.items_per_s),
+            f"{rung.mfu:.1%}",
+            number(rung.peak_mb),
+            number(rung.loss, 4),
+            f"{rung.plan}; {rung.why}" if rung.plan and rung.why else rung.plan or rung.why,
+        )
+        for rung in found.rungs
+    ]
+    note = (
+        f"{found.recipe}: each rung has what those above it have. MFU: of matrix products in bfloat16; "
+        f"loss: after {found.steps} steps."
+    )
+    return Table("The ladder", columns, rows, (note,))
 
 
 def _samplers(found: Samplers) -> Table:

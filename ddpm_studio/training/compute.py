@@ -56,11 +56,12 @@ class ComputePlan:
     crew: Crew | None = None  # shares the items of a batch; None: the threads share each operation
     compiled: Compiled | None = None  # what a network in training is called with, once it is built
     masters: bool = False  # a network learns with bfloat16 weights, copies of the float32 ones, in place of autocast
+    recorded: bool = True  # on a card; False: to compare
 
     @property
     def graphs(self) -> bool:
         """Whether steps and calls are recorded once and replayed: on a card, slower to be told than to compute."""
-        return self.device.type == "cuda"
+        return self.recorded and self.device.type == "cuda"
 
     def describe(self) -> str:
         """For the top bar: "CPU, bf16, channels_last, 2 threads"."""

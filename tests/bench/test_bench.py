@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_studio.bench import children, report, window
+from ddpm_studio.bench import children, ladder, report, window
 from ddpm_studio.bench.effort import Contestant, Effort, rates, ratio
 from ddpm_studio.bench.flops import data_of, flops_of
+from ddpm_studio.bench.ladder import Way
 from ddpm_studio.bench.loops import loops
 from ddpm_studio.bench.machine import machine
 from ddpm_studio.bench.micro import convolution_flops, micro, shapes_of_convolutions
@@ -23,11 +25,11 @@ from ddpm_studio.bench.quality import Curve, Look, quality, take_weights, with_l
 from ddpm_studio.bench.report import SECTIONS, Report, measure
 from ddpm_studio.bench.samplers import Drawn, Samplers, conclude, pooled, samplers
 from ddpm_studio.bench.tables import number, tables
-from ddpm_studio.data import DataFacts
+from ddpm_studio.data import DataFacts, Dataset
 from ddpm_studio.data.dataset import Cancelled
 from ddpm_studio.networks.embeddings import interleaved_own
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find
-from ddpm_studio.training.build import build
+from ddpm_studio.training.build import Session, build
 
 TINY = Effort(seconds=0.1, quick=True, device="cpu", train_seconds=0.1)
 
@@ -224,6 +226,56 @@ def test_loops_are_compared_with_the_tutorials() -> None:
     assert [each.name for each in found.loops] == ["tutorial", "ours, its precision", "ours"]
     assert found.loops[0].times == 1
     assert all(each.items_per_s > 0 and each.times > 0 for each in found.loops)
+
+
+# -- the ladder ----------------------------------------------------------------------------------------------
+
+
+def test_the_rungs_that_run_here_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each computes as its name says, learns alike, and one that fails does not end the others."""
+    monkeypatch.setattr("ddpm_studio.bench.ladder.known_ceiling", lambda *_: 1e12)
+    broken = Way("broken", "bfloat16", masters=True)
+    real, built = ladder.build, list[tuple[int, str]]()
+
+    def build(recipe: Recipe, data: Dataset, **fixed: Any) -> Session:
+        if fixed["masters"] and recipe.compute.layout == "contiguous":
+            raise RuntimeError("no such kernel\nand more")
+        built.append((recipe.training.batch, recipe.compute.layout))
+        return real(recipe, data, **fixed)
+
+    monkeypatch.setattr(ladder, "build", build)
+    *_, found = ladder.climb([ladder.WAYS[0], broken, *ladder.WAYS[3:5]], TINY)
+    assert [(r.name, r.batch) for r in found.rungs] == [
+        ("float32", 8), ("broken", 8), ("+ channels_last", 8), ("+ masters", 8), ("+ masters", 16)
+    ]  # fmt: skip
+    assert built == [(8, "contiguous"), (8, "channels_last"), (8, "channels_last"), (16, "channels_last")]
+    assert [r.why for r in found.rungs] == ["", "no such kernel", "", "", ""]
+    plans = [r.plan for r in found.rungs]
+    assert plans[0].startswith("CPU, fp32, 1") or plans[0].startswith("CPU, fp32, 2")
+    assert "bf16, channels_last" in plans[2]
+    assert "bf16 weights, channels_last" in plans[3]
+    _, flops = flops_of(find("fashion-mnist"), data_of(find("fashion-mnist")))
+    good = [r for r in found.rungs if not r.why]
+    assert all(r.items_per_s == pytest.approx(1000 * r.batch / r.step_ms) for r in good)
+    assert all(r.mfu == pytest.approx(r.items_per_s * flops / 1e12) for r in good)
+    assert [r.loss for r in good[:3]] == pytest.approx([good[0].loss] * 3, rel=0.02)
+    (table,) = (t for t in tables(replace(whole_report(), ladder=found)) if t.title == "The ladder")
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert table.rows[1][-1] == "no such kernel"
+
+
+def test_the_ladder_needs_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("auto", "cpu", "cuda"):
+        found = measure(["ladder"], replace(TINY, device=device))
+        assert found.left_out == {"ladder": "the ladder needs an NVIDIA card, and none is used here"}
+        assert found.ladder is None
+
+
+def test_the_ladder_begins_with_nothing_and_ends_with_all() -> None:
+    assert ladder.WAYS[0] == Way("float32", "float32", "contiguous", False, False)
+    assert ladder.WAYS[-1] == Way("+ recorded", "bfloat16", "channels_last", True, True)
+    assert (ladder.BATCHES[0], ladder.BATCHES[-1]) == (64, 2048)
 
 
 # -- samplers ------------------------------------------------------------------------------------------------

@@ -1,0 +1,137 @@
+"""What each thing that makes a card quicker is worth: the same steps, a rung at a time, then with larger batches."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from ddpm_studio.bench.children import LeftOutError
+from ddpm_studio.bench.effort import Effort, wait_for
+from ddpm_studio.bench.flops import data_of, flops_of
+from ddpm_studio.bench.micro import known_ceiling
+from ddpm_studio.bench.networks import enter
+from ddpm_studio.data import Dataset
+from ddpm_studio.engine import dataset_of
+from ddpm_studio.recipes import Recipe, find
+from ddpm_studio.training.build import build
+from ddpm_studio.training.compute import DeviceError, pick_device
+from ddpm_studio.training.recorded import told
+from ddpm_studio.training.step import TrainingStep
+
+RECIPE = "fashion-mnist"
+BATCHES = (64, 128, 256, 512, 1024, 2048)
+STEPS = 500  # after which losses are compared: the mean of the last tenth
+
+
+@dataclass(frozen=True)
+class Way:
+    """How steps are computed on a rung; see ``ComputePlan``. ``recorded``: as a graph, on a card."""
+
+    name: str
+    precision: str
+    layout: str = "contiguous"
+    masters: bool = False
+    recorded: bool = False
+
+
+WAYS = (
+    Way("float32", "float32"),
+    Way("+ TF32", "tf32"),
+    Way("+ autocast", "bfloat16"),
+    Way("+ channels_last", "bfloat16", "channels_last"),
+    Way("+ masters", "bfloat16", "channels_last", masters=True),
+    Way("+ recorded", "bfloat16", "channels_last", masters=True, recorded=True),
+)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """``mfu``: of the measured products of bfloat16 matrices, 0 … 1. ``why`` it could not be measured, else ""."""
+
+    name: str
+    batch: int
+    plan: str = ""
+    step_ms: float = 0.0
+    items_per_s: float = 0.0
+    mfu: float = 0.0
+    peak_mb: float = 0.0  # of the card's memory
+    loss: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    recipe: str
+    steps: int
+    rungs: list[Rung] = field(default_factory=list)
+
+
+def ladder(effort: Effort) -> Iterator[Ladder]:
+    """Climb it on a card.
+
+    Raises:
+        LeftOutError: where there is none.
+    """
+    try:
+        card = pick_device(effort.device).type == "cuda"
+    except DeviceError:
+        card = False
+    if not card:
+        raise LeftOutError("the ladder needs an NVIDIA card, and none is used here")
+    yield from climb(WAYS, effort)
+
+
+def climb(ways: Sequence[Way], effort: Effort) -> Iterator[Ladder]:
+    """All ``ways`` with the recipe's batch, and then the last with the others; what fails says why."""
+    recipe = find(RECIPE).with_settings({"compute.device": effort.device, "preview.budget": 0.0})
+    batches, steps = ((8, 16), 10) if effort.quick else (BATCHES, STEPS)
+    batch = batches[0] if effort.quick else recipe.training.batch
+    rungs = [(way, batch) for way in ways] + [(ways[-1], each) for each in batches if each != batch]
+    data, result = dataset_of(recipe), Ladder(recipe.name, steps)
+    for number, (way, size) in enumerate(rungs):
+        effort.at(number / len(rungs), f"{way.name}, batch {size}")
+        try:
+            found = _measure(recipe, data, way, size, steps, effort)
+        except RuntimeError as error:  # no such kernel, no memory: the others go on
+            found = Rung(way.name, size, why=told(error))
+        result = replace(result, rungs=[*result.rungs, found])
+        yield result
+        gc.collect()  # before the next one's memory is counted
+
+
+def _measure(recipe: Recipe, data: Dataset, way: Way, batch: int, steps: int, effort: Effort) -> Rung:
+    wishes: dict[str, Any] = {"training.batch": batch, "compute.layout": way.layout}
+    device = pick_device(effort.device)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    session = build(recipe.with_settings(wishes), data, precision=way.precision, masters=way.masters)
+    session.plan = replace(session.plan, recorded=way.recorded)
+    enter(session)
+    step, losses = TrainingStep(session), list[float]()
+    while len(losses) < steps:
+        losses += [taken.loss for taken in step.advance(steps - len(losses))]
+    wait_for(device)
+    taken, begun = 0, time.perf_counter()
+    while taken == 0 or time.perf_counter() - begun < effort.seconds / 2:
+        taken += len(step.advance(64))
+        wait_for(device)
+    each = (time.perf_counter() - begun) / taken
+    _, flops = flops_of(recipe, data_of(recipe))
+    return Rung(
+        way.name,
+        batch,
+        session.plan.describe(),
+        1000 * each,
+        batch / each,
+        flops * batch / each / known_ceiling("bfloat16", effort),
+        torch.cuda.max_memory_reserved() / 1e6 if device.type == "cuda" else 0.0,
+        statistics.mean(losses[-max(steps // 10, 1) :]),
+        step.eager_because,
+    )
