@@ -19,8 +19,10 @@ from ddpm_studio.bench.networks import enter
 from ddpm_studio.data import Dataset
 from ddpm_studio.engine import dataset_of
 from ddpm_studio.recipes import Recipe, find
-from ddpm_studio.training.build import build
+from ddpm_studio.training.build import Session, build
+from ddpm_studio.training.compiled import Compiling
 from ddpm_studio.training.compute import DeviceError, pick_device
+from ddpm_studio.training.control import Control
 from ddpm_studio.training.recorded import told
 from ddpm_studio.training.step import TrainingStep
 
@@ -38,6 +40,7 @@ class Way:
     layout: str = "contiguous"
     masters: bool = False
     recorded: bool = False
+    compiled: bool = False
 
 
 WAYS = (
@@ -47,12 +50,13 @@ WAYS = (
     Way("+ channels_last", "bfloat16", "channels_last"),
     Way("+ masters", "bfloat16", "channels_last", masters=True),
     Way("+ recorded", "bfloat16", "channels_last", masters=True, recorded=True),
+    Way("+ torch.compile", "bfloat16", "channels_last", masters=True, recorded=True, compiled=True),
 )
 
 
 @dataclass(frozen=True)
 class Rung:
-    """``mfu``: of the measured products of bfloat16 matrices, 0 … 1. ``why`` it could not be measured, else ""."""
+    """``mfu``: of the measured products of bfloat16 matrices, 0 … 1. ``why`` it is not what its name says, or ""."""
 
     name: str
     batch: int
@@ -88,11 +92,12 @@ def ladder(effort: Effort) -> Iterator[Ladder]:
 
 
 def climb(ways: Sequence[Way], effort: Effort) -> Iterator[Ladder]:
-    """All ``ways`` with the recipe's batch, and then the last with the others; what fails says why."""
+    """All ``ways`` with the recipe's batch, then the last that is not compiled with the others; what fails says why."""
     recipe = find(RECIPE).with_settings({"compute.device": effort.device, "preview.budget": 0.0})
-    batches, steps = ((8, 16), 10) if effort.quick else (BATCHES, STEPS)
+    batches, steps = ((8, 16), 6) if effort.quick else (BATCHES, STEPS)
     batch = batches[0] if effort.quick else recipe.training.batch
-    rungs = [(way, batch) for way in ways] + [(ways[-1], each) for each in batches if each != batch]
+    best = [way for way in ways if not way.compiled][-1]
+    rungs = [(way, batch) for way in ways] + [(best, each) for each in batches if each != batch]
     data, result = dataset_of(recipe), Ladder(recipe.name, steps)
     for number, (way, size) in enumerate(rungs):
         effort.at(number / len(rungs), f"{way.name}, batch {size}")
@@ -106,7 +111,8 @@ def climb(ways: Sequence[Way], effort: Effort) -> Iterator[Ladder]:
 
 
 def _measure(recipe: Recipe, data: Dataset, way: Way, batch: int, steps: int, effort: Effort) -> Rung:
-    wishes: dict[str, Any] = {"training.batch": batch, "compute.layout": way.layout}
+    compiled = "on" if way.compiled else "off"
+    wishes: dict[str, Any] = {"training.batch": batch, "compute.layout": way.layout, "compute.compile": compiled}
     device = pick_device(effort.device)
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -114,6 +120,7 @@ def _measure(recipe: Recipe, data: Dataset, way: Way, batch: int, steps: int, ef
     session = build(recipe.with_settings(wishes), data, precision=way.precision, masters=way.masters)
     session.plan = replace(session.plan, recorded=way.recorded)
     enter(session)
+    why = _built(session) if way.compiled else ""
     step, losses = TrainingStep(session), list[float]()
     while len(losses) < steps:
         losses += [taken.loss for taken in step.advance(steps - len(losses))]
@@ -133,5 +140,13 @@ def _measure(recipe: Recipe, data: Dataset, way: Way, batch: int, steps: int, ef
         flops * batch / each / known_ceiling("bfloat16", effort),
         torch.cuda.max_memory_reserved() / 1e6 if device.type == "cuda" else 0.0,
         statistics.mean(losses[-max(steps // 10, 1) :]),
-        step.eager_because,
+        why or step.eager_because,
     )
+
+
+def _built(session: Session) -> str:
+    """Wait until the session's code is built; why it can't be, or ""."""
+    compiling = Compiling(session, Control())
+    while (news := compiling.news()) is None:
+        time.sleep(0.05)
+    return "" if news.good else news.reason

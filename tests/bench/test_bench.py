@@ -29,6 +29,7 @@ from ddpm_studio.data import DataFacts, Dataset
 from ddpm_studio.data.dataset import Cancelled
 from ddpm_studio.networks.embeddings import interleaved_own
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find
+from ddpm_studio.training import compiled
 from ddpm_studio.training.build import Session, build
 
 TINY = Effort(seconds=0.1, quick=True, device="cpu", train_seconds=0.1)
@@ -264,6 +265,17 @@ def test_the_rungs_that_run_here_are_measured(monkeypatch: pytest.MonkeyPatch) -
     assert table.rows[1][-1] == "no such kernel"
 
 
+def test_a_rung_waits_for_what_is_built_and_says_why_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Larger batches are measured without: each would be built anew."""
+    monkeypatch.setattr("ddpm_studio.bench.ladder.known_ceiling", lambda *_: 1e12)
+    monkeypatch.setattr(compiled, "compiler_missing", lambda device: "no compiler")
+    ways = [Way("plain", "float32"), Way("+ torch.compile", "float32", compiled=True)]
+    *_, found = ladder.climb(ways, replace(TINY, seconds=0.01))
+    assert [(r.name, r.batch) for r in found.rungs] == [("plain", 8), ("+ torch.compile", 8), ("plain", 16)]
+    assert ["cannot be used here: no compiler" in r.why for r in found.rungs] == [False, True, False]
+    assert all(r.step_ms > 0 for r in found.rungs)
+
+
 def test_the_ladder_needs_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for device in ("auto", "cpu", "cuda"):
@@ -274,7 +286,9 @@ def test_the_ladder_needs_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_ladder_begins_with_nothing_and_ends_with_all() -> None:
     assert ladder.WAYS[0] == Way("float32", "float32", "contiguous", False, False)
-    assert ladder.WAYS[-1] == Way("+ recorded", "bfloat16", "channels_last", True, True)
+    assert ladder.WAYS[-1] == Way("+ torch.compile", "bfloat16", "channels_last", True, True, True)
+    names = ["float32", "+ TF32", "+ autocast", "+ channels_last", "+ masters", "+ recorded", "+ torch.compile"]
+    assert [way.name for way in ladder.WAYS] == names
     assert (ladder.BATCHES[0], ladder.BATCHES[-1]) == (64, 2048)
 
 
