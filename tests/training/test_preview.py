@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ddpm_studio.engine import dataset_of
 from ddpm_studio.recipes import Recipe
-from ddpm_studio.training import preview
+from ddpm_studio.training import preview, recorded
 from ddpm_studio.training.build import Session, build, snapshot
 from ddpm_studio.training.compute import THREAD_CLOCK
 from ddpm_studio.training.control import ChangeRequest, Control
@@ -68,6 +68,25 @@ def test_a_busy_computer_makes_no_coarser_rows(recipe_of: RecipeOf, monkeypatch:
 
     monkeypatch.setattr(session, "sampling_denoiser", waiting)
     assert call_seconds(session, "ema") < 0.05
+
+
+@pytest.mark.parametrize(("card", "calls"), [(False, 1), (True, 3)])
+def test_a_card_may_take_long_to_get_ready(
+    card: bool, calls: int, recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor a long call is a long call, and is not tried again."""
+    session, now = open_session(recipe_of, "points"), [0.0]
+    monkeypatch.setattr(type(session.plan), "graphs", property(lambda plan: card))
+    denoiser, costs = session.sampling_denoiser("ema"), [2.0, 1.0, 0.001]
+
+    def call(*asked: object) -> object:
+        now[0] += costs.pop(0)
+        return denoiser(*asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recorded, "record_in_turn", lambda works, warm_up: [work() or work for work in works])
+    monkeypatch.setattr(session, "sampling_denoiser", lambda weights: call)
+    monkeypatch.setattr(preview, "THREAD_CLOCK", lambda: now[0])
+    assert call_seconds(session, "ema") == pytest.approx([2.0, 1.0, 0.001][calls - 1])
 
 
 def test_what_a_person_fixes_is_not_measured(recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch) -> None:
