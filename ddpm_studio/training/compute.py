@@ -204,8 +204,11 @@ def choose_plan(
     plan = ComputePlan(device, "float32", False, threads, "points are too small to gain from bfloat16", crew=crew)
     if not pictures:
         return plan
-    known = Remembered(recipe, shape, device, precision, masters)
+    known = Remembered(recipe, shape, device)
     choice = known.read()
+    if precision is not None and not (choice and choice.is_as_begun(precision, masters)):
+        known = Remembered(recipe, shape, device, precision, masters)
+        choice = known.read()
     if choice is None:
         wishes = known.precisions, known.layouts, masters
         choice = _Benchmark(network, shape).choose(plan, recipe.training.batch, *wishes)
@@ -255,6 +258,10 @@ class Choice:
     single_item_seconds: float
     masters: bool = False
 
+    def is_as_begun(self, precision: str, masters: bool | None) -> bool:
+        """Whether a run with these goes on as it began with this choice: in its memory layout, too."""
+        return self.precision == precision and masters in (None, self.masters)
+
 
 def asked_precisions(recipe: Recipe, device: torch.device, precision: str | None = None) -> tuple[str, ...]:
     """Those that a recipe leaves open on this device; ``precision``: see ``choose_plan``."""
@@ -283,7 +290,8 @@ class Remembered:
         layout = recipe.compute.layout
         self.precisions = asked_precisions(recipe, device, precision)
         self.layouts = ("channels_last", "contiguous") if layout == "auto" else (layout,)
-        wishes = [*self.precisions, *self.layouts, *([] if masters is None else [masters])]
+        fixed = [] if masters is None or self.precisions != ("bfloat16",) else [masters]
+        wishes = [*self.precisions, *self.layouts, *fixed]
         network = recipe.network.model_dump(mode="json")
         facts = (*machine(device), network, list(shape), recipe.training.batch, _threads(recipe, shape), wishes)
         self._key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -12,11 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddpm_studio.engine import dataset_of
+from ddpm_studio.engine import dataset_of, open_session, run_training
 from ddpm_studio.recipes import Recipe
+from ddpm_studio.store import Run
 from ddpm_studio.training import compute
 from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.compute import choose_plan
+from ddpm_studio.training.control import Control
 from ddpm_studio.training.crew import Crew
 from ddpm_studio.training.step import TrainingStep
 
@@ -137,6 +139,25 @@ def test_a_network_is_measured_once_on_a_machine(recipe_of: RecipeOf, measured: 
     assert len(measured) == 7
     session_of(recipe)
     assert len(measured) == 7, "and is remembered again"
+
+
+@pytest.mark.parametrize("wish", ["auto", "float32"])
+def test_a_run_that_goes_on_is_not_measured_again(
+    wish: str, recipe_of: RecipeOf, measured: list[str], new_run: Callable[..., Run]
+) -> None:
+    """A busy moment could choose another memory layout, and with it other last digits."""
+    run = new_run(recipe_of("pictures", compute__precision=wish))
+    list(run_training(run, Control(), until=2))
+    assert len(measured) == 1
+    first, again = session_of(run.recipe()).plan, open_session(run).plan
+    assert len(measured) == 1
+    assert (again.precision, again.channels_last, again.masters) == (first.precision, first.channels_last, False)
+    assert again.reason.removeprefix("as this run began; ") == first.reason.removeprefix("as asked; ")
+    other = {"auto": "float32", "float32": "bfloat16"}[wish]
+    if first.precision != other:  # begun elsewhere: not what is chosen here
+        found = build(run.recipe(), dataset_of(run.recipe()), precision=other)
+        assert len(measured) == 2
+        assert found.plan.precision == other
 
 
 def test_points_are_not_measured(recipe_of: RecipeOf, measured: list[str]) -> None:
