@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 
-MAPPED = 256 << 20  # bytes: larger blocks come from the system and go back to it at once
+MAPPED = (256 << 20, 32 << 20)  # bytes: larger blocks come and go; before 2.35, glibc refuses more than the second
 KEPT = 1 << 30  # bytes of free memory that stay for the next step
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # of glibc's malloc.h
 
@@ -27,4 +27,7 @@ def keep_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
         return False
-    return all([mallopt(_ARENA_MAX, 1), mallopt(_MMAP_THRESHOLD, MAPPED), mallopt(_TRIM_THRESHOLD, KEPT)])
+    # Without the first, the others do harm: glibc then no longer raises it by itself.
+    return any(mallopt(_MMAP_THRESHOLD, size) for size in MAPPED) and all(
+        [mallopt(_TRIM_THRESHOLD, KEPT), mallopt(_ARENA_MAX, 1)]
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from ddpm_studio.heap import keep_memory
 
 FAULTS = """
 import resource, sys, threading
@@ -46,3 +50,29 @@ def test_what_a_thread_frees_comes_back_without_page_faults():
 @pytest.mark.skipif(sys.platform != "linux", reason="nothing is set elsewhere")
 def test_what_the_environment_says_is_left_alone():
     assert lines("keep", MALLOC_ARENA_MAX="2")[0] == "False"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing is set elsewhere")
+@pytest.mark.parametrize(
+    ("most", "asked"),
+    [
+        (1 << 40, [(-3, 256 << 20), (-1, 1 << 30), (-8, 1)]),
+        (32 << 20, [(-3, 256 << 20), (-3, 32 << 20), (-1, 1 << 30), (-8, 1)]),  # before 2.35
+        (512 << 10, [(-3, 256 << 20), (-3, 32 << 20)]),  # of 32 bits: the rest alone would do harm
+    ],
+)
+def test_the_rest_is_set_only_where_large_blocks_stay(
+    monkeypatch: pytest.MonkeyPatch, most: int, asked: list[tuple[int, int]]
+) -> None:
+    """``most``: what an older glibc takes as the size from which on blocks come from the system."""
+    said: list[tuple[int, int]] = []
+
+    def mallopt(name: int, value: int) -> int:
+        said.append((name, value))
+        return int(name != -3 or value <= most)
+
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    assert keep_memory() == (most >= 32 << 20)
+    assert said == asked
