@@ -15,6 +15,7 @@ from PySide6.QtCore import QObject, QTimer, Slot
 from ddpm_studio.app.main import Application
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.bench.headless import endless
+from ddpm_studio.heap import keep_memory
 from ddpm_studio.recipes import Recipe
 
 
@@ -64,6 +65,7 @@ class Watch(QObject):
 
 
 def main() -> None:
+    keep_memory()  # as the program does
     application = Application([])
     watch = Watch(application.window, endless(sys.argv[1]), float(sys.argv[2]))
     application.exec()

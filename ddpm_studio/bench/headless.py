@@ -10,6 +10,7 @@ import sys
 import time
 
 from ddpm_studio.engine import run_training
+from ddpm_studio.heap import keep_memory
 from ddpm_studio.recipes import Recipe, find
 from ddpm_studio.store import Run
 from ddpm_studio.training.control import Control
@@ -22,6 +23,7 @@ def endless(name: str) -> Recipe:
 
 
 def main() -> None:
+    keep_memory()  # as the program does
     recipe, seconds, control = endless(sys.argv[1]), float(sys.argv[2]), Control()
     asked, first, last = time.perf_counter(), None, None
     at = 0.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import sys
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -359,6 +361,22 @@ def test_quality_looks_at_both_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cold_start_is_measured_in_a_process_of_its_own() -> None:
     assert 0.3 < children.first_step_seconds("two-gaussians", TINY) < 100
+
+
+@pytest.mark.parametrize("name", [children.HEADLESS, children.WATCHED])
+def test_what_is_measured_keeps_its_memory_as_the_program_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(name)
+
+    class BegunError(Exception):
+        pass
+
+    def keep_memory() -> None:
+        raise BegunError
+
+    monkeypatch.setattr(module, "keep_memory", keep_memory)
+    monkeypatch.setattr(sys, "argv", [name, "two-gaussians", "0"])
+    with pytest.raises(BegunError):
+        module.main()
 
 
 def test_a_process_that_fails_is_one_sentence() -> None:

@@ -18,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from ddpm_studio.heap import keep_memory
+
 ROWS = 4  # recorded before it begins
 
 
 def main() -> None:
+    keep_memory()  # as the program does
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"DDPM_STUDIO_HOME": home, "DDPM_STUDIO_NO_DIALOGS": "1"}

@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from ddpm_studio.heap import keep_memory
+
 if TYPE_CHECKING:
     from ddpm_studio.app.main_window import MainWindow
 
@@ -222,6 +224,7 @@ def soak(minutes: float, train: float, tell: Callable[[Sample], None]) -> list[S
 
 
 def main() -> int:
+    keep_memory()  # as the program does
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--train", type=float, default=4.0, help="seconds of each training")

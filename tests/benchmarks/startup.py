@@ -16,6 +16,8 @@ import tempfile
 CHILD = """
 import sys, time, json, psutil
 begun = psutil.Process().create_time()
+from ddpm_studio.heap import keep_memory
+keep_memory()  # as the program does
 from PySide6.QtCore import QEvent, QObject, QTimer, Slot
 from ddpm_studio.app.main import Application
 
