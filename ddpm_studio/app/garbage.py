@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 
 from PySide6.QtCore import QObject, QTimer, Slot
 
@@ -11,7 +12,8 @@ class Garbage(QObject):
     """Collects once a second, if there is something, in the window's thread and in no other.
 
     By itself Python collects in whichever thread happens to allocate. A dialog that was closed is a cycle: the engine's
-    thread would take it apart, and destroy its timers, animations and widgets while Qt uses them in the window's.
+    thread would take it apart, and destroy its timers, animations and widgets while Qt uses them in the window's. And
+    torch would collect after each compilation, in the thread that compiles: make this before torch is imported.
     """
 
     PERIOD_MS = 1000
@@ -20,6 +22,8 @@ class Garbage(QObject):
         super().__init__(parent)
         self._was_enabled = gc.isenabled()
         gc.disable()
+        # The environment, for a setting of torch._dynamo.config holds only in the thread that sets it.
+        os.environ["TORCH_DYNAMO_RUN_GC_AFTER_COMPILE"] = "0"
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._on_time)
 

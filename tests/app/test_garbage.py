@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -12,6 +14,24 @@ from PySide6.QtCore import QObject, QTimer
 from pytestqt.qtbot import QtBot
 
 from ddpm_studio.app.garbage import Garbage, sweep
+
+COMPILING = """
+import gc, threading
+from PySide6.QtCore import QCoreApplication
+from ddpm_studio.app.garbage import Garbage
+application = QCoreApplication([])
+garbage = Garbage(application)
+collected = []
+gc.callbacks.append(lambda phase, info: collected.append(threading.current_thread().name))
+def work():
+    import torch
+    double = torch.compile(lambda x: 2 * x, backend="eager")
+    print(double(torch.ones(1)).item(), torch._dynamo.utils.counters["stats"]["unique_graphs"])
+thread = threading.Thread(target=work, name="compile")
+thread.start()
+thread.join()
+print(collected)
+"""
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -71,3 +91,9 @@ def test_the_oldest_generation_whose_turn_it_is(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(gc, "get_threshold", lambda: (700, 10, 0))  # never: Python 3.14
     sweep()
     assert collected == [0, 1, 2, 1]
+
+
+def test_torch_does_not_collect_where_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCH_DYNAMO_RUN_GC_AFTER_COMPILE", raising=False)
+    done = subprocess.run([sys.executable, "-c", COMPILING], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["2.0 1", "[]"]
