@@ -129,9 +129,8 @@ class _Copy:
             return News("nobody waits for torch.compile any more", False), None
         prepare_thread(self._threads)
         begun = time.perf_counter()
-        holder = deepcopy(
-            self._learner.network
-        )  # whose own parameters are never among the arguments, as it will be later
+        # A copy, so that its own parameters are never among the arguments, as it will be later.
+        holder = deepcopy(self._learner.network)
 
         def call(tensors: dict[str, Tensor], x: Tensor, time_label: Tensor, label: Tensor | None) -> Tensor:
             out: Tensor = functional_call(holder, tensors, (x, time_label, label))
@@ -147,12 +146,12 @@ class _Copy:
         agreement = float(torch.cosine_similarity(gradient, theirs, dim=0))
         gain = slow / quick
         if not agreement > 0.99:
-            return News(
-                f"torch.compile gives another gradient here (cosine {agreement:.3f}) and is not used", False
-            ), None
-        if self._wish == "auto" and gain < PAYS:
-            return News(f"torch.compile gains too little here ({gain:.2f}×) and is not used", False), None
-        return News(f"compiled in {took:.0f} s: {gain:.2f}× as fast (cosine {agreement:.4f})", True), compiled
+            why = f"gives another gradient here (cosine {agreement:.3f})"
+        elif self._wish == "auto" and gain < PAYS:
+            why = f"gains too little here ({gain:.2f}×)"
+        else:
+            return News(f"compiled in {took:.0f} s: {gain:.2f}× as fast (cosine {agreement:.4f})", True), compiled
+        return News(f"torch.compile {why} and is not used", False), None
 
     def _best(self, plan: ComputePlan) -> tuple[float, Tensor]:
         tried = [self._step(plan) for _ in range(3)]
