@@ -19,6 +19,8 @@ os.environ.setdefault("QT_ACCESSIBILITY", "0")
 
 import pytest
 
+from ddpm_studio.app.garbage import sweep
+
 gc.disable()
 
 
@@ -30,12 +32,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def garbage() -> Iterator[None]:
-    """By Python's own thresholds; the first to begin and so the last to end."""
+    """The first to begin and so the last to end."""
     yield
-    counts, limits = gc.get_count(), gc.get_threshold()
-    due = [generation for generation in range(3) if counts[generation] > limits[generation] > 0]
-    if due:
-        gc.collect(due[-1])
+    sweep()
 
 
 @pytest.fixture(autouse=True)

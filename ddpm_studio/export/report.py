@@ -24,7 +24,7 @@ from ddpm_studio.export.errors import ExportError, Progress, advance
 from ddpm_studio.export.grid import Show, grid_image, points_image, reduced
 from ddpm_studio.export.writers import write_file
 from ddpm_studio.files import text
-from ddpm_studio.recipes import SECTION_TITLES, Recipe, dumps, fields_of
+from ddpm_studio.recipes import SECTION_TITLES, Recipe, Section, dumps, fields_of
 from ddpm_studio.recipes.editions import EDITIONS, badge, difference_texts, label_of, printed_differences, text_of
 from ddpm_studio.recipes.tutorials import tutorial_of
 from ddpm_studio.store import EventRow, Record, Run
@@ -289,7 +289,7 @@ def _recipe(recipe: Recipe) -> str:
 
 def _settings(recipe: Recipe, section: str) -> Iterator[tuple[str, str]]:
     """The settings of a section and their values in words."""
-    values = getattr(recipe, section)
+    values: Section = getattr(recipe, section)
     if hasattr(values, "kind"):
         yield f"{section}.kind", text_of(recipe, f"{section}.kind", values.kind)
     for field in fields_of(type(values)):

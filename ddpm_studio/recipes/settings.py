@@ -70,13 +70,9 @@ class Field:
     above: float | None = None  # an exclusive lower bound
 
 
+@cache  # the form asks for all of them at every edit
 def fields_of(section: type[BaseModel]) -> tuple[Field, ...]:
     """The settings of a section in the order in which they are written; fields without a Setting are skipped."""
-    return _fields_of(section)
-
-
-@cache  # the form asks for all of them at every edit
-def _fields_of(section: type[BaseModel]) -> tuple[Field, ...]:
     described = (
         (name, next((m for m in info.metadata if isinstance(m, Setting)), None), info)
         for name, info in section.model_fields.items()
