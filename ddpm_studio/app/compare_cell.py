@@ -17,11 +17,11 @@ from ddpm_studio.app.mode_facts import ModeFacts
 from ddpm_studio.app.runs_panel import run_color
 from ddpm_studio.app.tape_text import moves_text, sampler_text
 from ddpm_studio.app.theme import GRID, tabular, theme
-from ddpm_studio.app.together import WatchedRun
 from ddpm_studio.app.verdict import verdict
 from ddpm_studio.app.widgets import Caption, ElidedLabel
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Frame, Tape
+from ddpm_studio.store.together import WatchedRun
 
 MOST_MODES = 8  # whose shares are told
 SHORT_WORDS, FULL_WORDS = (56, 96), (260, 96)  # px: a smaller cell of a grid has none, or short ones

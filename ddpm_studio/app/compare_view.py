@@ -16,11 +16,11 @@ from ddpm_studio.app.compare_cell import AxisLabel, CompareCell, RunCell, modes_
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.texts import time_left_at
 from ddpm_studio.app.theme import GRID, MARGIN
-from ddpm_studio.app.together import Together
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, PushButton, ThinProgress
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.diffusion.tape_text import axis_names
+from ddpm_studio.store.together import Together
 
 TEXT_HEIGHT = 56  # px above and below a canvas, about
 

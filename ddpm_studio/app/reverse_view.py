@@ -22,13 +22,13 @@ from ddpm_studio.app.tape_text import sampler_text
 from ddpm_studio.app.texts import say
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular
 from ddpm_studio.app.timeline import Timeline
-from ddpm_studio.app.together import Together
 from ddpm_studio.app.two_clocks import ClockColumn, HasRows, TrainingClock
 from ddpm_studio.app.widgets import DENSE_HEIGHT, Caption, ElidedLabel, Segmented, ToolButton
 from ddpm_studio.data.points import Mixture
 from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.recipes import kind_title
+from ddpm_studio.store.together import Together
 
 NARROW = 640  # px: below this the caption of the header is left out
 

@@ -42,6 +42,7 @@ from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.theme import GRID, color, colors, tabular, theme
 from ddpm_studio.app.widgets import DENSE_HEIGHT, EmptyHint, PushButton, ThinScrollBar
 from ddpm_studio.recipes import Recipe
+from ddpm_studio.store.together import MOST_RUNS
 
 RUN_ROLE = Qt.ItemDataRole.UserRole
 MISSING_ROLE = Qt.ItemDataRole.UserRole + 1
@@ -49,7 +50,6 @@ SIBLING_ROLE = Qt.ItemDataRole.UserRole + 2
 COLOR_ROLE = Qt.ItemDataRole.UserRole + 3
 Index = QModelIndex | QPersistentModelIndex
 INDENT, DEEPEST = 14, 4  # px for each fork; deeper ones stand no further to the right
-MOST_CURVES = 4  # side by side, and runs to be watched
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,14 @@ class RunColors:
         for row in sorted(rows, key=lambda row: row.born or math.inf):
             given = self._given.get(row.path, self._born.get(row.born))
             if given is None:
-                given = self._free(crc32(row.path.name.encode()), recent[1 - MOST_CURVES :])
+                given = self._free(crc32(row.path.name.encode()), recent[1 - MOST_RUNS :])
             self._given[row.path] = given
             if row.born:
                 self._born[row.born] = given
             recent.append(given)
 
     def keep_apart(self, chosen: Sequence[RunRow]) -> None:
-        """At most ``MOST_CURVES`` runs."""
+        """At most ``MOST_RUNS`` runs."""
         taken: list[int] = []
         self._lent = {}
         for row in chosen:
@@ -171,7 +171,7 @@ class RunsModel(QAbstractListModel):
         return self._colors.of(row.path)
 
     def keep_apart(self, chosen: Sequence[RunRow]) -> None:
-        """Show these runs, at most ``MOST_CURVES``, in colours that differ."""
+        """Show these runs, at most ``MOST_RUNS``, in colours that differ."""
         before = [self.color_of(row) for row in self._rows]
         self._colors.keep_apart(chosen)
         if before != [self.color_of(row) for row in self._rows]:
@@ -395,7 +395,7 @@ class RunsPanel(QWidget):
     def _tell_curves(self) -> None:
         """Two or more runs are chosen: their curves are wanted, as they are now."""
         rows = self.chosen()
-        wanted = rows[:MOST_CURVES] if len(rows) > 1 else []
+        wanted = rows[:MOST_RUNS] if len(rows) > 1 else []
         if wanted or self._compared:
             self._compared = bool(wanted)
             self.model.keep_apart(wanted)
@@ -434,7 +434,7 @@ class RunsPanel(QWidget):
         for action in (self._rename, self._trash):
             action.setEnabled(there and row is not None and not row.active)
         count = len(self.chosen())
-        self._side_by_side.setEnabled(2 <= count <= MOST_CURVES)
+        self._side_by_side.setEnabled(2 <= count <= MOST_RUNS)
         if self.watch.isHidden() == (count > 1):
             self.watch.setVisible(count > 1)
             QTimer.singleShot(0, self.view, self._show_current)  # the list has another height by then

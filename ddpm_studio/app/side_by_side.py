@@ -11,17 +11,17 @@ from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.runs_panel import RunRow
 from ddpm_studio.app.session import Session
-from ddpm_studio.app.stage import read_rows
-from ddpm_studio.app.together import Together, WatchedRun
+from ddpm_studio.app.stage import read_unless
 from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import Run
+from ddpm_studio.store.together import Together, WatchedRun
 
 
 def _read(run: Run, watched: WatchedRun, unwanted: Event) -> None:
     """Read a run's previews; in a thread of the pool."""
     try:
-        read_rows(run, watched.reel, unwanted)
+        read_unless(unwanted, run, watched.reel)
     finally:
         watched.read.set()
 

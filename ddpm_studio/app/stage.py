@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import suppress
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.paths import resource
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import RecordError, Run
+from ddpm_studio.store.together import read_rows
 from ddpm_studio.training.events import TapeStarted
 
 if TYPE_CHECKING:
@@ -33,15 +33,10 @@ FIRST_TAPE = ("tapes", "first.npz")
 SAMPLE_SECONDS = 8.0  # samples stay on the stage at least so long, after those of a training that has ended
 
 
-def read_rows(run: Run, reel: Reel, unwanted: Event) -> None:
+def read_unless(unwanted: Event, run: Run, reel: Reel) -> None:
     """Read a run's previews into ``reel``; in a thread of the pool."""
     try:
-        with run.record() as record:
-            for tape in record.rows():
-                if unwanted.is_set():
-                    return
-                with suppress(ValueError):  # of an unknown step
-                    reel.add(tape, older=True)
+        read_rows(run, reel, lambda: not unwanted.is_set())
     except RecordError as error:
         log.warning("%s", error)
 
@@ -200,7 +195,7 @@ class Stage(QObject):
         if run is not None:
             self._reader = Event()
             reel = self._controller.channels.reel
-            QThreadPool.globalInstance().start(partial(read_rows, run, reel, self._reader))
+            QThreadPool.globalInstance().start(partial(read_unless, self._reader, run, reel))
 
     def _show_data_points(self, tape: Tape) -> None:
         """What the particles of ``tape`` are compared with."""

@@ -14,7 +14,7 @@ from ddpm_studio.app.cell_map import CELL, shown_rows
 from ddpm_studio.app.jobs import Channels
 from ddpm_studio.app.playback import HOLD, RATE, Player
 from ddpm_studio.app.reverse_view import ReverseView
-from ddpm_studio.app.stage import read_rows
+from ddpm_studio.app.stage import read_unless
 from ddpm_studio.app.two_clocks import CAPS, ROW_RATE, TrainingClock, cap_of
 from ddpm_studio.diffusion.reel import CAP, Reel, frame_at
 from ddpm_studio.diffusion.tape import Frame, Tape
@@ -364,13 +364,13 @@ def test_the_rows_of_a_run_are_read_beside_everything_else(tmp_path):
         for step in STEPS:
             record.add_tape(a_row(step), "preview")
     reel = Reel()
-    read_rows(run, reel, Event())
+    read_unless(Event(), run, reel)
     assert reel.steps == STEPS
     np.testing.assert_array_equal(frame_at(reel.rows[1], 0.5).x, a_row(10).frames[2].x)
     unwanted = Event()
     unwanted.set()
     other = Reel()
-    read_rows(run, other, unwanted)
+    read_unless(unwanted, run, other)
     assert other.rows == ()
 
 

@@ -1,15 +1,33 @@
-"""The recorded rows of several runs on one clock of training time. No widget in here, and no torch."""
+"""The recorded rows of several runs on one clock of training time. No torch."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Literal
 
 from ddpm_studio.diffusion.reel import Reel, Rows
 from ddpm_studio.diffusion.tape import Tape
+from ddpm_studio.store.run import Run
+
+MOST_RUNS = 4  # side by side, as pictures or as curves
+
+
+def read_rows(run: Run, reel: Reel, wanted: Callable[[], bool] = lambda: True) -> None:
+    """Read a run's previews into ``reel``, as long as they are ``wanted``.
+
+    Raises:
+        RecordError: if the record is damaged.
+    """
+    with run.record() as record:
+        for tape in record.rows():
+            if not wanted():
+                return
+            with suppress(ValueError):  # of an unknown step
+                reel.add(tape, older=True)
 
 
 @dataclass(frozen=True)
