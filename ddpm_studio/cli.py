@@ -28,12 +28,14 @@ from ddpm_studio.cli_progress import (
     show_training,
 )
 from ddpm_studio.cli_wishes import (
+    data_behind,
     export_wish,
     find_recipe,
     fork_point,
     grid_cells,
     live_changes,
     one_of,
+    opened_runs,
     sampler_cells,
     wanted_recipe,
 )
@@ -53,6 +55,7 @@ RecipeArgument = Annotated[str, typer.Argument(help="A built-in recipe, a TOML f
 RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+PlainOption = Annotated[bool, typer.Option("--no-data", help="Points alone, without the data behind them.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -212,8 +215,10 @@ def sample(
     seed: Annotated[int | None, typer.Option(min=0, help="Item i depends on the seed and i alone.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help=".npy: every step, x_T first.")] = False,
     device: DeviceOption = None,
+    no_data: PlainOption = False,
 ) -> None:
     """Sample from RUN's last checkpoint."""
+    from ddpm_studio.export.grid import Plane
     from ddpm_studio.export.samples import ENDINGS, SampleFile
 
     if out.suffix.lower() not in ENDINGS:
@@ -242,7 +247,7 @@ def sample(
     if interrupted or len(tapes) < len(cells) or not all(tape.complete for tape in tapes):
         _stopped()
     with _writing(out):
-        file.write(*tapes)
+        file.write(*tapes, plane=Plane(None if no_data else data_behind([recipe])))
 
 
 # -- grid --------------------------------------------------------------------------------------------------
@@ -269,9 +274,11 @@ def grid(
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, for all cells.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the noise of all cells.")] = None,
     device: DeviceOption = None,
+    no_data: PlainOption = False,
 ) -> None:
     """Sample RUN in a labelled grid, all cells from the same noise: --rows sampler=ddpm,ddim --columns steps=5,50."""
     from ddpm_studio.export.film import at_share
+    from ddpm_studio.export.grid import Plane
     from ddpm_studio.export.writers import write_image
 
     if rows is None and columns is None:
@@ -288,8 +295,9 @@ def grid(
         tapes = show_comparison(run_comparison(opened, control, comparison, device=device, keep=False))
     if not all(tape.complete for tape in tapes):
         _stopped()
+    recipes = [(opened if cell.run is None else Run(cell.run)).recipe() for cell in cells]
     with _writing(out):
-        write_image(at_share(tapes, 1.0), out)
+        write_image(at_share(tapes, 1.0, plane=Plane(None if no_data else data_behind(recipes))), out)
 
 
 # -- info --------------------------------------------------------------------------------------------------
@@ -316,7 +324,9 @@ def info(
 
 @app.command()
 def export(
-    run: RunArgument,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="The folder of a run; of two to four: side by side.")
+    ],
     format_: Annotated[
         str | None,
         typer.Option(
@@ -339,6 +349,15 @@ def export(
         int | None, typer.Option(min=0, help="Training step of the process: the nearest recorded one, or the last.")
     ] = None,
     t: Annotated[int | None, typer.Option("--t", min=0, help="Noise level of the learning; by default x_0.")] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How far the process is, from 0 (x_T) to 1 (x_0): of a picture, of points, of the learning of several "
+            "runs; by default 1.",
+        ),
+    ] = None,
     show: Annotated[str, typer.Option(help="x (the state), x0 or eps (what the network predicts there).")] = "x",
     items: Annotated[
         list[int] | None, typer.Option("--item", min=0, help="Only this picture, counted from 0; repeatable.")
@@ -346,14 +365,29 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="FILE (or folder, for frames); by default named after the run, here.")
     ] = None,
+    no_data: PlainOption = False,
 ) -> None:
     """Take something of RUN with you: a film, a filmstrip, arrays, its loss, or a report of it all."""
     from ddpm_studio.export.errors import Cancelled
+    from ddpm_studio.export.runs import export_runs
     from ddpm_studio.export.take import default_name, export_run
 
-    wanted = export_wish(out, format_, of=of, step=step, t=t, show=show, items=items or [])
-    opened = Run.open(run)
-    path = out or Path(default_name(opened, wanted))
+    several = len(runs) > 1
+    wanted = export_wish(
+        out,
+        format_,
+        of=of,
+        step=step,
+        t=t,
+        share=share,
+        show=show,
+        items=items or [],
+        behind=not no_data,
+        several=several,
+    )
+    opened = opened_runs(runs)
+    data = data_behind([run.recipe() for run in opened]) if wanted.behind else None
+    path = out or Path(default_name("runs" if several else opened[0].name, wanted))
     control = Control()
     with _writing(path), Interruptible(control, "Stopping…"), progress_bar() as bar:
         task = bar.add_task("Writing", total=None)
@@ -363,7 +397,10 @@ def export(
             return not control.stopping
 
         try:
-            export_run(opened, wanted, path, go_on)
+            if several:
+                export_runs(opened, wanted, path, go_on, data=data)
+            else:
+                export_run(opened[0], wanted, path, go_on, data=data)
         except Cancelled:
             _stopped()
         bar.update(task, completed=1, total=1)  # what is done at once tells nothing

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
 from typer import BadParameter
 
+from ddpm_studio.data import DataError, open_dataset
 from ddpm_studio.data.idx import is_idx_file
 from ddpm_studio.data.points_file import is_points_file
 from ddpm_studio.recipes import Recipe, RecipeError, axes, built_in, coerce, find, for_data, kinds_of, live_settings
 from ddpm_studio.recipes.axes import Cell, parse_axis
 from ddpm_studio.recipes.comparing import sampler_label
 from ddpm_studio.store import Parent, Run, RunError
+from ddpm_studio.store.together import MOST_RUNS
 
 if TYPE_CHECKING:
     from ddpm_studio.export.take import Wanted
@@ -149,13 +152,46 @@ def grid_cells(
     return cells
 
 
-# -- what is written of a run ------------------------------------------------------------------------------
+# -- what is written of runs -------------------------------------------------------------------------------
+
+
+def data_behind(recipes: Sequence[Recipe]) -> NDArray[Any] | None:
+    """The points (M, 2) to be drawn behind those of networks: of the data that all of them learn, the held-out ones.
+
+    None of pictures, of different data (each set has axes of its own), and where nobody has the data.
+    """
+    data = recipes[0].data
+    if recipes[0].learns != "points" or any(recipe.data != data for recipe in recipes):
+        return None
+    try:
+        return open_dataset(data.source, count=data.count).held_out
+    except DataError:
+        return None
+
+
+def opened_runs(paths: Sequence[Path]) -> list[Run]:
+    """One run, or those to stand side by side."""
+    if len(paths) > MOST_RUNS:
+        raise BadParameter(f"{len(paths)} runs are too many: at most {MOST_RUNS} stand side by side")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise BadParameter("a run is named twice: name each one once")
+    return [Run.open(path) for path in paths]
 
 
 def export_wish(
-    out: Path | None, kind: str | None, *, of: str, step: int | None, t: int | None, show: str, items: list[int]
+    out: Path | None,
+    kind: str | None,
+    *,
+    of: str,
+    step: int | None,
+    t: int | None,
+    share: float | None,
+    show: str,
+    items: list[int],
+    behind: bool,
+    several: bool,
 ) -> Wanted:
-    """What ``export`` is to write; without a ``kind`` the ending of ``out`` says it."""
+    """What ``export`` is to write of a run, or of several; without a ``kind`` the ending of ``out`` says it."""
     from ddpm_studio.export.take import FORMATS, OF, SHOWS, Wanted, fits, format_for
 
     kind = kind or ("" if out is None else format_for(out))
@@ -166,11 +202,19 @@ def export_wish(
     one_of(show, SHOWS, "--show")
     if not FORMATS[kind].clocks and (of != "process" or step is not None or show != "x" or items):
         raise BadParameter(f"{kind} is of the whole run: leave out --of, --step, --show and --item")
+    if several and (not FORMATS[kind].clocks or FORMATS[kind].one):
+        raise BadParameter(f"{kind} is of one run: name one, or choose a film, a picture or frames")
+    if several and kind == "strip" and of != "process":
+        raise BadParameter("a filmstrip of several runs is of their process: leave out --of")
+    still = of == "process" and (kind == "picture" or FORMATS[kind].points)
+    if share is not None and not still and not (several and of == "learning"):
+        raise BadParameter("--share is the moment of a picture or of points, or of the learning of several runs")
     if step is not None and of != "process":
         raise BadParameter("--step chooses one process: leave out --of, or --step")
-    if t is not None and of != "learning":
-        raise BadParameter("--t chooses a level of the learning: add --of learning")
+    if t is not None and (several or of != "learning"):
+        raise BadParameter("--t chooses a level of the learning of one run: add --of learning, or take --share")
     if out is not None and not fits(out, kind):
         ending = FORMATS[kind].ending or "no suffix"
         raise BadParameter(f"{out.name} is no name for {kind}: let it end in {ending}")
-    return Wanted(kind, of, step, t, show, tuple(items))  # type: ignore[arg-type]  # checked above
+    moment = 1.0 if share is None else share
+    return Wanted(kind, of, step, t, show, tuple(items), moment, behind)  # type: ignore[arg-type]  # checked above

@@ -228,7 +228,7 @@ class ExportPanel(QDialog):
         for name, editor in self._choices.items():
             for widget in (editor, self._labels[name]):
                 widget.setEnabled(self._applies(name))
-        drawn = self._has_pictures() and not FORMATS[self.format.currentData()].one
+        drawn = self.what.currentData() != "loss" and not FORMATS[self.format.currentData()].one
         self.behind.setEnabled(drawn)
         self._labels["behind"].setEnabled(drawn)
         ending = FORMATS[self.format.currentData()].ending

@@ -21,7 +21,7 @@ from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.export.chart import Axes, duration, event_text, loss_marks, svg
 from ddpm_studio.export.clocks import Clocks, columns_of, thinned
 from ddpm_studio.export.errors import ExportError, Progress, advance
-from ddpm_studio.export.grid import Show, grid_image, points_image, reduced
+from ddpm_studio.export.grid import Plane, Show, grid_image, points_image, reduced
 from ddpm_studio.export.writers import write_file
 from ddpm_studio.files import text
 from ddpm_studio.recipes import SECTION_TITLES, Recipe, Section, dumps, fields_of
@@ -48,22 +48,22 @@ class Cells:
     pixels: bool  # small pictures, to be enlarged without smoothing
 
 
-def write_report(run: Run, path: Path, progress: Progress | None = None) -> None:
-    """Write the report of a run.
+def write_report(run: Run, path: Path, progress: Progress | None = None, plane: Plane | None = None) -> None:
+    """Write the report of a run, points over a ``plane``.
 
     Raises:
         ExportError: if it cannot be written. Cancelled: if ``progress`` answers False. RunError, RecordError: if the
             run is damaged.
     """
-    write_file(path, text(report(run, progress)))
+    write_file(path, text(report(run, progress, plane)))
 
 
-def report(run: Run, progress: Progress | None = None) -> str:
+def report(run: Run, progress: Progress | None = None, plane: Plane | None = None) -> str:
     """The page."""
     recipe = run.current_recipe()
     with run.record() as record:
         try:
-            cells = cells_of(Clocks(record), progress)
+            cells = cells_of(Clocks(record), progress, plane)
         except ExportError:  # nothing recorded yet: a report without pictures
             cells = None
         axes = Axes.of(record)
@@ -103,7 +103,7 @@ def report(run: Run, progress: Progress | None = None) -> str:
 # -- the cells -------------------------------------------------------------------------------------------------
 
 
-def cells_of(clocks: Clocks, progress: Progress | None = None) -> Cells:
+def cells_of(clocks: Clocks, progress: Progress | None = None, plane: Plane | None = None) -> Cells:
     """The cells of a run, thinned to ROWS x COLUMNS, each of some pictures (a square of them) or of all points.
 
     Raises:
@@ -112,7 +112,7 @@ def cells_of(clocks: Clocks, progress: Progress | None = None) -> Cells:
     last = clocks.tape(-1)
     rows = thinned(range(len(clocks)), ROWS)
     shares, levels = columns_of(clocks, COLUMNS)
-    drawn = _cell(last.frames[-1].x)
+    drawn = _cell(last.frames[-1].x, plane)
     width, height = drawn.size
     shows: tuple[Show, ...] = ("x", "x0")
     sprites = {show: Image.new("RGB", (width * len(levels), height * len(rows))) for show in shows}
@@ -122,7 +122,7 @@ def cells_of(clocks: Clocks, progress: Progress | None = None) -> Cells:
         for j, share in enumerate(shares):
             frame = frame_at(tape, share)
             for show, sprite in sprites.items():
-                cell = _cell(frame.view(show))
+                cell = _cell(frame.view(show), plane)
                 sprite.paste(cell if cell.size == drawn.size else cell.resize(drawn.size), (j * width, i * height))
     advance(progress, len(rows), len(rows))
     points = last.kind == "points"
@@ -132,9 +132,9 @@ def cells_of(clocks: Clocks, progress: Progress | None = None) -> Cells:
     return Cells(steps, levels, drawn.size, what, sprites, pixels=not points and max(drawn.size) <= CELL_SIDE)
 
 
-def _cell(items: NDArray[Any]) -> Image.Image:
+def _cell(items: NDArray[Any], plane: Plane | None) -> Image.Image:
     if items.ndim == 2:
-        return reduced(points_image(items, 2 * CELL_SIDE), CELL_SIDE)
+        return reduced(points_image(items, 2 * CELL_SIDE, plane), CELL_SIDE)
     grid = grid_image(items[: _kept(items)])
     if _kept(items) == 1:
         grid = grid.crop((2, 2, grid.width - 2, grid.height - 2))

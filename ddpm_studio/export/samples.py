@@ -9,6 +9,7 @@ import numpy as np
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.errors import ExportError, Progress
 from ddpm_studio.export.film import at_share, caption, process
+from ddpm_studio.export.grid import Plane
 from ddpm_studio.export.points import write_points
 from ddpm_studio.export.writers import write_array, write_film, write_image
 
@@ -29,8 +30,10 @@ class SampleFile:
         """Whether each state of the process is needed (a trace), not only a watchable selection."""
         return self.trace
 
-    def write(self, *tapes: Tape, progress: Progress | None = None) -> None:
+    def write(self, *tapes: Tape, progress: Progress | None = None, plane: Plane | None = None) -> None:
         """Write a complete tape, or several of a kind side by side, all at the same share of their process.
+
+        Points are drawn over the ``plane``.
 
         Raises:
             ExportError: if the file cannot be written, or its ending says nothing; an array or a table holds one
@@ -43,7 +46,7 @@ class SampleFile:
         if len(tapes) > 1 and ending in (".npy", ".csv"):
             raise ExportError(f"{self.path.name} would hold one process: save several as .png, .gif, .mp4 or .webm")
         if ending == ".png":
-            write_image(at_share(tapes, 1.0), self.path)
+            write_image(at_share(tapes, 1.0, plane=plane), self.path)
         elif ending == ".csv":
             write_points(tapes[0], self.path)
         elif ending == ".npy":
@@ -52,4 +55,4 @@ class SampleFile:
             array = np.stack([frame.x for frame in frames]) if self.trace else frames[-1].x
             write_array(iter([array]), 1, self.path, progress, stack=False)
         else:
-            write_film(process(tapes), FILMS[ending], self.path, progress)
+            write_film(process(tapes, plane=plane), FILMS[ending], self.path, progress)

@@ -126,8 +126,8 @@ def fits(path: Path, kind: str) -> bool:
     return ending in ("", own) if own else ending not in {each.ending for each in FORMATS.values()} - {""}
 
 
-def default_name(run: Run, wanted: Wanted) -> str:
-    """What a file is called if nobody says."""
+def default_name(name: str, wanted: Wanted) -> str:
+    """What a file is called if nobody says; ``name``: of what it is taken from."""
     each = FORMATS[wanted.format]
     part = (
         "points"
@@ -136,7 +136,7 @@ def default_name(run: Run, wanted: Wanted) -> str:
         if each.clocks
         else wanted.format.partition("-")[0].replace("html", "report")
     )
-    return f"{run.name}-{part}{each.ending}"
+    return f"{name}-{part}{each.ending}"
 
 
 def export_run(
@@ -151,7 +151,7 @@ def export_run(
     if wanted.format == "html":
         from ddpm_studio.export.report import write_report
 
-        write_report(run, path, progress)
+        write_report(run, path, progress, _plane(wanted, data))
         return
     if FORMATS[wanted.format].points and wanted.of != "process":
         raise ExportError("points are written of one process: choose it by its training step")

@@ -143,6 +143,9 @@ def test_data_behind_points_are_drawn_where_the_window_shows_them(
     assert panel.wanted().behind
     choose(panel.format, "points-csv")
     assert not panel.behind.isEnabled()
+    for what, has_points in (("loss", False), ("report", True), (STAGE, True)):
+        choose(panel.what, what)
+        assert panel.behind.isEnabled() == has_points
     choose(panel.format, "picture")
     assert panel.behind.isEnabled()
     tape = Tape("points", 1000, 2, training_step=40)

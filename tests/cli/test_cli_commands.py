@@ -270,6 +270,19 @@ def test_every_sampler(sampler: str, points: Path, pictures: Path, tmp_path: Pat
             assert trace[0].std() > 0.2
 
 
+@pytest.mark.parametrize("kind", ["png", "gif"])
+@pytest.mark.parametrize("which", [["--sampler", "ddim"], ["--sampler", "ddim", "--sampler", "heun"]])
+def test_data_lie_behind_samples_that_are_points(kind: str, which: list[str], points: Path, tmp_path: Path) -> None:
+    def drawn(*more: str) -> np.ndarray:
+        out = tmp_path / f"a.{kind}"
+        assert main(["sample", str(points), "--out", str(out), "--steps", "3", "-n", "1", *which, *more]) == 0
+        with Image.open(out) as image:
+            return np.asarray(image.convert("L")).astype(int)
+
+    full, bare = drawn(), drawn("--no-data")
+    assert (full < bare - 20).mean() > 0.005
+
+
 def test_several_samplers_side_by_side(points: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     three = [word for kind in ("ddpm", "ddim", "heun") for word in ("--sampler", kind)]
     panels = {}

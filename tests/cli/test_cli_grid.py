@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from ddpm_studio import engine
@@ -256,3 +257,21 @@ def test_stopped_within_a_cell(
     assert finished == [True, False]
     assert "nothing was written" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_data_lie_behind_the_points_of_all_cells_if_these_are_of_one_set(run: Run, tmp_path: Path) -> None:
+    other = Run.create(find("spiral").with_settings(TINY), tmp_path / "other")
+    list(run_training(other, Control(), until=2))
+
+    def drawn(*axis: str) -> NDArray[Any]:
+        out = tmp_path / "a.png"
+        assert main(["grid", str(run.path), "-n", "1", "--out", str(out), "--columns", *axis]) == 0
+        with Image.open(out) as image:
+            return np.asarray(image.convert("L")).astype(int)
+
+    full, bare = drawn("steps=2,3"), drawn("steps=2,3", "--no-data")
+    half = bare.shape[1] // 2
+    for part in (slice(half), slice(half, None)):
+        assert (full[:, part] < bare[:, part] - 20).mean() > 0.005
+    runs = f"run={run.path},{other.path}"
+    assert (drawn(runs) == drawn(runs, "--no-data")).all(), "axes differ"

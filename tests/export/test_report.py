@@ -17,7 +17,7 @@ from PIL import Image
 from recorded_run import LEVELS, SIDE, STEPS, make_run, tape
 
 from ddpm_studio.export.clocks import Clocks
-from ddpm_studio.export.grid import grid_image
+from ddpm_studio.export.grid import Plane, grid_image
 from ddpm_studio.export.report import CELL_BYTES, COLUMNS, ROWS, cells_of, report
 from ddpm_studio.recipes import Recipe, built_in, dumps
 from ddpm_studio.store import Run
@@ -153,6 +153,18 @@ def test_columns_of_a_process_that_stays_at_a_level_are_its_moments(tmp_path: Pa
         for j, frame in enumerate(tape(step, levels=(400,) * 5).frames):
             drawn = cells.sprites["x"].crop((j * width, i * height, (j + 1) * width, (i + 1) * height))
             np.testing.assert_array_equal(np.asarray(drawn), np.asarray(grid_image(frame.x)))
+
+
+def test_data_lie_behind_the_points_of_all_cells(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "points", "points")
+    data = np.full((30, 2), [1.5, -1.5], np.float32)
+    bare, full = Page(report(run)), Page(report(run, plane=Plane(data)))
+    for name in ("cells-x", "cells-x0"):
+        darker = np.asarray(full.image(name).convert("L")).astype(int) - np.asarray(bare.image(name).convert("L"))
+        rows, columns = len(bare.about["steps"]), len(bare.about["levels"])
+        each = darker.reshape(rows, 128, columns, 128).min(axis=(1, 3))
+        assert (each < -20).all(), "in every cell"
+        assert darker.max() <= 0
 
 
 def test_points_and_runs_without_pictures(tmp_path: Path) -> None:
