@@ -13,23 +13,22 @@ from shiboken6 import isValid
 
 from ddpm_studio.app.controller import ENGINE, OPTIMIZER, PLOTS
 from ddpm_studio.app.main_window import MainWindow
-from ddpm_studio.app.theme import install
+from ddpm_studio.app.theme import install, theme
 
 
 class PatientBot(QtBot):
     """Waits for what must come as long as the machine needs for it: one that is busy is no failure."""
 
-    LEAST_MS = 60_000
+    PATIENCE_MS = 60_000
 
-    def waitUntil(self, callback: Callable[[], Any], *, timeout: int = LEAST_MS) -> None:  # noqa: N802
-        super().waitUntil(callback, timeout=max(timeout, self.LEAST_MS))
+    def waitUntil(self, callback: Callable[[], Any], *, timeout: int = PATIENCE_MS) -> None:  # noqa: N802
+        super().waitUntil(callback, timeout=timeout)
 
-    def waitSignal(self, signal: Any, *, timeout: int = LEAST_MS, raising: bool = True, **rest: Any) -> Any:  # noqa: N802
-        patient = max(timeout, self.LEAST_MS) if raising else timeout  # of what must not come, all of it is waited
-        return super().waitSignal(signal, timeout=patient, raising=raising, **rest)
+    def waitSignal(self, signal: Any, *, timeout: int = PATIENCE_MS, **rest: Any) -> Any:  # noqa: N802
+        return super().waitSignal(signal, timeout=timeout, **rest)
 
-    def waitActive(self, widget: QWidget, *, timeout: int = LEAST_MS) -> Any:  # noqa: N802
-        return super().waitActive(widget, timeout=max(timeout, self.LEAST_MS))
+    def waitActive(self, widget: QWidget, *, timeout: int = PATIENCE_MS) -> Any:  # noqa: N802
+        return super().waitActive(widget, timeout=timeout)
 
 
 @pytest.fixture
@@ -57,14 +56,29 @@ def settled(window: MainWindow) -> bool:
 
 
 @pytest.fixture
-def window(qtbot: QtBot, qapp: QApplication, engine_loaded: None) -> Iterator[MainWindow]:
-    window = MainWindow()
-    window.session.data_clock.setInterval(1)
-    window.show()
-    qtbot.waitUntil(lambda: settled(window), timeout=60_000)
-    yield window
-    if isValid(window):
-        window.controller.stop()
-        qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
-        window.close()
-        window.deleteLater()
+def opened(qtbot: QtBot, themed: None, engine_loaded: None) -> Iterator[Callable[[], MainWindow]]:
+    """Makes windows; closes those that are still open, without a question."""
+    windows: list[MainWindow] = []
+
+    def make() -> MainWindow:
+        window = MainWindow()
+        windows.append(window)
+        window.session.data_clock.setInterval(1)
+        window.show()
+        qtbot.waitUntil(lambda: settled(window))
+        return window
+
+    yield make
+    for window in windows:
+        if isValid(window):
+            if window.isVisible():
+                window.closing.wanted = True
+                window.close()
+                qtbot.waitUntil(lambda w=window: not w.isVisible())
+            window.deleteLater()
+    theme().prefer("system")
+
+
+@pytest.fixture
+def window(opened: Callable[[], MainWindow]) -> MainWindow:
+    return opened()

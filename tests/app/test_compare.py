@@ -537,19 +537,19 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     view, grid, action = window.view, window.view.comparison, window.actions_by_id["run.compare"]
     assert not action.isEnabled()
     window.session.start(small(1_000_000))
-    qtbot.waitUntil(lambda: window.controller.state is State.TRAINING, timeout=30_000)
-    qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.state is State.TRAINING)
+    qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") is not None)
     opened(window).reject()
-    qtbot.waitUntil(lambda: view.player.tape is not None, timeout=30_000)  # what Back goes back to
+    qtbot.waitUntil(lambda: view.player.tape is not None)  # what Back goes back to
     window.comparing._on_asked(comparison(0, **COMPARED))
-    qtbot.waitUntil(lambda: len(grid.cells) == 3 and all(tape.complete for tape in grid.tapes), timeout=30_000)
-    qtbot.waitUntil(lambda: not grid._running, timeout=30_000)
+    qtbot.waitUntil(lambda: len(grid.cells) == 3 and all(tape.complete for tape in grid.tapes))
+    qtbot.waitUntil(lambda: not grid._running)
     assert window.controller.training
     assert view.stage.currentWidget() is grid
     noises = [cell.tape.frames[0].x for cell in grid.cells]
     assert all(np.array_equal(noise, noises[0]) for noise in noises)
     step = window.controller.channels.batch.last("step")
-    qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") > step + 3, timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") > step + 3)
     assert view.stage.currentWidget() is grid  # previews wait
     window.actions_by_id["playback.to_noise"].trigger()
     view.poll()
@@ -557,7 +557,7 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     grid.back.click()
     assert view.stage.currentWidget() is view.points
     window.controller.stop()
-    qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not window.controller.busy)
     window.stage._on_frame_clock()  # the last preview may still be on its way
     before, caption = view.player.tape, view.caption.text()
     assert before is not None
@@ -566,20 +566,20 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
 
     first_two = {name: COMPARED[name] for name in ("DDPM", "DDIM")}
     window.comparing._on_asked(comparison(3, **first_two))  # from disk
-    qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running, timeout=30_000)
+    qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running)
     assert "Compared in" in window.status.message.text()
     assert view.caption.text() == "seed 3"
     assert {tape.seed for tape in grid.tapes} == {3}
     assert not np.array_equal(grid.tapes[0].frames[0].x, noises[0])
-    qtbot.waitUntil(lambda: action.isEnabled() and not window.controller.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: action.isEnabled() and not window.controller.busy)
     grid.back.click()
     assert view.player.tape is before
     assert (view.player.position, view.caption.text()) == (1, caption)
     run = window.session.run
     assert run is not None
-    qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)  # while it is, nothing else opens
+    qtbot.waitUntil(lambda: not window.controller.busy)  # while it is, nothing else opens
     window.session.open_run(run.path)
-    qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not window.controller.busy)
     assert not grid.cells
     panel = opened(window)
     assert panel._subject.recipe == run.recipe(), "the run's, whatever the form says"
@@ -592,10 +592,10 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
 def test_the_last_comparison_stays_when_its_run_is_renamed(qtbot: QtBot, window: MainWindow) -> None:
     grid = window.view.comparison
     window.session.start(small(5))
-    qtbot.waitUntil(lambda: window.session.has_checkpoint and not window.controller.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: window.session.has_checkpoint and not window.controller.busy)
     window.comparing._on_asked(comparison(0, **{name: COMPARED[name] for name in ("DDPM", "DDIM")}))
-    qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running, timeout=30_000)
-    qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running)
+    qtbot.waitUntil(lambda: not window.controller.busy)
     run = window.session.run
     assert run is not None
     window.files.on_rename(run.path, "renamed")
@@ -611,14 +611,14 @@ def test_training_steps_and_seeds_of_a_training_through_the_dialog(qtbot: QtBot,
     grid, controller = window.view.comparison, window.controller
     window.session.start(small(1_000_000))
     for count in (1, 2):
-        qtbot.waitUntil(lambda: controller.state is State.TRAINING, timeout=30_000)
-        qtbot.waitUntil(lambda: controller.channels.batch.last("step") is not None, timeout=30_000)
+        qtbot.waitUntil(lambda: controller.state is State.TRAINING)
+        qtbot.waitUntil(lambda: controller.channels.batch.last("step") is not None)
         step = controller.channels.batch.last("step")
-        qtbot.waitUntil(lambda at=step: controller.channels.batch.last("step") > at + 3, timeout=30_000)
+        qtbot.waitUntil(lambda at=step: controller.channels.batch.last("step") > at + 3)
         window.session.on_save()
         run = window.session.run
         assert run is not None
-        qtbot.waitUntil(lambda run=run, count=count: len(run.checkpoints()) == count, timeout=30_000)
+        qtbot.waitUntil(lambda run=run, count=count: len(run.checkpoints()) == count)
     panel = opened(window)
     press(panel.across, "checkpoint")
     press(panel.down, "seed")
@@ -628,7 +628,7 @@ def test_training_steps_and_seeds_of_a_training_through_the_dialog(qtbot: QtBot,
     QTest.keyClicks(page.editor, "4, 9")
     QTest.keyClick(page.editor, Qt.Key.Key_Return)
     assert not panel.isVisible()
-    qtbot.waitUntil(lambda: len(grid.cells) == 6 and not grid._running, timeout=60_000)
+    qtbot.waitUntil(lambda: len(grid.cells) == 6 and not grid._running)
     assert controller.training
     saved = [checkpoint.step for checkpoint in run.checkpoints()]
     tapes = grid.tapes
@@ -648,7 +648,7 @@ def test_two_runs_through_the_dialog(qtbot: QtBot, window: MainWindow) -> None:
     grid = window.view.comparison
     for changes in ({"sampler.steps": 3}, {"sampler.steps": 6, "sampler.kind": "heun"}, {"training.steps": 4}):
         window.session.start(small(5).with_settings(changes))
-        qtbot.waitUntil(lambda: window.session.has_checkpoint and not window.controller.busy, timeout=30_000)
+        qtbot.waitUntil(lambda: window.session.has_checkpoint and not window.controller.busy)
     panel = opened(window)
     press(panel.across, "run")
     page = panel.page("run")
@@ -656,11 +656,11 @@ def test_two_runs_through_the_dialog(qtbot: QtBot, window: MainWindow) -> None:
     assert [switch.isChecked() for switch in page.switches] == [True, True, False]
     assert [tick.note for tick in page._ticks] == ["step 4", "step 5", "step 5"]
     QTest.keyClick(page.switches[0], Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running, timeout=30_000)
+    qtbot.waitUntil(lambda: len(grid.cells) == 2 and not grid._running)
     assert [(tape.sampler, len(tape.frames)) for tape in grid.tapes] == [("dpmpp-2m", 5), ("heun", 7)]
     assert np.array_equal(grid.tapes[0].frames[0].x, grid.tapes[1].frames[0].x)
     assert {tape.label for tape in grid.tapes} == {tick.text for tick in page._ticks[:2]}
-    qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not window.controller.busy)
     panel = opened(window)
     assert "about" in panel.note.text() or "a few s" in panel.note.text()
     panel.reject()
@@ -668,25 +668,25 @@ def test_two_runs_through_the_dialog(qtbot: QtBot, window: MainWindow) -> None:
 
 def test_a_checkpoint_that_went_meanwhile_is_told_and_the_training_goes_on(qtbot: QtBot, window: MainWindow) -> None:
     window.session.start(small(1_000_000))
-    qtbot.waitUntil(lambda: len(window.controller.channels.batch) > 0, timeout=30_000)
+    qtbot.waitUntil(lambda: len(window.controller.channels.batch) > 0)
     cells = tuple(Cell(DDIM(steps=3), 0, checkpoint=at, label=str(at)) for at in (77_777, None))
     window.comparing._on_asked(Comparison(cells, 20))
-    qtbot.waitUntil(lambda: "no checkpoint" in window.status.message.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "no checkpoint" in window.status.message.text())
     step = window.controller.channels.batch.last("step")
-    qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") > step, timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") > step)
     assert not window.view.comparison.cells
 
 
 def test_stopping_a_comparison_is_not_stopping_the_training(qtbot: QtBot, window: MainWindow) -> None:
     grid = window.view.comparison
     window.session.start(small(1_000_000))
-    qtbot.waitUntil(lambda: len(window.controller.channels.batch) > 0, timeout=30_000)
+    qtbot.waitUntil(lambda: len(window.controller.channels.batch) > 0)
     window.comparing._on_asked(comparison(0, Langevin=Langevin(steps=100, moves=10_000), **COMPARED))
-    qtbot.waitUntil(lambda: bool(grid.cells and grid.tapes[0].frames), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(grid.cells and grid.tapes[0].frames))
     assert grid.stop.isVisible()
     grid.stop.click()
-    qtbot.waitUntil(lambda: not grid._running, timeout=30_000)
+    qtbot.waitUntil(lambda: not grid._running)
     assert "Stopped after 0 of 4" in window.status.message.text()
     step = window.controller.channels.batch.last("step")
-    qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") > step, timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.channels.batch.last("step") > step)
     assert window.controller.state is State.TRAINING

@@ -110,7 +110,7 @@ def begin(controller: RunController, job: Any, state: State = State.STARTING) ->
 
 
 def until(qtbot, controller: RunController, state: State) -> None:
-    qtbot.waitUntil(lambda: controller.state is state, timeout=5000)
+    qtbot.waitUntil(lambda: controller.state is state)
 
 
 # -- the state machine
@@ -167,7 +167,7 @@ def test_start_pause_stop_fail_two_hundred_times(qtbot):
     threads = psutil.Process().num_threads()
     shared = RunController()
     for i in range(100):
-        with qtbot.waitSignal(shared.idle, timeout=5000):
+        with qtbot.waitSignal(shared.idle):
             begin(shared, FakeTraining(fail_at=1 if i % 5 == 0 else None, steps=2 if i % 5 == 1 else 10**6))
             if i % 5 == 2:
                 until(qtbot, shared, State.TRAINING)
@@ -224,7 +224,7 @@ def test_the_newest_data_wins_and_an_opened_run_keeps_its_own(qtbot, controller,
     for name in ("swiss-roll", "spiral", "dino"):
         controller.open_data(built_in()[name])
     load.gate.set()
-    with qtbot.waitSignal(controller.idle, timeout=20_000):
+    with qtbot.waitSignal(controller.idle):
         pass
     assert {e.source for e in seen if hasattr(e, "dataset")} == {"dino"}
     seen.clear()

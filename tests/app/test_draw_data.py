@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from ddpm_studio.data.drawing import (
     save_drawing,
 )
 from ddpm_studio.data.points_file import read_points
-from tests.app.conftest import settled
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")  # a gap of the offscreen platform
 Key = Qt.Key
@@ -304,19 +302,6 @@ def test_a_built_in_set_is_a_start(panel: DrawPanel) -> None:
 # -- in the window
 
 
-@pytest.fixture
-def window(qtbot: QtBot, qapp: QApplication, engine_loaded: None) -> Iterator[MainWindow]:
-    install(qapp)
-    window = MainWindow()
-    window.show()
-    qtbot.waitUntil(lambda: settled(window), timeout=60_000)
-    yield window
-    window.closing.wanted = True
-    window.close()
-    qtbot.waitUntil(lambda: not window.isVisible(), timeout=30_000)
-    window.deleteLater()
-
-
 @pytest.mark.usefixtures("no_leaks")
 def test_what_was_drawn_is_learnt(window: MainWindow, qtbot: QtBot) -> None:
     editor = window.form.findChild(SourceEditor)
@@ -333,7 +318,7 @@ def test_what_was_drawn_is_learnt(window: MainWindow, qtbot: QtBot) -> None:
     assert not panel.isVisible()
     assert (window.recipe.title, window.recipe.network.kind) == ("my V", "point-mlp")
     assert Path(window.recipe.data.source) == (drawn_folder() / "my V.npz").resolve()
-    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.name == "my V.npz", timeout=30_000)
+    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.name == "my V.npz")
 
     window.actions_by_id["data.draw"].trigger()  # to go on with it
     assert panel.isVisible()
@@ -347,7 +332,7 @@ def test_what_was_drawn_is_learnt(window: MainWindow, qtbot: QtBot) -> None:
 
     window.start(window.recipe.with_settings({"training.steps": 30, "preview.count": 50, "compute.device": "cpu"}))
     assert not panel.isVisible()
-    qtbot.waitUntil(lambda: not window.controller.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not window.controller.busy)
     assert not window.failures
     qtbot.waitUntil(lambda: window.view.player.tape is not None and window.view.player.tape.kind == "points")
 
@@ -378,5 +363,5 @@ def test_a_points_file_that_is_opened_is_the_data(window: MainWindow, qtbot: QtB
     angle = np.linspace(0, 6.28, 300)
     np.savetxt(path, np.stack([np.cos(angle), np.sin(angle)], axis=1), delimiter=",", header="x,y", comments="")
     window.open_path(path)
-    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.name == "ring.csv", timeout=30_000)
+    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.name == "ring.csv")
     assert window.recipe.title == "ring"

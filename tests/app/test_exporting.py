@@ -285,7 +285,7 @@ def said(exporting: Exporting) -> str:
 
 
 def export(qtbot: QtBot, exporting: Exporting, wanted: Wanted, path: Path, *, of_stage: bool) -> None:
-    with qtbot.waitSignal(exporting.idle, timeout=20_000):
+    with qtbot.waitSignal(exporting.idle):
         exporting.on_asked(wanted, path, of_stage)
         assert exporting.busy
         assert exporting.bar is not None
@@ -335,7 +335,7 @@ def test_cancel(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path, mo
     assert begun.wait(60)
     exporting.copy(run, tmp_path / "copy")
     assert "already" in said(exporting), "one at a time"
-    with qtbot.waitSignal(exporting.idle, timeout=20_000):
+    with qtbot.waitSignal(exporting.idle):
         assert exporting.bar is not None
         qtbot.mouseClick(exporting.bar.cancel, Qt.MouseButton.LeftButton)
         go.set()
@@ -347,13 +347,11 @@ def test_cancel(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path, mo
 def test_what_is_asked_for_meanwhile_comes_next(
     cancel: bool,
     qtbot: QtBot,
-    qapp: QApplication,
-    engine_loaded: None,
+    window: MainWindow,
     run: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    install(qapp)
     go = Event()
     real = jobs._go_on
 
@@ -362,8 +360,6 @@ def test_what_is_asked_for_meanwhile_comes_next(
         return real(job, done, of)
 
     monkeypatch.setattr(jobs, "_go_on", slow)
-    window = MainWindow()
-    window.show()
     exporting = window.files.exporting
     try:
         window.view.compare([replace(a_tape(), label=name, column=name) for name in "abc"])
@@ -382,7 +378,7 @@ def test_what_is_asked_for_meanwhile_comes_next(
         assert exporting.waiting is not None
         if cancel:
             qtbot.mouseClick(exporting.waiting.cancel, Qt.MouseButton.LeftButton)
-        with qtbot.waitSignal(exporting.idle, timeout=20_000):
+        with qtbot.waitSignal(exporting.idle):
             go.set()
         assert (tmp_path / "a.gif").exists() is not cancel
         qtbot.waitUntil(lambda: exporting.panel is not None)
@@ -390,9 +386,6 @@ def test_what_is_asked_for_meanwhile_comes_next(
         exporting.panel.reject()
     finally:
         go.set()
-        window.closing.wanted = True
-        window.close()
-        window.deleteLater()
 
 
 def test_closing_while_it_writes(qtbot: QtBot, exporting: Exporting, run: Run, tmp_path: Path) -> None:
@@ -404,46 +397,37 @@ def test_closing_while_it_writes(qtbot: QtBot, exporting: Exporting, run: Run, t
     assert left in ({"run"}, {"run", "a.webm"}), "complete or absent"
 
 
-def test_in_the_main_window(qtbot: QtBot, qapp: QApplication, engine_loaded: None, run: Run, tmp_path: Path) -> None:
-    install(qapp)
-    window = MainWindow()
-    window.show()
-    try:
-        window.actions_by_id["run.export"].trigger()
-        assert window.files.exporting.panel is None
-        assert "no run yet" in window.status.message.text()
-        tape = a_tape()
-        window.view.set_tape(tape)
-        window.actions_by_id["playback.save_as"].trigger()
-        panel = window.files.exporting.panel
-        assert panel is not None
-        assert [panel.what.itemData(i) for i in range(panel.what.count())] == [STAGE]
-        choose(panel.format, "npy")
-        panel.where.setText(str(tmp_path / "a.npy"))
-        tape.frames.append(tape.frames[-1])  # it grows while the dialog is open
-        with qtbot.waitSignal(window.files.exporting.idle, timeout=20_000):
-            qtbot.mouseClick(panel.save, Qt.MouseButton.LeftButton)
-        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [frame.x for frame in a_tape().frames])
-        window.session.run = run
-        window.actions_by_id["run.export"].trigger()
-        panel = window.files.exporting.panel
-        assert panel is not None
-        assert panel.path().name == "run-report.html"
-        assert panel.path().parent == tmp_path, "where the last one went"
-        panel.reject()
-        window.view.compare([replace(a_tape(), label=name, column=name) for name in "abc"])
-        window.view.player.set_position(1)
-        window.view.comparison.cells[1].canvas.set_chosen(2)
-        window.actions_by_id["playback.save_as"].trigger()
-        panel = window.files.exporting.panel
-        assert panel is not None
-        choose(panel.format, "picture")
-        choose(panel.moment_choice, "shown")
-        choose(panel.item_choice, "shown")
-        assert panel.wanted() == Wanted("picture", items=(2,), share=1 / 3)
-        panel.reject()
-    finally:
-        window.closing.wanted = True
-        window.close()
-        qtbot.waitUntil(lambda: not window.isVisible(), timeout=30_000)
-        window.deleteLater()
+def test_in_the_main_window(qtbot: QtBot, window: MainWindow, run: Run, tmp_path: Path) -> None:
+    window.actions_by_id["run.export"].trigger()
+    assert window.files.exporting.panel is None
+    assert "no run yet" in window.status.message.text()
+    tape = a_tape()
+    window.view.set_tape(tape)
+    window.actions_by_id["playback.save_as"].trigger()
+    panel = window.files.exporting.panel
+    assert panel is not None
+    assert [panel.what.itemData(i) for i in range(panel.what.count())] == [STAGE]
+    choose(panel.format, "npy")
+    panel.where.setText(str(tmp_path / "a.npy"))
+    tape.frames.append(tape.frames[-1])  # it grows while the dialog is open
+    with qtbot.waitSignal(window.files.exporting.idle):
+        qtbot.mouseClick(panel.save, Qt.MouseButton.LeftButton)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [frame.x for frame in a_tape().frames])
+    window.session.run = run
+    window.actions_by_id["run.export"].trigger()
+    panel = window.files.exporting.panel
+    assert panel is not None
+    assert panel.path().name == "run-report.html"
+    assert panel.path().parent == tmp_path, "where the last one went"
+    panel.reject()
+    window.view.compare([replace(a_tape(), label=name, column=name) for name in "abc"])
+    window.view.player.set_position(1)
+    window.view.comparison.cells[1].canvas.set_chosen(2)
+    window.actions_by_id["playback.save_as"].trigger()
+    panel = window.files.exporting.panel
+    assert panel is not None
+    choose(panel.format, "picture")
+    choose(panel.moment_choice, "shown")
+    choose(panel.item_choice, "shown")
+    assert panel.wanted() == Wanted("picture", items=(2,), share=1 / 3)
+    panel.reject()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,17 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLineEdit
+from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
-from shiboken6 import isValid
 
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.recipe_rows import FieldRow
 from ddpm_studio.app.runs_panel import RunRow, arranged
-from ddpm_studio.app.theme import install, theme
 from ddpm_studio.app.undo import RecipeHistory
 from ddpm_studio.paths import runs_folder
 from ddpm_studio.recipes import Recipe, find
 from ddpm_studio.store import Parent, ProbeRow, Run, list_runs
-from tests.app.conftest import settled
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)]
 
@@ -82,20 +78,9 @@ def test_a_wheel_turned_on_is_one_edit_and_two_settings_are_two() -> None:
 
 
 @pytest.fixture
-def window(qtbot: QtBot, qapp: QApplication, engine_loaded: None) -> Iterator[MainWindow]:
-    install(qapp)
-    made = MainWindow()
-    made.session.data_clock.setInterval(1)
-    made.form.set_level_of_detail("everything")
-    made.show()
-    qtbot.waitUntil(lambda: settled(made), timeout=60_000)
-    yield made
-    if isValid(made):
-        made.closing.wanted = True
-        made.close()
-        qtbot.waitUntil(lambda: not made.isVisible(), timeout=30_000)
-        made.deleteLater()
-    theme().prefer("system")
+def window(window: MainWindow) -> MainWindow:
+    window.form.set_level_of_detail("everything")
+    return window
 
 
 def trained(qtbot: QtBot, window: MainWindow, recipe: Recipe = SMALL) -> Run:
@@ -108,13 +93,12 @@ def trained(qtbot: QtBot, window: MainWindow, recipe: Recipe = SMALL) -> Run:
 def is_training(qtbot: QtBot, window: MainWindow) -> None:
     qtbot.waitUntil(
         lambda: window.controller.state is State.TRAINING and len(window.controller.channels.batch) > 5,
-        timeout=30_000,
     )
 
 
 def stopped(qtbot: QtBot, window: MainWindow) -> None:
     window.session.on_stop()
-    qtbot.waitUntil(lambda: window.controller.state is State.IDLE, timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.state is State.IDLE)
 
 
 def type_into(window: MainWindow, path: str, text: str) -> QLineEdit:
@@ -177,12 +161,12 @@ def test_the_choice_of_weights_is_that_of_the_row_shown(qtbot: QtBot, window: Ma
         tape = view.player.tape
         return tape is not None and tape.averaged is averaged and view.weights_choice.isVisible() == averaged
 
-    qtbot.waitUntil(lambda: previews(True), timeout=10_000)
+    qtbot.waitUntil(lambda: previews(True))
     type_into(window, "training.ema_decay", "0")
-    qtbot.waitUntil(lambda: previews(False) and view.line.text().endswith("raw weights"), timeout=10_000)
-    qtbot.waitUntil(lambda: any(row.averaged is False for row in view.clock.rows), timeout=10_000)
+    qtbot.waitUntil(lambda: previews(False) and view.line.text().endswith("raw weights"))
+    qtbot.waitUntil(lambda: any(row.averaged is False for row in view.clock.rows))
     window.actions_by_id["edit.undo"].trigger()
-    qtbot.waitUntil(lambda: previews(True) and view.line.text().endswith("EMA weights"), timeout=10_000)
+    qtbot.waitUntil(lambda: previews(True) and view.line.text().endswith("EMA weights"))
     stopped(qtbot, window)
     for row, tape in enumerate(view.clock.rows):
         view.clock.set_row(row)
@@ -202,7 +186,7 @@ def test_a_structural_wish_waits_for_a_fork(qtbot: QtBot, window: MainWindow) ->
     assert edited is not None
     qtbot.waitUntil(lambda: edited.visibleRegion().boundingRect() == edited.rect())  # the line does not hide it
     assert window.recipe == SMALL  # the run goes on with its own
-    qtbot.waitUntil(lambda: "weight tensors" in line.sentence.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "weight tensors" in line.sentence.text())
     qtbot.waitUntil(lambda: edited.visibleRegion().boundingRect() == edited.rect())
     type_into(window, "training.learning_rate", "0.002")  # live settings still take effect
     qtbot.waitUntil(lambda: bool(window.controller.channels.flags))
@@ -213,7 +197,7 @@ def test_a_structural_wish_waits_for_a_fork(qtbot: QtBot, window: MainWindow) ->
     window.actions_by_id["edit.undo"].trigger()
     assert line.isVisible()
     QTest.mouseClick(line.fork, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.run is not None and window.run.path != parent.path, timeout=30_000)
+    qtbot.waitUntil(lambda: window.run is not None and window.run.path != parent.path)
     is_training(qtbot, window)
     child = window.run
     assert child is not None
@@ -241,7 +225,7 @@ def test_a_stopped_run_can_be_forked_and_resume_keeps_the_wish(qtbot: QtBot, win
     line = window.form.fork_line
     assert "Needs a fork: Steps T. A new run takes along all weights" in line.sentence.text()
     type_into(window, "network.depth", "3")
-    qtbot.waitUntil(lambda: "weight tensors" in line.sentence.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "weight tensors" in line.sentence.text())
     assert "Needs a fork: Steps T, Depth." in line.sentence.text()
     window.actions_by_id["edit.undo"].trigger()
     qtbot.waitUntil(lambda: window.controller.state is State.IDLE and not window.session.data_clock.isActive())
@@ -267,7 +251,7 @@ def test_a_run_that_is_taken_away_needs_no_fork(qtbot: QtBot, window: MainWindow
     stopped(qtbot, window)
     shutil.rmtree(run.path)
     type_into(window, "network.depth", "2")  # the data are opened, and then the run is looked at again
-    qtbot.waitUntil(lambda: not window.form.fork_line.isVisible(), timeout=30_000)
+    qtbot.waitUntil(lambda: not window.form.fork_line.isVisible())
     assert window.recipe.network.depth == 2  # type: ignore[union-attr]
     window.session.on_wish_dropped()  # does nothing
     assert window.recipe.network.depth == 2  # type: ignore[union-attr]

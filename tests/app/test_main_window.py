@@ -10,7 +10,6 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from PIL import Image
 from PySide6.QtCore import QMimeData, QPointF, Qt, QThread, QTimer, QTranslator, QUrl
 from PySide6.QtGui import QAction, QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
-from shiboken6 import isValid
 
 from ddpm_studio.app.controller import RunController, State
 from ddpm_studio.app.jobs import DataMissing
@@ -32,7 +30,7 @@ from ddpm_studio.app.main_window import MainWindow
 from ddpm_studio.app.recipe_rows import FieldRow
 from ddpm_studio.app.reports import _change
 from ddpm_studio.app.session import Session
-from ddpm_studio.app.theme import install, theme
+from ddpm_studio.app.theme import install
 from ddpm_studio.app.widgets import PushButton
 from ddpm_studio.app.worker import _sentence
 from ddpm_studio.data import cifar, mnist
@@ -41,7 +39,6 @@ from ddpm_studio.recipes import Recipe, built_in, find
 from ddpm_studio.recipes.tutorials import tutorials
 from ddpm_studio.store import Run, list_runs
 from ddpm_studio.training.events import Carried, MemoryFull, SaveFailed, Waiting
-from tests.app.conftest import settled
 
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
@@ -68,47 +65,17 @@ def small(steps: int = LONG, **settings: Any) -> Recipe:
     return find("two-gaussians").with_settings(base | {k.replace("__", "."): v for k, v in settings.items()})
 
 
-@pytest.fixture
-def opened(qtbot: QtBot, qapp: QApplication, engine_loaded: None) -> Iterator[Callable[[], MainWindow]]:
-    """Makes windows; closes those that are still open, without a question."""
-    install(qapp)
-    windows: list[MainWindow] = []
-
-    def make() -> MainWindow:
-        window = MainWindow()
-        windows.append(window)
-        window.session.data_clock.setInterval(1)
-        window.show()
-        qtbot.waitUntil(lambda: settled(window), timeout=60_000)
-        return window
-
-    yield make
-    for window in windows:
-        if isValid(window):
-            if window.isVisible():
-                window.closing.wanted = True
-                window.close()
-                qtbot.waitUntil(lambda w=window: not w.isVisible(), timeout=30_000)
-            window.deleteLater()
-    theme().prefer("system")
-
-
-@pytest.fixture
-def window(opened: Callable[[], MainWindow]) -> MainWindow:
-    return opened()
-
-
 def steps(window: MainWindow) -> int:
     return len(window.controller.channels.batch)
 
 
 def train(qtbot: QtBot, window: MainWindow, recipe: Recipe, least: int = 5) -> None:
     window.start(recipe)
-    qtbot.waitUntil(lambda: window.controller.state is State.TRAINING and steps(window) >= least, timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.state is State.TRAINING and steps(window) >= least)
 
 
 def wait_idle(qtbot: QtBot, window: MainWindow) -> None:
-    qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not window.controller.busy)
 
 
 def press(window: MainWindow, action: str) -> None:
@@ -144,7 +111,7 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
 
     window.session.choose(small())
     QTest.keyClick(window, Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: window.controller.state is State.TRAINING, timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.state is State.TRAINING)
     assert not window.actions_by_id["run.start"].isEnabled()
     qtbot.waitUntil(lambda: steps(window) > 20)
     n = steps(window)
@@ -190,7 +157,7 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
 
     # a sample of this moment
     press(window, "run.sample_now")
-    qtbot.waitUntil(lambda: player.tape is not None and player.tape.count == 2000, timeout=20_000)
+    qtbot.waitUntil(lambda: player.tape is not None and player.tape.count == 2000)
     assert window.controller.training
 
     press(window, "run.stop")
@@ -211,7 +178,7 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
     window.close()
     other = opened()
     other.open_run(run.path)
-    qtbot.waitUntil(lambda: "Opened" in message(other), timeout=20_000)
+    qtbot.waitUntil(lambda: "Opened" in message(other))
     wait_idle(qtbot, other)
     assert steps(other) == last
     assert other.recipe == small()
@@ -222,7 +189,7 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
     qtbot.waitUntil(lambda: [r.path for r in other.runs_panel.model.rows()] == [run.path])
 
     press(other, "run.resume")
-    qtbot.waitUntil(lambda: steps(other) > last, timeout=30_000)
+    qtbot.waitUntil(lambda: steps(other) > last)
     press(other, "run.stop")
     wait_idle(qtbot, other)
     with run.record() as record:
@@ -232,7 +199,7 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
 
 def test_a_finished_run_says_so_and_goes_on_for_half_as_long(qtbot, window, caplog):
     window.start(small(10))
-    qtbot.waitUntil(lambda: message(window) == "Done: 10 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 10 steps.")
     wait_idle(qtbot, window)
     assert "5 more steps" in window.top_bar.resume.toolTip()
     type_in(window, "training.steps", "12")
@@ -241,7 +208,7 @@ def test_a_finished_run_says_so_and_goes_on_for_half_as_long(qtbot, window, capl
     with caplog.at_level(logging.INFO, "ddpm_studio"):
         press(window, "run.resume")
         assert window.form.recipe().training.steps == window.recipe.training.steps == 15
-        qtbot.waitUntil(lambda: message(window) == "Done: 15 steps.", timeout=30_000)
+        qtbot.waitUntil(lambda: message(window) == "Done: 15 steps.")
     assert steps(window) == 15
     assert "Learning Two Gaussians: 5 more steps, up to step 15" in caplog.messages
     wait_idle(qtbot, window)
@@ -268,7 +235,7 @@ def test_a_change_while_training_is_an_event_and_a_flag(qtbot, window, opened):
     try:
         other.show()
         other.open_path(path)
-        qtbot.waitUntil(lambda: other.plots is not None and "0.0007" in other.plots.readout.text(), timeout=30_000)
+        qtbot.waitUntil(lambda: other.plots is not None and "0.0007" in other.plots.readout.text())
         assert other.recipe.training.learning_rate == 0.0007
         wait_idle(qtbot, other)
     finally:
@@ -278,7 +245,7 @@ def test_a_change_while_training_is_an_event_and_a_flag(qtbot, window, opened):
 
 def test_another_recipe_lets_go_of_the_run(qtbot, window):
     window.start(small(40))
-    qtbot.waitUntil(lambda: message(window) == "Done: 40 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 40 steps.")
     wait_idle(qtbot, window)
     qtbot.waitUntil(lambda: window.view.player.tape is not None and window.plots.loss.last_step() == 40)
     path = window.run.path
@@ -310,11 +277,11 @@ def test_another_recipe_lets_go_of_the_run(qtbot, window):
 
 def test_a_recipe_chosen_while_a_run_is_opened_wins(qtbot, window):
     window.start(small(3))
-    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.")
     wait_idle(qtbot, window)
     window.open_run(window.run.path)
     window.session.choose(find("moons"))
-    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.name == "moons", timeout=20_000)
+    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.name == "moons")
     wait_idle(qtbot, window)
     assert window.recipe == find("moons")
     assert window.run is None
@@ -322,7 +289,7 @@ def test_a_recipe_chosen_while_a_run_is_opened_wins(qtbot, window):
 
 def test_a_start_that_fails_loses_nothing(qtbot, window):
     window.start(small(40))
-    qtbot.waitUntil(lambda: message(window) == "Done: 40 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 40 steps.")
     wait_idle(qtbot, window)
     qtbot.waitUntil(lambda: window.view.player.tape is not None)
     run, tape, caption = window.run, window.view.player.tape, window.view.caption.text()
@@ -348,7 +315,7 @@ def test_what_is_being_typed_counts_when_start_is_pressed(qtbot, window):
     editor.selectAll()
     QTest.keyClicks(editor, "4")
     press(window, "run.start")
-    qtbot.waitUntil(lambda: message(window) == "Done: 4 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 4 steps.")
 
 
 def test_an_invalid_field_disables_start_with_a_sentence(qtbot, window):
@@ -377,7 +344,7 @@ def test_start_in_the_middle_of_a_data_load(qtbot, window):
     window.start(small(30))
     assert window.controller.state is State.STARTING
     qtbot.wait(350)  # the data clock of the new recipe
-    qtbot.waitUntil(lambda: message(window) == "Done: 30 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 30 steps.")
     qtbot.waitUntil(lambda: window.plots.loss.last_step() == 30)
     assert len(list_runs()) == 1
 
@@ -428,16 +395,16 @@ def test_a_dropped_folder_of_pictures_is_learnt(qtbot, window, tmp_path):
     window.dropEvent(drop)
     assert window.recipe.data.source == str(folder)
     assert window.top_bar.recipe_button.text() == "my pictures"
-    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.shape == (3, 32, 32), timeout=20_000)
+    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.shape == (3, 32, 32))
     wait_idle(qtbot, window)
     window.start(window.recipe.with_settings(TINY))
-    qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.")
     assert not window.failures
 
 
 def test_a_picture_recipe(qtbot, window):
     window.start(find("fashion-mnist").with_settings(TINY | {"training.steps": 3, "network.patch": 1}))
-    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.")
     qtbot.waitUntil(lambda: window.view.player.tape is not None and window.view.player.tape.kind == "pictures")
     assert not window.failures
 
@@ -445,14 +412,14 @@ def test_a_picture_recipe(qtbot, window):
 def test_a_failed_training_is_one_sentence_and_the_next_start_works(qtbot, window, tmp_path, capfd):
     recipe = find("pixel-faces").with_settings({**TINY, "data.source": str(tmp_path / "gone")})
     window.start(recipe)
-    qtbot.waitUntil(lambda: bool(window.failures), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(window.failures))
     wait_idle(qtbot, window)
     assert str(tmp_path / "gone") in window.failures[0]
     assert "Something unexpected" not in window.failures[0]
     assert message(window) == window.failures[0]
     assert not window.actions_by_id["run.resume"].isEnabled()
     window.start(small(5))
-    qtbot.waitUntil(lambda: message(window) == "Done: 5 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 5 steps.")
     assert str(tmp_path / "gone") in capfd.readouterr().err
 
 
@@ -522,7 +489,7 @@ def test_the_badge_follows_every_change(qtbot, window):
 def test_the_badge_of_a_run(qtbot, window):
     tiny = {"training.steps": 2, "training.batch": 8, "compute.threads": 1, "preview.count": 4, "sampler.steps": 2}
     window.start(find("score-two-gaussians-laptop").with_settings(tiny))
-    qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.")
     wait_idle(qtbot, window)
     qtbot.waitUntil(lambda: len(window.runs_panel.model.rows()) == 1)
     (listed,) = window.runs_panel.model.rows()
@@ -531,7 +498,7 @@ def test_the_badge_of_a_run(qtbot, window):
     window.session.choose(find("moons"))
     assert window.badge.isHidden()
     window.open_run(path)
-    qtbot.waitUntil(lambda: not window.badge.isHidden(), timeout=20_000)
+    qtbot.waitUntil(lambda: not window.badge.isHidden())
     assert window.badge.pill.text().lower() == listed.note.lower()
     wait_idle(qtbot, window)
 
@@ -568,13 +535,13 @@ def test_mnist_without_files_and_network_offers_what_to_do(qtbot, window, monkey
 
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
     window.session.choose(find("scratch5-mnist").with_settings(SMALL_CHAIN | {"network.channels": (8, 8, 8)}))
-    qtbot.waitUntil(lambda: offer(window, "use.fashion-mnist") is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: offer(window, "use.fashion-mnist") is not None)
     assert "Start downloads it" in window.offer.sentence.text()
     assert offer(window, "again") is None, "nothing was tried yet"
     wait_idle(qtbot, window)
 
     press(window, "run.start")
-    qtbot.waitUntil(lambda: offer(window, "again") is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: offer(window, "again") is not None)
     sentence = window.offer.sentence.text()
     assert sentence.startswith("MNIST could not be downloaded (127.0.0.1:9: ")
     assert message(window) == sentence
@@ -594,14 +561,14 @@ def test_mnist_without_files_and_network_offers_what_to_do(qtbot, window, monkey
     QTest.mouseClick(offer(window, "use.fashion-mnist"), Qt.MouseButton.LeftButton)
     assert window.recipe.data.source == "fashion-mnist"
     assert "data fashion-mnist (printed mnist)" in window.badge.pill.text()
-    qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.", timeout=60_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 2 steps.")
     assert not window.offer.isVisible()
     wait_idle(qtbot, window)
 
 
 def test_an_offer_goes_when_an_old_run_goes_on(qtbot, window):
     window.start(small(3))
-    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.")
     wait_idle(qtbot, window)
     window.offers.missing(DataMissing(window.recipe.data.source.replace("two-gaussians", "mnist"), "Not here.", True))
     window.offers.on_idle()
@@ -628,7 +595,7 @@ def test_a_notice_swallows_no_offer(qtbot, window):
 
 def test_what_was_said_of_one_run_is_not_said_of_the_next(qtbot, window):
     window.start(small(3))
-    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.")
     wait_idle(qtbot, window)
     run = window.run.path
 
@@ -644,7 +611,7 @@ def test_what_was_said_of_one_run_is_not_said_of_the_next(qtbot, window):
 
     tell()
     window.open_run(run)
-    qtbot.waitUntil(lambda: "Opened" in message(window), timeout=20_000)
+    qtbot.waitUntil(lambda: "Opened" in message(window))
     assert silent()
     wait_idle(qtbot, window)
     tell()
@@ -685,7 +652,7 @@ def test_keys_move_nothing_that_is_out_of_sight(qtbot, window, cover):
 @pytest.mark.parametrize("asked", ["run.resume", "run.sample_now"])
 def test_what_was_asked_for_is_not_hidden_by_the_walk(qtbot, window, asked):
     window.start(small(3))
-    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.")
     wait_idle(qtbot, window)
     for cover in (window.walking.on_walk, window.draw_data.on_draw):
         cover()
@@ -705,7 +672,7 @@ def test_start_while_something_runs_is_a_sentence(qtbot, window):
 
 def test_long_sampling_says_how_far_it_is(qtbot, window):
     window.start(small(3))
-    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.", timeout=30_000)
+    qtbot.waitUntil(lambda: message(window) == "Done: 3 steps.")
     wait_idle(qtbot, window)
     said = []
     window.session.recipe = window.recipe.with_settings({"sampler.kind": "langevin-plain", "sampler.steps": 100_000})
@@ -715,7 +682,7 @@ def test_long_sampling_says_how_far_it_is(qtbot, window):
         said.append(message(window))
         return said[-1].startswith("Sampling: ") and not said[-1].startswith("Sampling: 0 %")
 
-    qtbot.waitUntil(progress, timeout=60_000)
+    qtbot.waitUntil(progress)
     assert window.stage.sampling is not None
     press(window, "run.stop")
     wait_idle(qtbot, window)
@@ -729,11 +696,11 @@ def test_a_sample_stays_while_the_training_goes_on(qtbot, window, monkeypatch):
     monkeypatch.setattr("ddpm_studio.app.stage.SAMPLE_SECONDS", 0.0)
     train(qtbot, window, small(preview__budget=10))
     player, clock = window.view.player, window.view.clock
-    qtbot.waitUntil(lambda: len(clock.rows) > 0, timeout=20_000)
+    qtbot.waitUntil(lambda: len(clock.rows) > 0)
     press(window, "run.sample_now")
-    qtbot.waitUntil(lambda: player.tape.count == 2000 and player.tape.complete, timeout=20_000)
+    qtbot.waitUntil(lambda: player.tape.count == 2000 and player.tape.complete)
     sample, rows = player.tape, len(clock.rows)
-    qtbot.waitUntil(lambda: len(clock.rows) > rows + 1, timeout=20_000)
+    qtbot.waitUntil(lambda: len(clock.rows) > rows + 1)
     assert player.tape is sample
     assert "Ctrl+↓" in window.view.note.text()
     window.view.setFocus()
@@ -741,7 +708,7 @@ def test_a_sample_stays_while_the_training_goes_on(qtbot, window, monkeypatch):
     assert player.tape in clock.rows
     assert not window.view.note.text()
     shown = player.tape
-    qtbot.waitUntil(lambda: player.tape.training_step > shown.training_step, timeout=20_000)
+    qtbot.waitUntil(lambda: player.tape.training_step > shown.training_step)
     press(window, "run.stop")
     wait_idle(qtbot, window)
 
@@ -798,12 +765,12 @@ def test_no_two_shortcuts_are_the_same(window):
 def test_own_pictures_instead_of_what_is_missing(qtbot, window, monkeypatch, tmp_path):
     folder = pictures(tmp_path / "mine")
     window.session.choose(find("ddpm-cifar10-laptop").with_settings({"data.source": "cifar-10"} | SMALL_CHAIN))
-    qtbot.waitUntil(lambda: offer(window, "use.pixel-faces") is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: offer(window, "use.pixel-faces") is not None)
     wait_idle(qtbot, window)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(folder))
     QTest.mouseClick(offer(window, "choose"), Qt.MouseButton.LeftButton)
     assert window.recipe.data.source == str(folder)
-    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.shape == (3, 32, 32), timeout=20_000)
+    qtbot.waitUntil(lambda: window.dataset is not None and window.dataset.shape == (3, 32, 32))
     assert not window.controller.training, "Start was not pressed"
     wait_idle(qtbot, window)
 
@@ -819,11 +786,11 @@ def test_files_that_are_mnist_leave_the_recipe_as_printed(qtbot, window, monkeyp
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path))
     window.session.choose(find("scratch5-mnist"))
     for is_mnist in (True, False):
-        qtbot.waitUntil(lambda: window.offer.isVisible() and offer(window, "choose") is not None, timeout=20_000)
+        qtbot.waitUntil(lambda: window.offer.isVisible() and offer(window, "choose") is not None)
         wait_idle(qtbot, window)
         monkeypatch.setattr(mnist, "CONTENT", known if is_mnist else mnist.CONTENT | {"test labels": ("", "")})
         QTest.mouseClick(offer(window, "choose"), Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: window.dataset is not None and len(window.dataset.train) == 40, timeout=20_000)
+        qtbot.waitUntil(lambda: window.dataset is not None and len(window.dataset.train) == 40)
         wait_idle(qtbot, window)
         assert window.recipe.data.source == ("mnist" if is_mnist else str(tmp_path))
         assert window.badge.pill.text() == ("As printed" if is_mnist else f"Differs: data {tmp_path} (printed mnist)")
@@ -856,11 +823,11 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped(qtbot, window, monkey
         url = f"http://127.0.0.1:{server.server_port}/cifar.tar.gz"
         monkeypatch.setattr(cifar, "ARCHIVE", dataclasses.replace(cifar.ARCHIVE, urls=(url,)))
         window.session.choose(find("ddpm-cifar10"))
-        qtbot.waitUntil(lambda: offer(window, "use.pixel-faces") is not None, timeout=20_000)
+        qtbot.waitUntil(lambda: offer(window, "use.pixel-faces") is not None)
         window.start(window.recipe)
         assert not window.offer.isVisible(), "it has begun: the offer has no place any more"
         bar = window.top_bar
-        qtbot.waitUntil(lambda: bar.step.text().endswith(" of 170.1 MB"), timeout=20_000)
+        qtbot.waitUntil(lambda: bar.step.text().endswith(" of 170.1 MB"))
         assert message(window).startswith("Downloading CIFAR-10: ")
         qtbot.waitUntil(lambda: bar.progress.share > 0)
         before = bar.progress.share
@@ -913,7 +880,7 @@ def test_closing_while_training_saves_and_quits(qtbot, window):
     train(qtbot, window, small())
     window.close()
     assert window.isVisible(), "the step in hand ends first"
-    qtbot.waitUntil(lambda: not window.isVisible(), timeout=15_000)
+    qtbot.waitUntil(lambda: not window.isVisible())
     assert window.run.checkpoints()[-1].step == steps(window)
 
 
@@ -936,7 +903,7 @@ def test_the_question_when_closing(qtbot, window, monkeypatch, answer):
         wait_idle(qtbot, window)
         assert window.isVisible()
         return
-    qtbot.waitUntil(lambda: not window.isVisible(), timeout=15_000)
+    qtbot.waitUntil(lambda: not window.isVisible())
     assert bool(window.run.checkpoints()) == (answer == "save")
 
 
@@ -949,9 +916,10 @@ def test_the_training_ends_while_the_question_is_open(qtbot, window, monkeypatch
     window.controller.stop()
     wait_idle(qtbot, window)
     QTest.mouseClick(getattr(window.closing.question, answer), Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
+    qtbot.waitUntil(lambda: not window.isVisible())
 
 
+@pytest.mark.timeout(600)  # each takes a second or three, as busy as the machine is
 def test_fifty_windows_leave_nothing_behind(qtbot, qapp, monkeypatch):
     """Threads, timers, windows and log handlers as before; memory within reason."""
     monkeypatch.setattr(RunController, "load_plots", lambda self: None)

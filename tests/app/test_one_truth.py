@@ -32,9 +32,7 @@ pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.qt_log_ignore("pr
 
 
 def idle(qtbot: QtBot, window: MainWindow) -> None:
-    qtbot.waitUntil(
-        lambda: window.controller.state is State.IDLE and not window.session.data_clock.isActive(), timeout=30_000
-    )
+    qtbot.waitUntil(lambda: window.controller.state is State.IDLE and not window.session.data_clock.isActive())
 
 
 def done(qtbot: QtBot, window: MainWindow) -> Run:
@@ -329,10 +327,10 @@ def test_a_run_is_copied_whole_while_it_is_trained(
 ) -> None:
     trained(qtbot, window)
     window.session.on_save()
-    qtbot.waitUntil(lambda: window.session.has_checkpoint, timeout=30_000)
+    qtbot.waitUntil(lambda: window.session.has_checkpoint)
     target = tmp_path / "copy"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(target), ""))
-    with qtbot.waitSignal(window.files.exporting.done, timeout=30_000):
+    with qtbot.waitSignal(window.files.exporting.done):
         window.files.on_save_run_as()
     assert window.controller.training, "which has gone on"
     copy = Run.open(target)
@@ -340,7 +338,7 @@ def test_a_run_is_copied_whole_while_it_is_trained(
     with copy.record() as record:
         assert len(record.metrics()) > 0
         assert next(event.kind for event in record.events()) == "started"
-    qtbot.waitUntil(lambda: not window.files.exporting.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not window.files.exporting.busy)
     assert not list(tmp_path.glob(".*")), "no half of it"
 
 

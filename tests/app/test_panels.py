@@ -417,7 +417,7 @@ def test_the_log_pulls_only_while_it_is_seen(log: tuple[LogPanel, logging.Logger
         thread.start()
     for thread in threads:
         thread.join()
-    qtbot.waitUntil(lambda: panel.text.toPlainText().count("from thread") == 4, timeout=2000)
+    qtbot.waitUntil(lambda: panel.text.toPlainText().count("from thread") == 4)
     panel.hide()
     assert not panel._clock.isActive()
 

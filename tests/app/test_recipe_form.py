@@ -156,7 +156,7 @@ def test_nothing_needs_more_width_than_the_panel_has(form: RecipeForm) -> None:
 
 def test_a_number_is_taken_while_it_is_typed(form: RecipeForm, changes: list[Recipe], qtbot: QtBot) -> None:
     editor = type_into(form, "training.learning_rate", "3e-3", enter=False)
-    qtbot.waitUntil(lambda: bool(changes), timeout=2000)
+    qtbot.waitUntil(lambda: bool(changes))
     assert changes[-1].training.learning_rate == 0.003
     assert editor.text() == "3e-3"  # not rewritten under the person's hands
     row(form, "training.batch").editor.setFocus()
@@ -169,7 +169,7 @@ def test_half_typed_numbers_are_not_called_wrong_at_once(form: RecipeForm, qtbot
     type_into(form, "training.learning_rate", "0.", enter=False)
     QTest.qWait(250)
     assert told == []
-    qtbot.waitUntil(lambda: bool(told), timeout=2000)
+    qtbot.waitUntil(lambda: bool(told))
     assert "training.learning_rate" in told[-1]
 
 

@@ -10,7 +10,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
-from shiboken6 import isValid
 
 from ddpm_studio.app import seed_lock
 from ddpm_studio.app.main_window import MainWindow
@@ -85,42 +84,31 @@ def test_a_damaged_setting_is_no_obstacle(kept: str) -> None:
 
 
 def test_sample_now_starts_from_the_seed_in_the_bar(
-    qtbot: QtBot, qapp: QApplication, engine_loaded: None, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seed_lock.random, "randrange", lambda end: 4321)
-    window = MainWindow()
-    window.session.data_clock.setInterval(1)
-    window.show()
-    try:
-        qtbot.waitUntil(lambda: window.controller.is_ready and window.stage.plots is not None, timeout=30_000)
-        settings = {"training.steps": 3, "network.width": 16, "sampler.steps": 4, "compute.threads": 1}
-        window.session.start(find("two-gaussians").with_settings(settings))
-        qtbot.waitUntil(lambda: window.session.has_checkpoint and not window.controller.busy, timeout=30_000)
+    settings = {"training.steps": 3, "network.width": 16, "sampler.steps": 4, "compute.threads": 1}
+    window.session.start(find("two-gaussians").with_settings(settings))
+    qtbot.waitUntil(lambda: window.session.has_checkpoint and not window.controller.busy)
 
-        def sampled() -> Tape:
-            window.stage._on_frame_clock()  # the last preview may still be on its way
-            before = window.view.player.tape
-            window.actions_by_id["run.sample_now"].trigger()
-            qtbot.waitUntil(lambda: window.view.player.tape is not before, timeout=30_000)
-            qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
-            tape = window.view.player.tape
-            assert tape is not None
-            assert tape.complete
-            return tape
+    def sampled() -> Tape:
+        window.stage._on_frame_clock()  # the last preview may still be on its way
+        before = window.view.player.tape
+        window.actions_by_id["run.sample_now"].trigger()
+        qtbot.waitUntil(lambda: window.view.player.tape is not before)
+        qtbot.waitUntil(lambda: not window.controller.busy)
+        tape = window.view.player.tape
+        assert tape is not None
+        assert tape.complete
+        return tape
 
-        control = window.top_bar.seed
-        type_in(control, "5")
-        first, again = sampled(), sampled()
-        assert first.seed == again.seed == 5
-        assert np.array_equal(first.frames[0].x, again.frames[0].x)
-        assert window.view.caption.text() == "seed 5"
-        control.button.click()
-        other = sampled()
-        assert (other.seed, control.editor.text(), window.view.caption.text()) == (4321, "4,321", "seed 4321")
-        assert not np.array_equal(first.frames[0].x, other.frames[0].x)
-    finally:
-        if isValid(window):
-            window.controller.stop()
-            qtbot.waitUntil(lambda: not window.controller.busy, timeout=30_000)
-            window.close()
-            window.deleteLater()
+    control = window.top_bar.seed
+    type_in(control, "5")
+    first, again = sampled(), sampled()
+    assert first.seed == again.seed == 5
+    assert np.array_equal(first.frames[0].x, again.frames[0].x)
+    assert window.view.caption.text() == "seed 5"
+    control.button.click()
+    other = sampled()
+    assert (other.seed, control.editor.text(), window.view.caption.text()) == (4321, "4,321", "seed 4321")
+    assert not np.array_equal(first.frames[0].x, other.frames[0].x)

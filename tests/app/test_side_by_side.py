@@ -91,7 +91,7 @@ def test_chosen_runs_are_watched_on_both_clocks_and_back(
     assert not panel.watch.isVisible()
     choose(window, one, two)
     panel.watch.click()
-    qtbot.waitUntil(lambda: all_read(window, 4), timeout=5_000)
+    qtbot.waitUntil(lambda: all_read(window, 4))
     assert view.clock.steps == (0, 20, 60, 100)
     order = ["one" if one.name in row.path.name else "two" for row in panel.chosen()]
 
@@ -123,12 +123,12 @@ def test_chosen_runs_are_watched_on_both_clocks_and_back(
     view.player.set_speed(4.0)
     view.player.set_loop(False)
     view.clock.play_training()
-    qtbot.waitUntil(lambda: not view.player.playing and view.clock.row == 3, timeout=5_000)
+    qtbot.waitUntil(lambda: not view.player.playing and view.clock.row == 3)
     qtbot.waitUntil(lambda: shown() == {"one": 120, "two": 200})
     view.comparison.back.click()
     assert (view.player.tape, view.player.position) == (tape, position)
     assert not view.comparison.cells
-    qtbot.waitUntil(lambda: view.clock.reel is window.controller.channels.reel, timeout=5_000)
+    qtbot.waitUntil(lambda: view.clock.reel is window.controller.channels.reel)
     assert not view.clocks.isVisible()
 
 
@@ -141,7 +141,7 @@ def test_a_fork_is_faint_before_its_beginning(qtbot: QtBot, window: MainWindow) 
     view = window.view
     choose(window, parent, fork.path)
     window.runs_panel.watch.click()
-    qtbot.waitUntil(lambda: all_read(window, 4), timeout=5_000)
+    qtbot.waitUntil(lambda: all_read(window, 4))
     own = next(cell for cell in view.comparison.cells if cell.run.before)  # type: ignore[attr-defined]
 
     def contrast() -> int:
@@ -151,14 +151,14 @@ def test_a_fork_is_faint_before_its_beginning(qtbot: QtBot, window: MainWindow) 
         return abs(image.pixelColor(picture).red() - image.pixelColor(3, image.height() // 2).red())
 
     view.clock.set_row(1)  # where it begins
-    qtbot.waitUntil(lambda: "step 100 (0 since the fork)" in own.facts.text(), timeout=5_000)
+    qtbot.waitUntil(lambda: "step 100 (0 since the fork)" in own.facts.text())
     there = contrast()
     view.clock.first()
-    qtbot.waitUntil(lambda: own.facts.text() == "begins at step 100", timeout=5_000)
+    qtbot.waitUntil(lambda: own.facts.text() == "begins at step 100")
     assert "step 0" in next(cell for cell in view.comparison.cells if cell is not own).facts.text()
     assert 0 < contrast() < there / 2
     view.clock.set_row(1)
-    qtbot.waitUntil(lambda: "since the fork" in own.facts.text(), timeout=5_000)
+    qtbot.waitUntil(lambda: "since the fork" in own.facts.text())
     assert contrast() == there
 
 
@@ -166,13 +166,13 @@ def test_the_room_that_is_chosen_holds_for_all_that_are_watched(qtbot: QtBot, wi
     window.resize(1440, 900)
     paths = [a_run(name, [a_row(step) for step in (0, 20)]) for name in ("one", "two")]
     window.session.open_run(paths[0])
-    qtbot.waitUntil(lambda: window.run is not None and not window.controller.busy, timeout=10_000)
+    qtbot.waitUntil(lambda: window.run is not None and not window.controller.busy)
     choose(window, *paths)
     window.runs_panel.watch.click()
-    qtbot.waitUntil(lambda: all_read(window, 2), timeout=5_000)
+    qtbot.waitUntil(lambda: all_read(window, 2))
     together = window.view.comparison.together
     assert together is not None
-    qtbot.waitUntil(lambda: all(run.read.is_set() for run in together.runs), timeout=5_000)  # that in hand, too
+    qtbot.waitUntil(lambda: all(run.read.is_set() for run in together.runs))  # that in hand, too
     for megabytes in (64, 1024):
         window.view.clocks.cap_chosen.emit(megabytes)
         assert [run.reel.cap >> 20 for run in together.runs] == [megabytes] * 2
@@ -199,24 +199,24 @@ def test_a_run_in_training_grows_beside_another(qtbot: QtBot, window: MainWindow
     )
     window.session.start(recipe)
     controller, view = window.controller, window.view
-    qtbot.waitUntil(lambda: controller.state is State.TRAINING and bool(controller.channels.reel.rows), timeout=30_000)
-    qtbot.waitUntil(lambda: view.player.tape is not None, timeout=5_000)  # what Back goes back to
+    qtbot.waitUntil(lambda: controller.state is State.TRAINING and bool(controller.channels.reel.rows))
+    qtbot.waitUntil(lambda: view.player.tape is not None)  # what Back goes back to
     run = window.session.run
     assert run is not None
     choose(window, other, run.path)
     window.runs_panel._side_by_side.trigger()
-    qtbot.waitUntil(lambda: view.clock.rows[-1:] != () and view.clock.steps[-1] == 1_000_000, timeout=5_000)
+    qtbot.waitUntil(lambda: view.clock.rows[-1:] != () and view.clock.steps[-1] == 1_000_000)
     assert view.comparison.back.text() == "Back to previews"
     rows = len(view.clock.rows)
-    qtbot.waitUntil(lambda: len(view.clock.rows) > rows, timeout=30_000)
-    qtbot.waitUntil(lambda: all(cell.tape.frames for cell in view.comparison.cells), timeout=5_000)
+    qtbot.waitUntil(lambda: len(view.clock.rows) > rows)
+    qtbot.waitUntil(lambda: all(cell.tape.frames for cell in view.comparison.cells))
     own = next(cell for cell in view.comparison.cells if cell.run.reel is controller.channels.reel)  # type: ignore[attr-defined]
     qtbot.waitUntil(lambda: own.tape.training_step == controller.channels.reel.rows[-1].training_step)
     assert view.comparison.cells, "previews wait"
     view.comparison.back.click()
     assert view.stage.currentWidget() is view.points
     before = view.player.tape
-    qtbot.waitUntil(lambda: view.player.tape is not before, timeout=30_000)  # previews go on
+    qtbot.waitUntil(lambda: view.player.tape is not before)  # previews go on
     assert view.clock.reel is controller.channels.reel
     assert view.clock.live
 

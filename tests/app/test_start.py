@@ -132,7 +132,7 @@ sys.exit(application.exec())
         assert process.stdout is not None
         assert process.stdout.readline() == "go\n"
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=100)
     finally:
         process.kill()
         process.wait()
@@ -193,7 +193,7 @@ def test_types_are_made_in_turns(qtbot, monkeypatch):
     types = qt_types.QtTypes(owner)
     monkeypatch.setattr(qt_types.QTimer, "singleShot", lambda *a: turns.append(a[-1]))
     types.make()
-    with qtbot.waitSignal(types.made, timeout=1000):
+    with qtbot.waitSignal(types.made):
         while turns:
             turns.pop()()
     left = [name for name in dir(QtWidgets) if name not in vars(QtWidgets)]

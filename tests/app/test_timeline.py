@@ -372,7 +372,7 @@ def test_actions_from_the_window_take_over(qtbot, timeline, player):
 def test_save_is_offered_once_there_is_something(qtbot, timeline, player):
     assert not timeline.save.isEnabled()
     player.set_tape(make_tape())
-    with qtbot.waitSignal(timeline.save_requested, timeout=500):
+    with qtbot.waitSignal(timeline.save_requested):
         qtbot.mouseClick(timeline.save, Qt.MouseButton.LeftButton)
 
 

@@ -104,7 +104,7 @@ def test_click_chooses_and_hover_names_a_picture(qtbot):
     canvas = shown(qtbot, PictureCanvas(), 400, 300)
     canvas.set_frame(Frame(0, 500, pictures(0, 0, 0, 0)))
     tile = canvas.tiles()[2]
-    with qtbot.waitSignal(canvas.picture_chosen, timeout=500) as caught:
+    with qtbot.waitSignal(canvas.picture_chosen) as caught:
         qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=tile.center())
     assert caught.args == [2]
     assert at(canvas.grab().toImage(), QPoint(tile.center().x(), tile.top() - 1)) == color("accent").getRgb()[:3]
@@ -204,12 +204,12 @@ def test_an_empty_stage_says_what_will_appear(view):
 
 
 def test_it_tells_what_is_shown(qtbot, view):
-    with qtbot.waitSignal(view.level_changed, timeout=500) as caught:
+    with qtbot.waitSignal(view.level_changed) as caught:
         view.set_tape(make_tape())
     assert caught.args[0] == 0
     assert caught.args[1] is view.player.frame
     assert view.line.text() == "step 1,284 · t = 0 · DDIM, 4 steps · EMA weights"
-    with qtbot.waitSignal(view.level_changed, timeout=500) as caught:
+    with qtbot.waitSignal(view.level_changed) as caught:
         view.player.set_position(1)
     assert caught.args[0] == 750
 
@@ -262,13 +262,13 @@ def test_the_end_of_the_timeline_is_what_is_learnt(view, kind, end):
 def test_show_and_weights_are_chosen(qtbot, view):
     view.set_tape(make_tape(shade=128))
     spot = view.pictures.tiles()[4].center()
-    with qtbot.waitSignal(view.show_chosen, timeout=500) as caught:
+    with qtbot.waitSignal(view.show_chosen) as caught:
         qtbot.mouseClick(view.show_choice.findChild(object, "x0"), Qt.MouseButton.LeftButton)
     assert caught.args == ["x0"]
     assert at(view.pictures.grab().toImage(), spot) == (255,) * 3
     view.player.set_position(2)  # the choice stays
     assert at(view.pictures.grab().toImage(), spot) == (255,) * 3
-    with qtbot.waitSignal(view.weights_chosen, timeout=500) as caught:
+    with qtbot.waitSignal(view.weights_chosen) as caught:
         qtbot.mouseClick(view.weights_choice.findChild(object, "raw"), Qt.MouseButton.LeftButton)
     assert caught.args == ["raw"]
 
@@ -373,7 +373,7 @@ def test_noise_is_added_with_the_numbers_of_the_schedule(qtbot, panel):
     panel.set_schedule(schedule)
     assert panel.equation.text() == "x_t = 1.000 x_0 + 0.000 ε"
     assert "∞" in panel.snr.text()
-    with qtbot.waitSignal(panel.level_changed, timeout=500) as caught:
+    with qtbot.waitSignal(panel.level_changed) as caught:
         panel.slider.setValue(170)
     assert caught.args == [170]
     assert panel.equation.text() == "x_t = 0.859 x_0 + 0.512 ε"

@@ -199,7 +199,7 @@ def test_subscripts_become_rich_text(qapp):
 
 
 def settle(qtbot, walk: Walk) -> None:
-    qtbot.waitUntil(lambda: walk.scene.chain.t == walk.scene.t, timeout=10_000)
+    qtbot.waitUntil(lambda: walk.scene.chain.t == walk.scene.t)
 
 
 def test_every_step_says_and_draws_something_of_its_own(qtbot, walk):
@@ -253,7 +253,7 @@ def test_keys_move_play_go_on_and_leave(qtbot, walk):
     QTest.keyClick(walk, Key.Key_Home)
     assert walk.scene.t == 0
     QTest.keyClick(slider, Key.Key_Space)
-    qtbot.waitUntil(lambda: walk.scene.t > 10, timeout=5000)
+    qtbot.waitUntil(lambda: walk.scene.t > 10)
     QTest.keyClick(slider, Key.Key_Space)
     stopped = walk.scene.t
     qtbot.wait(100)
@@ -287,12 +287,12 @@ def test_steps_begin_where_there_is_something_to_see(walk):
 
 def test_a_hand_on_the_slider_stops_the_play(qtbot, walk):
     walk.play.click()
-    qtbot.waitUntil(lambda: walk.scene.t > 10, timeout=5000)
+    qtbot.waitUntil(lambda: walk.scene.t > 10)
     walk.slider.setValue(900)
     assert not walk._play_timer.isActive()
     walk._show(5)
     walk.play.click()
-    qtbot.waitUntil(lambda: walk.scene.t < 895, timeout=5000)  # backward runs to the left
+    qtbot.waitUntil(lambda: walk.scene.t < 895)  # backward runs to the left
     walk.play.click()
 
 

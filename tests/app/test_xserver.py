@@ -158,7 +158,7 @@ def test_train_scrub_and_quit_with_real_keys(screens, home, tmp_path):
     asked = screen.window("^Quit$")
     assert asked != window
     screen.tell("key", "Return")  # the default: save and quit
-    out, err = program.communicate(timeout=30)
+    out, err = program.communicate(timeout=60)
     assert program.returncode == 0, err
     assert out == ""
     assert "Traceback" not in err
@@ -178,7 +178,7 @@ def test_a_small_screen_and_the_close_button(screens, home):
     assert place["X"] + place["WIDTH"] <= 1024
     assert place["Y"] + place["HEIGHT"] <= 768
     screen.tell("key", "--clearmodifiers", "alt+F4")  # openbox sends the window what its close button sends
-    _, err = program.communicate(timeout=30)
+    _, err = program.communicate(timeout=60)
     assert program.returncode == 0, err
     assert "Traceback" not in err
 
