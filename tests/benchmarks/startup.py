@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 CHILD = """
-import sys, time, json, psutil
+import json, os, psutil, sys, time
 begun = psutil.Process().create_time()
 from ddpm_studio.heap import keep_memory
 keep_memory()  # as the program does
@@ -44,7 +44,8 @@ window.view.installEventFilter(watch)
 window.view.player.frame_changed.connect(watch.on_frame)
 window.controller.ready.connect(watch.on_ready)
 application.exec()
-print(json.dumps(watch.times))
+print(json.dumps(watch.times), flush=True)
+os._exit(0)  # as the program does where the engine is in the middle of an import
 """
 
 
