@@ -201,8 +201,8 @@ def test_a_killed_set_up_heals_at_the_next_start(environment, project: Path, who
     assert is_whole(project)
     said = capsys.readouterr().err
     assert "made anew" in said
-    # A pip that is still writing is waited for.
-    assert ("waiting for it" in said) == (whom == "the set-up alone")
+    # A pip that is still writing is waited for; one that was killed may take a moment to be gone.
+    assert "waiting for it" in said or whom == "everything"
 
 
 def test_two_starts_at_once_install_once(project: Path):
