@@ -13,6 +13,7 @@ from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.jobs import RunOpened
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.session import Session
+from ddpm_studio.app.tape_text import noise_text
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.store import Run
 from ddpm_studio.training.control import Comparison
@@ -130,7 +131,7 @@ class Comparing(QObject):
         self._view.set_note("")
         self._view.set_weights(tapes[0].weights)
         seeds = {tape.seed for tape in tapes}
-        self._view.set_caption(self.tr("seed {0}").format(tapes[0].seed) if len(seeds) == 1 else "")
+        self._view.set_caption(noise_text(tapes[0]) if len(seeds) == 1 else "")
 
     @Slot(object, object)
     def on_run_moved(self, old: Path, new: Path | None) -> None:

@@ -299,6 +299,7 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def on_sample(self) -> None:
+        self.stage.await_samples()
         self.session.sample(self.view.weights_choice.value())
 
     @Slot()

@@ -18,8 +18,9 @@ class Player(QObject):
     """Plays, pauses and scrubs a tape, which another thread may still be recording.
 
     While it is *following*, the newest frame is shown. A user who parks the bar at some t keeps that place:
-    a new tape replaces the old one only when its frame nearest in t exists. Until then the old tape stays
-    whole, so that picture, timeline and numbers always belong to one tape.
+    a new tape replaces the old one only when its frame nearest in t exists; one that was asked for is followed
+    from its first frame on. Until then the old tape stays whole, so that picture, timeline and numbers always
+    belong to one tape.
     """
 
     frame_changed = Signal()  # another frame is shown, or one more has arrived
@@ -38,7 +39,7 @@ class Player(QObject):
         self._place = 0.0  # of the clock, in frames; the whole part is the position
         self._playing = False
         self._following = True
-        self._by_share = False
+        self._by_share = self._followed = False
         self._speed = 1.0
         self._loop = False
         self._plays = "t"
@@ -107,12 +108,13 @@ class Player(QObject):
 
     # -- the tape
 
-    def set_tape(self, tape: Tape | None, *, by_share: bool = False) -> None:
+    def set_tape(self, tape: Tape | None, *, by_share: bool = False, follow: bool = False) -> None:
         """Show this tape as soon as it has the frame that belongs to the present place.
 
-        That is the one nearest in t, or, ``by_share``, the one as far in its process.
+        That is the one nearest in t, or, ``by_share``, the one as far in its process. ``follow``: leave that place,
+        and show what comes as it comes.
         """
-        self._by_share = by_share
+        self._by_share, self._followed = by_share, follow
         if tape is None:
             self._incoming = None
             self.pause()
@@ -130,6 +132,9 @@ class Player(QObject):
         now = self._seconds()
         self.elapsed, self._polled_at = now - self._polled_at, now
         if self._incoming is not None:
+            if self._followed and self._incoming.frames:
+                self.pause()
+                self._following = True
             place = self._place_in(self._incoming)
             if place is not None:
                 incoming, self._incoming = self._incoming, None

@@ -18,7 +18,7 @@ from ddpm_studio.app.levels import level_text, levels
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.playback import Player
 from ddpm_studio.app.recipe_editors import SwitchEditor
-from ddpm_studio.app.tape_text import sampler_text
+from ddpm_studio.app.tape_text import noise_text, sampler_text
 from ddpm_studio.app.texts import say
 from ddpm_studio.app.theme import GRID, MARGIN, color, tabular
 from ddpm_studio.app.timeline import Timeline
@@ -75,6 +75,7 @@ class ReverseView(QWidget):
         self._kind_shown: tuple[object, ...] = ()  # of the tape
         self._shown: object = None
         self._averaged = True
+        self._captioned: tuple[Tape | None, str] = None, ""  # the tape given last, and its caption
         self._before: Scene | None = None  # the comparison on the stage
         self._ringed = False  # the keyboard has come here by Tab
         self._lay_out()
@@ -186,10 +187,15 @@ class ReverseView(QWidget):
 
     # -- what it is given
 
-    def set_tape(self, tape: Tape | None) -> None:
-        """Show it, or, if the user has parked the bar, as soon as it has come as far."""
+    def set_tape(self, tape: Tape | None, caption: str = "", *, follow: bool = False) -> None:
+        """Show it, or, if the user has parked the bar, as soon as it has come as far; ``follow``: from its beginning.
+
+        ``caption`` comes with it, not before.
+        """
         self.compare([])
-        self.player.set_tape(tape)
+        self._captioned = tape, caption
+        self.player.set_tape(tape, follow=follow)
+        self._show_caption()
 
     def set_reel(self, reel: Reel) -> None:
         """The rows of the run on screen; runs side by side have rows of their own."""
@@ -246,10 +252,9 @@ class ReverseView(QWidget):
     def show_scene(self, scene: Scene) -> None:
         """Put it back, at the frame that was shown."""
         self.set_note(scene.note)
-        self.set_caption(scene.caption)
         self.set_tape(None)  # so that the place is not sought by what is on the stage now
         self.clock.set_reel(scene.reel)
-        self.set_tape(scene.tape)
+        self.set_tape(scene.tape, scene.caption)
         if scene.tape is not None:
             self.set_weights(scene.tape.weights)
             if not scene.following:
@@ -277,8 +282,14 @@ class ReverseView(QWidget):
         self.clocks.map.set_range(self.points.view_range)
 
     def set_caption(self, text: str) -> None:
-        """Muted text at the right of the header, e.g. "same 36 noises, seed 0"."""
+        """Muted text at the right of the header, e.g. "seed 3", of what is side by side."""
         self.caption.set_text(text)
+
+    def _show_caption(self) -> None:
+        """That of the tape which is shown: one that still waits for its first frame has to wait with its words."""
+        tape, text = self._captioned
+        if tape is self.player.tape and not self.comparison.cells:
+            self.set_caption(text)
 
     def set_hint(self, text: str) -> None:
         """What the empty stage says."""
@@ -339,6 +350,7 @@ class ReverseView(QWidget):
             self.pictures.set_chosen(-1)
         if tape is not None and (self.comparison.together is not None or not self.comparison.cells):
             self.set_weights(tape.weights)
+        self._show_caption()
         self._show_average()
         several = any(own.kind == "points" for own in self.comparison.tapes)
         self.points_row.setVisible(several or self.canvas in (self.points, self.histogram))
@@ -370,6 +382,7 @@ class ReverseView(QWidget):
         self.set_note("")
         if self.comparison.together is None:
             self.compare([])
+            self._captioned = tape, noise_text(tape, same=tape.count)
         if position >= 0:
             self.player.show(tape, position)
         else:

@@ -15,6 +15,7 @@ from ddpm_studio.app.controller import RunController
 from ddpm_studio.app.recipe_form import RecipeForm
 from ddpm_studio.app.reverse_view import ReverseView, Scene
 from ddpm_studio.app.session import Session
+from ddpm_studio.app.tape_text import noise_text
 from ddpm_studio.diffusion import Frame, NoiseSchedule, Tape
 from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.paths import resource
@@ -60,6 +61,7 @@ class Stage(QObject):
         self._first_tape: Tape | None = None
         self.sampling: Tape | None = None  # samples that were asked for, while they grow
         self._sampled: Tape | None = None  # the last of those that have ended
+        self._awaited = False  # samples were asked for, and none of them has been seen
         self._held: TapeStarted | None = None  # a preview that waits until samples have been seen
         self._hold_until = 0.0  # of time.monotonic()
         self._before: Scene | None = None  # on the stage when the start in hand was asked for
@@ -171,20 +173,22 @@ class Stage(QObject):
 
     def _empty(self) -> None:
         self._held = self.sampling = None
-        self._hold_until = 0.0
+        self._hold_until, self._awaited = 0.0, False
         self.view.set_note("")
-        self.view.set_caption("")
         self.view.set_tape(None)
 
     def show_last(self, tape: Tape | None) -> None:
         """The last tape of a run that was opened, at its end."""
         self.view.set_note("")
         self.view.set_hint(self.tr("This run has no pictures yet."))
-        self._show_average(self._session.run_recipe)
+        recipe, caption = self._session.run_recipe, ""
+        self._show_average(recipe)
         if tape is not None:
             self._show_data_points(tape)
             self.view.set_weights(tape.weights)
-        self.view.set_tape(tape)
+            preview = (tape.seed, tape.count) == (recipe.seed, recipe.preview.count)
+            caption = noise_text(tape, same=tape.count if preview else 0)
+        self.view.set_tape(tape, caption)
         self.view.player.to_image()
         self._read_rows()
 
@@ -202,6 +206,10 @@ class Stage(QObject):
         if tape.kind == "points":
             points, mixture, blind = self._session.compared_with(self._session.run_recipe)
             self.view.set_data_points(points, mixture, blind=blind)
+
+    def await_samples(self) -> None:
+        """Samples were asked for: they are to be seen from their first frame on, wherever the clock stands."""
+        self._awaited = True
 
     def hold_samples(self, tape: Tape) -> None:
         """Samples are complete, or were stopped: in a training previews wait until a person lets them come."""
@@ -241,10 +249,10 @@ class Stage(QObject):
             self.sampling = tape if started.purpose == "sample" and not over else None
             if not over:
                 self._hold_until = math.inf if self.sampling is not None else 0.0
-            count = self._session.recipe.preview.count
-            same = self.tr("same {0:,} noises, seed {1}").format(count, tape.seed)
-            self.view.set_caption(same if started.purpose == "preview" else self.tr("seed {0}").format(tape.seed))
-            self.view.set_tape(tape)
+            preview = started.purpose == "preview"
+            caption = noise_text(tape, same=self._session.recipe.preview.count if preview else 0)
+            self.view.set_tape(tape, caption, follow=self._awaited and not preview)
+            self._awaited = self._awaited and preview
             if tape is self._sampled:
                 self._tell_held()
         elif self._kept and self.view.player.tape is not self._sampled:  # a person went to another row

@@ -7,6 +7,11 @@ from ddpm_studio.diffusion import tape_text
 from ddpm_studio.diffusion.tape import Tape
 
 
+def noise_text(tape: Tape, *, same: int = 0) -> str:
+    """Where it starts from: "seed 77"; "same 36 noises, seed 0" of one that has so many in common with others."""
+    return say("same {0:,} noises, seed {1}" if same else "seed {1}").format(same, tape.seed)
+
+
 def moves_text(tape: Tape) -> str:
     """As ``diffusion.tape_text.moves_text``."""
     return tape_text.moves_text(tape, say)

@@ -692,6 +692,35 @@ def test_long_sampling_says_how_far_it_is(qtbot, window):
     assert message(window) == f"Sampling stopped at {shown:,} of 100,000"
 
 
+def test_caption_line_and_pictures_tell_of_one_tape(qtbot, window):
+    window.start(small(40))
+    qtbot.waitUntil(lambda: message(window) == "Done: 40 steps.")
+    wait_idle(qtbot, window)
+    view, player = window.view, window.view.player
+    qtbot.waitUntil(lambda: player.tape is not None and view.clock.row == len(view.clock.rows) - 1 > 0)
+    preview, caption = player.tape, view.caption.text()
+    assert caption == "same 16 noises, seed 0"
+    player.set_position(4)
+    window.form.set_level_of_detail("everything")
+    type_in(window, "sampler.steps", "1000")
+    window.session.seed_lock.set_seed(77)
+    seen: list[tuple[bool, str]] = []
+    player.frame_changed.connect(lambda: seen.append((player.tape is preview, view.caption.text())))
+    press(window, "run.sample_now")
+    window.stage._on_frame_clock()
+    assert (player.tape, view.caption.text()) == (preview, caption), "nothing else has come yet"
+    qtbot.waitUntil(lambda: player.count > 2 and player.tape is not preview)
+    assert player.following
+    press(window, "run.stop")
+    wait_idle(qtbot, window)
+    assert set(seen) == {(False, "seed 77")}
+    came = player.tape.frames[-1].index
+    assert 0 < came < 1000
+    assert f" · DDIM, {came:,} of 1,000 steps · " in view.line.text()
+    view.clock.first()
+    assert view.caption.text() == caption, "a row is no sample"
+
+
 def test_a_sample_stays_while_the_training_goes_on(qtbot, window, monkeypatch):
     monkeypatch.setattr("ddpm_studio.app.stage.SAMPLE_SECONDS", 0.0)
     train(qtbot, window, small(preview__budget=10))

@@ -111,6 +111,19 @@ def test_a_parked_bar_keeps_its_place_in_a_new_tape(player):
     assert not player.following
 
 
+def test_what_was_asked_for_is_followed_wherever_the_bar_stands(player):
+    old, new = make_tape(), make_tape(0)
+    player.set_tape(old)
+    player.set_position(3)
+    player.set_tape(new, follow=True)
+    player.poll()
+    assert player.frame is old.frames[3], "whole, until there is something else"
+    for count in range(1, 7):
+        grow(new, 1)
+        player.poll()
+        assert (player.frame, player.following) == (new.frames[count - 1], True)
+
+
 def test_a_parked_bar_takes_the_frame_nearest_in_t(player):
     old, new = make_tape(), Tape("pictures", 1000, 4)
     player.set_tape(old)
