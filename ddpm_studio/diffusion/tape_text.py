@@ -14,16 +14,19 @@ Say = Callable[[str], str]
 def moves_text(tape: Tape, say: Say = str) -> str:
     """How far it came: "50 steps"; of Langevin dynamics "100 levels × 10 moves" or "1,000 moves at σ = 0.14".
 
-    ``say`` puts a text into the reader's language.
+    One that still grows, or was stopped, came "311 of 1,000 steps" far. ``say`` puts a text into the reader's language.
     """
     moves = tape.frames[-1].index if tape.frames else 0
+    all_moves = len(tape.grid) - 1
     if not tape.sampler.startswith("langevin"):
+        if moves < all_moves:
+            return say("{0:,} of {1:,} steps").format(moves, all_moves)
         return say("{0:,} step" if moves == 1 else "{0:,} steps").format(moves)
     if tape.sampler == "langevin":
         levels = len(set(tape.grid[:-1]))  # the last one is where it leads
-        if levels > 1 and moves == len(tape.grid) - 1:
+        if levels > 1 and moves == all_moves:
             return say("{0:,} levels × {1:,} moves").format(levels, moves // levels)
-    text = say("{0:,} moves").format(moves)
+    text = say("{0:,} of {1:,} moves" if moves < all_moves else "{0:,} moves").format(moves, all_moves)
     field = tape.frames[-1].field if tape.frames else None
     if tape.sampler == "langevin-plain" and field is not None:
         return say("{0} at σ = {1}").format(text, f"{field.sigma:.2g}")

@@ -209,7 +209,7 @@ def test_what_is_wrong_with_a_cloud_is_told_for_the_canvas_that_has_it(view: Com
 def test_langevin_tells_levels_and_moves() -> None:
     tape = Tape("points", 100, 5, sampler="langevin", grid=[100, 100, 50, 50, 0])
     for index, t in enumerate((100, 100, 50, 50, 0)):  # two moves at each of two levels
-        assert moves_text(tape) == f"{max(index - 1, 0)} moves", "it still grows"
+        assert moves_text(tape) == f"{max(index - 1, 0)} of 4 moves", "it still grows"
         tape.frames.append(Frame(index, t, np.zeros((1, 2), np.float32)))
     assert sampler_text(tape) == "annealed Langevin, 2 levels × 2 moves"
     tape.sampler = "langevin-plain"
