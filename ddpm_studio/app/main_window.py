@@ -210,6 +210,8 @@ class MainWindow(QMainWindow):
         self.view.save_requested.connect(self.files.on_save_tape)
         self.menu.run_chosen.connect(session.open_run)
         self.runs_panel.run_opened.connect(session.open_run)
+        for asked in (self.menu.run_chosen, self.runs_panel.run_opened, self.runs_panel.side_by_side_wanted):
+            asked.connect(self._on_stage_wanted)
         self.runs_panel.curves_wanted.connect(reports.on_curves_wanted)
         self.runs_panel.folder_shown.connect(self.files.on_show_folder)
         self.runs_panel.rename_requested.connect(self.files.on_rename)
@@ -305,6 +307,11 @@ class MainWindow(QMainWindow):
     @Slot()
     def on_compare(self) -> None:
         self.comparing.on_compare()
+
+    @Slot()
+    def _on_stage_wanted(self) -> None:
+        """What was chosen to be seen is moved by the keys, too."""
+        self.view.setFocus()
 
     @Slot(str)
     def _on_weights(self, weights: str) -> None:

@@ -98,7 +98,8 @@ class Reports(QObject):
 
     @Slot()
     def list_runs(self) -> None:
-        """Look at the runs on disk; the panel shows them when they have been read."""
+        """Look at the runs on disk; the panel shows them when they have been read, and at once which is on screen."""
+        self._show_run_in_list()
         self._listing.ask(partial(list_runs, say=say))
 
     @Slot(object)
@@ -111,7 +112,7 @@ class Reports(QObject):
                 s.run.path,
                 s.title,
                 s.step,
-                s.changed,
+                s.trained,
                 s.loss,
                 active=training is not None and s.run.path == training.path,
                 note=s.edition,
@@ -125,6 +126,12 @@ class Reports(QObject):
             for s in found
         ]
         self._runs_panel.set_rows(rows)
+        self._show_run_in_list()
+
+    @Slot()
+    def _show_run_in_list(self) -> None:
+        run = self._session.run
+        self._runs_panel.set_shown(run.path if run is not None else None)
 
     @Slot(list)
     def on_curves_wanted(self, wanted: list[tuple[RunRow, QColor]]) -> None:
@@ -161,6 +168,7 @@ class Reports(QObject):
     @Slot()
     def on_run_left(self) -> None:
         self._plan, self._steps = "", 0
+        self._show_run_in_list()
         self._status.forget_saved()
         self._status.previews_took(None)
 

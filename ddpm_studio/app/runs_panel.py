@@ -48,6 +48,7 @@ RUN_ROLE = Qt.ItemDataRole.UserRole
 MISSING_ROLE = Qt.ItemDataRole.UserRole + 1
 SIBLING_ROLE = Qt.ItemDataRole.UserRole + 2
 COLOR_ROLE = Qt.ItemDataRole.UserRole + 3
+SHOWN_ROLE = Qt.ItemDataRole.UserRole + 4
 Index = QModelIndex | QPersistentModelIndex
 INDENT, DEEPEST = 14, 4  # px for each fork; deeper ones stand no further to the right
 
@@ -146,6 +147,12 @@ class RunsModel(QAbstractListModel):
         self._rows: list[RunRow] = []
         self._missing: list[bool] = []
         self._colors = RunColors()
+        self.shown: Path | None = None  # the run on the stage
+
+    def set_shown(self, path: Path | None) -> None:
+        self.shown = path
+        if self._rows:
+            self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1), [SHOWN_ROLE])
 
     def set_rows(self, rows: Sequence[RunRow]) -> None:
         same_runs = [row.path for row in rows] == [row.path for row in self._rows]
@@ -193,6 +200,8 @@ class RunsModel(QAbstractListModel):
             return below is not None and below.depth == row.depth > 0
         if role == MISSING_ROLE:
             return self._missing[index.row()]
+        if role == SHOWN_ROLE:
+            return row.path == self.shown
         if role == COLOR_ROLE:
             return run_color(self.color_of(row))
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -222,6 +231,8 @@ class RunsModel(QAbstractListModel):
         lines.append(
             QLocale().toString(QDateTime.fromSecsSinceEpoch(int(row.when.timestamp())), QLocale.FormatType.ShortFormat)
         )
+        if row.path == self.shown:
+            lines.append(self.tr("on the stage"))
         if row.active:
             lines.append(self.tr("training now"))
         if row.forked_at is not None:
@@ -257,6 +268,8 @@ class _RunDelegate(QStyledItemDelegate):
         if state & (QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver):
             focused = state & QStyle.StateFlag.State_Selected and state & QStyle.StateFlag.State_HasFocus
             draw_box(painter, rect, color("raised"), color("accent" if focused else "raised"))
+        if index.data(SHOWN_ROLE):
+            painter.fillRect(QRectF(rect.left() + 1, rect.top() + 4, 3, rect.height() - 8), color("accent"))
         missing = index.data(MISSING_ROLE)
         indent = INDENT * min(row.depth, DEEPEST)
         if row.depth:  # an elbow from the parent above
@@ -296,7 +309,7 @@ class _RunDelegate(QStyledItemDelegate):
 
 
 class RunsPanel(QWidget):
-    """The runs of this computer, newest first as they are given."""
+    """The runs of this computer, in the order given; a bar marks the one on the stage."""
 
     run_opened = Signal(object)  # Path
     folder_shown = Signal(object)  # Path
@@ -329,6 +342,7 @@ class RunsPanel(QWidget):
         self.view.selectionModel().currentChanged.connect(self._on_current_changed)
         self.view.selectionModel().selectionChanged.connect(self._on_selection)
         self._compared = False
+        self._to_choose = False  # the run on the stage, as soon as it is listed
         self.confirmation: QMessageBox | None = None
 
         enter = [QKeySequence(Qt.Key.Key_Return), QKeySequence(Qt.Key.Key_Enter)]
@@ -379,8 +393,23 @@ class RunsPanel(QWidget):
         begun = next((row.path for row in rows if row.active and row.path not in were_active), None)
         if len(chosen) > 1 and begun is not None and begun not in chosen:  # its curves are what is to be seen now
             self.set_current(begun)
+        self._choose_shown()
         self._offer_actions()
         self._tell_curves()
+
+    def set_shown(self, path: Path | None) -> None:
+        """Mark the run on the stage. It becomes the current one, unless several are chosen to be compared."""
+        if path != self.model.shown:
+            self.model.set_shown(path)
+            self._to_choose = path is not None
+            self._choose_shown()
+
+    def _choose_shown(self) -> None:
+        path = self.model.shown
+        if self._to_choose and path is not None and any(row.path == path for row in self.model.rows()):
+            self._to_choose = False
+            if len(self.chosen()) < 2:
+                self.set_current(path)
 
     def chosen(self) -> list[RunRow]:
         """The selected runs, from the top."""

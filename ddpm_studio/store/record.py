@@ -301,6 +301,11 @@ class Record:
         rows = self._all("select step, time, kind, about from events order by id limit 1", of=_event)
         return rows[0] if rows else None
 
+    def last_event(self) -> EventRow | None:
+        """What happened last; all events are of training, so its time is when the run was last trained."""
+        rows = self._all("select step, time, kind, about from events order by id desc limit 1", of=_event)
+        return rows[0] if rows else None
+
     def probe_curve(self) -> NDArray[np.float64]:
         """Step and probe loss, float64 (probes, 2)."""
         rows = self._all("select step, train from probes order by step", of=lambda *row: tuple(map(float, row)))

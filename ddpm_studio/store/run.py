@@ -282,7 +282,7 @@ class RunSummary:
     title: str
     step: int
     loss: float | None
-    changed: datetime
+    trained: datetime  # last; of one that was never trained, when its record was made
     edition: str = ""  # of the tutorial that it follows, and what was changed in it
     parent: Parent | None = None  # of a fork
     born: float = 0.0  # time of the first event
@@ -292,9 +292,9 @@ class RunSummary:
 
 
 def list_runs(folder: Path | None = None, say: Say = str) -> list[RunSummary]:
-    """The runs in a folder (default: the user's), newest first; damaged ones are listed with what can be read.
+    """The runs in a folder (default: the user's), those trained last first; damaged ones with what can be read.
 
-    Only those that have changed since they were last listed are read again.
+    Samples and comparisons move none. Only those that have changed since they were last listed are read again.
     """
     folder = (folder or runs_folder()).resolve()
     found = []
@@ -303,7 +303,7 @@ def list_runs(folder: Path | None = None, say: Say = str) -> list[RunSummary]:
             run = Run(path)
             with suppress(OSError):  # it is none, or has gone meanwhile
                 found.append(_summary(run, say, _stamp(run)))
-    return sorted(_told_apart(found), key=lambda s: s.changed, reverse=True)
+    return sorted(_told_apart(found), key=lambda s: s.trained, reverse=True)
 
 
 def _stamp(run: Run) -> tuple[int, ...]:
@@ -331,11 +331,11 @@ def _told_apart(found: Iterable[RunSummary]) -> list[RunSummary]:
 @lru_cache(maxsize=1024)
 def _summary(run: Run, say: Say, stamp: tuple[int, ...]) -> RunSummary:
     """What the list of runs shows of one; ``say`` translates the words about its edition."""
-    step, loss, first, previews = 0, None, None, 0
+    step, loss, first, latest, previews = 0, None, None, None, 0
     parent: Parent | None = None
     try:
         with run.record() as record:
-            first = record.first_event()
+            first, latest = record.first_event(), record.last_event()
             last = record.last_metrics()
             probe = record.last_probe()
             previews = len(record.tape_steps())
@@ -351,9 +351,9 @@ def _summary(run: Run, say: Say, stamp: tuple[int, ...]) -> RunSummary:
         if checkpoints := run.checkpoints():
             recipe = checkpoints[-1].about()[1]
             saved = checkpoints[-1].step
-    changed = datetime.fromtimestamp(run.record_file.stat().st_mtime)
+    trained = datetime.fromtimestamp(latest.time if latest else run.record_file.stat().st_mtime)
     born = first.time if first else 0.0
-    return RunSummary(run, title, step, loss, changed, edition, parent, born, recipe, saved, previews)
+    return RunSummary(run, title, step, loss, trained, edition, parent, born, recipe, saved, previews)
 
 
 def _parent(first: EventRow | None) -> Parent | None:

@@ -334,6 +334,31 @@ def test_a_run_that_begins_is_seen_instead_of_those_compared(qtbot: QtBot, tmp_p
     assert panel.chosen() == [newcomer]
 
 
+def test_the_run_on_the_stage_is_marked_and_chosen(runs: RunsPanel, rows: list[RunRow]) -> None:
+    def marked() -> list[int]:
+        image = runs.view.viewport().grab().toImage()
+        accent = themes.color("accent").rgb()
+        places = [runs.view.visualRect(runs.model.index(i)) for i in range(len(runs.model.rows()))]
+        return [i for i, rect in enumerate(places) if image.pixel(rect.left() + 2, rect.center().y()) == accent]
+
+    assert marked() == []
+    runs.set_shown(rows[1].path)
+    assert (marked(), runs.chosen()) == ([1], [rows[1]])
+    assert "on the stage" in runs.model.index(1).data(Qt.ItemDataRole.AccessibleTextRole)
+    runs.set_current(rows[2].path)
+    runs.set_shown(rows[1].path)
+    assert (marked(), runs.chosen()) == ([1], [rows[2]]), "who looks around is not called back"
+    newcomer = replace(rows[0], path=rows[0].path.parent, name="new", active=False)
+    runs.set_shown(newcomer.path)
+    runs.set_rows([newcomer, *rows])
+    assert (marked(), runs.chosen()) == ([0], [newcomer])
+    runs.view.selectAll()
+    runs.set_shown(rows[2].path)
+    assert (marked(), len(runs.chosen())) == ([3], 4), "those chosen to be compared stay chosen"
+    runs.set_shown(None)
+    assert marked() == []
+
+
 def test_a_short_name_keeps_its_time(qtbot: QtBot) -> None:
     metrics = QFontMetrics(QFont())
     name = "Two Gaussians, 10:54"

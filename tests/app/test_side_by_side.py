@@ -258,3 +258,30 @@ def test_two_to_four_runs_can_be_chosen(window: MainWindow) -> None:
     window.session.choose(find("moons"))  # the stage is for something else
     window.view.set_tape(None)
     assert window.view.comparison.together is None
+
+
+def test_what_is_opened_or_watched_has_the_keys(qtbot: QtBot, window: MainWindow) -> None:
+    steps = (0, 7, 20)
+    paths = [a_run(name, [a_row(step) for step in steps]) for name in ("a", "b")]
+    listed(window)
+    panel = window.runs_panel
+    assert panel.model.shown is None
+    with qtbot.waitActive(window):
+        window.activateWindow()
+    panel.view.setFocus()
+    row = next(i for i, row in enumerate(panel.model.rows()) if row.path == paths[0])
+    place = panel.view.visualRect(panel.model.index(row)).center()
+    for click in (QTest.mouseClick, QTest.mouseDClick):
+        click(panel.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    qtbot.waitUntil(lambda: window.view.clock.steps == steps)
+    assert window.view.hasFocus()
+    qtbot.waitUntil(lambda: panel.model.shown == paths[0])
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Up)
+    assert window.view.player.tape.training_step == 7
+    choose(window, *paths)
+    panel.view.setFocus()
+    panel.watch.click()
+    qtbot.waitUntil(lambda: all_read(window, 3))
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Up)
+    assert window.view.clock.row < 2
+    assert len(panel.chosen()) == 2, "the list stays as it is"

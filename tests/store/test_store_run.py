@@ -530,6 +530,26 @@ def test_runs_are_listed_newest_first_and_damaged_ones_too(tmp_path: Path) -> No
         runs[0].recipe()
 
 
+def test_only_training_moves_a_run_up_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("ddpm_studio.store.record.time.time", lambda: now[0])
+    runs = [Run.create(Recipe(title=f"Nr {n}"), tmp_path / f"run {n}") for n in range(2)]
+    for run in runs:
+        now[0] += 10
+        with run.record(write=True) as record:
+            record.add_event(0, "started", {})
+    with runs[0].record(write=True) as record:
+        record.add_tape(a_tape(7), "compare")
+    os.utime(runs[1].record_file, (1, 1))
+    assert [s.run for s in list_runs(tmp_path)] == runs[::-1]
+    now[0] += 10
+    with runs[0].record(write=True) as record:
+        record.add_event(7, "started", {})
+    found = list_runs(tmp_path)
+    assert [s.run for s in found] == runs
+    assert found[0].trained.timestamp() == now[0]
+
+
 def test_runs_begun_within_a_minute_have_names_of_their_own(tmp_path: Path) -> None:
     for folder in ("a-20260102-100301", "a-20260102-100301-2", "a-20260102-100359", "a-20260102-100401", "named (2)"):
         Run.create(Recipe(title="Moons"), tmp_path / folder)
