@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
+from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QColor, QKeyEvent, QKeySequence, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QComboBox, QLineEdit, QSizePolicy, QWidget
 
+from ddpm_studio.app.actions import ACTIONS
 from ddpm_studio.app.painting import draw_box
 from ddpm_studio.app.theme import color, icon
 from ddpm_studio.app.widgets import DENSE_HEIGHT, NoWheel
 
 NUMBER_WIDTH = 84  # px
+# Wherever the focus is they are the window's; Qt has other keys, too, for what they do in a line of text (Ctrl+E: End).
+WINDOW_KEYS = {QKeySequence(a.shortcut) for a in ACTIONS if a.shortcut.startswith("Ctrl+") and a.menu != "Edit"}
 NARROWEST_CHOICE, WIDEST_CHOICE = 104, 156  # px
 
 
@@ -39,6 +42,13 @@ class FlatLineEdit(QLineEdit):
         """Colour the border: "changed", "bad" or "" for neither."""
         self._mark = mark
         self.update()
+
+    def event(self, event: QEvent) -> bool:
+        own = isinstance(event, QKeyEvent) and QKeySequence(event.keyCombination()) in WINDOW_KEYS
+        if own and event.type() == QEvent.Type.ShortcutOverride:
+            event.ignore()
+            return False
+        return super().event(event)
 
     def cut_text(self) -> str:
         """The whole text where only some of it can be seen, else ""."""

@@ -18,8 +18,8 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from PySide6.QtCore import QMimeData, QPointF, Qt, QThread, QTimer, QTranslator, QUrl
-from PySide6.QtGui import QAction, QDropEvent
+from PySide6.QtCore import QEvent, QMimeData, QPointF, Qt, QThread, QTimer, QTranslator, QUrl
+from PySide6.QtGui import QAction, QDropEvent, QKeyEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
@@ -784,6 +784,25 @@ def test_what_lower_layers_say_is_translated_in_the_window(qtbot, qapp, window):
 def test_few_parameters_are_counted_one_by_one(window):
     assert window.reports._facts(parameters=314)["network"] == [("Parameters", "314", "")]
     assert window.reports._facts(parameters=35_746_307)["network"] == [("Parameters", "35.75", "M")]
+
+
+@pytest.mark.parametrize(("action", "key"), [("playback.save_as", Key.Key_E), ("data.draw", Key.Key_D)])
+def test_the_windows_keys_go_before_those_of_a_line_of_text(qtbot, window, action, key):
+    window.form.set_level_of_detail("everything")
+    editor = row(window, "training.learning_rate").editor
+    editor.setFocus()
+    with qtbot.waitActive(window):
+        window.activateWindow()
+    taken = QKeyEvent(QEvent.Type.ShortcutOverride, key, Qt.KeyboardModifier.ControlModifier)
+    taken.accept()  # as Qt does it in X, where Ctrl+E is the end of the line
+    editor.event(taken)
+    assert not taken.isAccepted()
+    done = []
+    window.actions_by_id[action].triggered.disconnect()
+    window.actions_by_id[action].triggered.connect(lambda: done.append(action))
+    window.actions_by_id[action].setEnabled(True)
+    QTest.keyClick(editor, key, Qt.KeyboardModifier.ControlModifier)
+    assert done == [action]
 
 
 def test_no_two_shortcuts_are_the_same(window):
