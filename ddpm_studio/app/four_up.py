@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from PySide6.QtCore import QEvent, QObject, QRectF, Qt, Signal, Slot
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from ddpm_studio.app.canvas import TURNS, PictureCanvas, PointCanvas
@@ -41,6 +41,7 @@ class FourUp(QWidget):
         self.on = False
         self.item = 0
         self.tiles: list[Tile] = []
+        self._whole = ""  # the last line, with all of its words
         self.caption = Caption()
         self._back = ToolButton("chevron-left", self.tr("The picture or point before ([)"), size=DENSE_HEIGHT)
         self._forward = ToolButton("chevron-right", self.tr("The next picture or point (])"), size=DENSE_HEIGHT)
@@ -164,10 +165,19 @@ class FourUp(QWidget):
             lines = self._lines_of(tape, move, item)
         for label, text in zip(self.lines, lines, strict=True):
             label.setText(text)
+        self._whole = lines[2]
+        self._fit()
         looks_back = move is not None and move.numbers is not None and bool(move.numbers.earlier)
         self.lines[1].setToolTip(self.tr("In brackets: the level t of an estimate made before") if looks_back else "")
         self.setAccessibleDescription(" · ".join(line for line in lines if line))
         self.update()
+
+    def _fit(self) -> None:
+        """Where there is little room, the tooltip says what kind of size it is."""
+        line, words = self.lines[2], self.tr(" (root mean square)")
+        whole = line.fits(self._whole)
+        line.setText(self._whole if whole else self._whole.replace(words, ""))
+        line.setToolTip("" if whole else self._whole)
 
     def _tiles_of(self, tape: Tape, move: RecordedMove, item: int) -> list[Tile]:
         assert move.after.x0 is not None
@@ -245,6 +255,10 @@ class FourUp(QWidget):
             spot = left + column * (size + MARGIN), room.top() + over + row * (high + GRID)
             places.append(QRectF(*spot, size, high))
         return places
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -89,12 +89,23 @@ class MathLabel(QLabel):
     def minimumSizeHint(self) -> QSize:
         return QSize(0, self.sizeHint().height())
 
+    def fits(self, text: str) -> bool:
+        """Whether there is room for it in the usual size."""
+        return math_width(text, self.font()) <= self.width()
+
+    def fitted(self) -> QFont:
+        """The font in which the text fits; hinted widths do not scale evenly, so it is measured again."""
+        font = QFont(self.font())
+        for _ in range(4):
+            wanted = math_width(self.text(), font)
+            if wanted <= self.width():
+                break
+            font.setPointSizeF(max(1.0, font.pointSizeF() * 0.99 * self.width() / wanted))
+        return font
+
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        font, wanted = QFont(self.font()), math_width(self.text(), self.font())
-        if wanted > self.width():
-            font.setPointSizeF(font.pointSizeF() * self.width() / wanted)
-        painter.setFont(font)
+        painter.setFont(self.fitted())
         painter.setPen(self.palette().color(self.foregroundRole()))
         draw_math(painter, QRectF(self.rect()), self.text(), self.alignment())
 

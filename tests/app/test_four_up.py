@@ -7,6 +7,7 @@ import pytest
 from PySide6.QtCore import Qt
 
 from ddpm_studio.app.four_up import NOISE_RANGE
+from ddpm_studio.app.painting import math_width
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.diffusion import NoiseSchedule
 from ddpm_studio.diffusion.counted_noise import gaussian_of, mix
@@ -213,3 +214,20 @@ def test_at_the_top_of_the_schedule_the_sum_with_x0_comes_first(view):
     first, second, _ = (label.text() for label in view.four_up.lines)
     assert "x̂_0" in first
     assert "ε̂" in second
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpmpp-2m", "ipndm"])
+def test_its_lines_fit_where_there_is_little_room(view, sampler):
+    view.set_tape(a_tape(sampler=sampler))
+    view.player.set_position(3)
+    view.four_up.set_on(True)
+    assert "(root mean square)" in told(view)
+    view.resize(400, 560)
+    view.grab()
+    assert "root" not in told(view)
+    assert "(root mean square)" in view.four_up.lines[2].toolTip()
+    for label in view.four_up.lines:
+        assert math_width(label.text(), label.fitted()) <= label.width()
+    view.resize(760, 700)
+    view.grab()
+    assert "(root mean square)" in told(view)
