@@ -42,7 +42,7 @@ class Shown:
     Attributes:
         kind: of what is exported. step: training step of the weights. t: noise level. share: 0 (x_T) … 1 (x_0), the
             place in the process. item: the picture that is marked, or -1. data: (M, 2), behind points.
-            moments: of runs side by side the processes of each training step.
+            show: the state or an estimate. moments: of runs side by side the processes of each training step.
     """
 
     kind: Literal["pictures", "points"] = "pictures"
@@ -51,6 +51,7 @@ class Shown:
     share: float = 1.0
     item: int = -1
     data: NDArray[Any] | None = field(default=None, compare=False)
+    show: Show = "x"
     moments: Sequence[Sequence[Tape]] = ()
 
 
@@ -71,6 +72,7 @@ class ExportPanel(QDialog):
         self.setObjectName("export_panel")
         self.setWindowTitle(self.tr("Save pictures as") if tapes else self.tr("Export run"))
         self._folder, self._run, self._tapes, self._shown = folder, run, tapes, shown or Shown()
+        self._timed = False  # the person chose the moment
         self._named = False  # the person chose the place: a change of format keeps its name
         self.what, self.format, self.show_choice = ChoiceEditor(), ChoiceEditor(), ChoiceEditor()
         self.step_choice, self.moment_choice, self.item_choice = ChoiceEditor(), ChoiceEditor(), ChoiceEditor()
@@ -131,6 +133,7 @@ class ExportPanel(QDialog):
         self.show_choice.set_choices(
             (name, _(text).replace("_t", "ₜ").replace("_0", "₀"), "") for name, text in SHOWS.items()
         )
+        self.show_choice.set_value(self._shown.show if tapes else "x")
         step, t, item = self._shown.step, self._shown.t, self._shown.item
         steps = [(LAST, self.tr("The last recorded"), "")]
         if step is not None:
@@ -154,6 +157,7 @@ class ExportPanel(QDialog):
             editor.setMinimumWidth(240)
             editor.setMaximumWidth(16_777_215)
         self.what.edited.connect(self._on_what)
+        self.moment_choice.edited.connect(self._on_timed)
         self.format.edited.connect(self._on_format)
         self.where.textEdited.connect(self._on_typed)
         self.where.textChanged.connect(self._show_note)
@@ -220,7 +224,14 @@ class ExportPanel(QDialog):
         self.format.set_value(before if before in names else names[0])
         for widget in (self.show_choice, self._labels["show"]):
             widget.setEnabled(self._has_pictures())
+        if not self._timed:  # of what is on the stage the moment that is seen, if there is a choice
+            seen = self.moment_choice.findData(SHOWN) >= 0 and what == STAGE
+            self.moment_choice.set_value(SHOWN if seen else END)
         self._on_format()
+
+    @Slot()
+    def _on_timed(self) -> None:
+        self._timed = True
 
     @Slot()
     def _on_format(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QFile, QObject, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices
@@ -17,6 +17,7 @@ from ddpm_studio.app.controller import State
 from ddpm_studio.app.errors import show_error
 from ddpm_studio.app.export_panel import Shown
 from ddpm_studio.app.exporting import Exporting
+from ddpm_studio.export.grid import Show
 from ddpm_studio.files import write_text
 from ddpm_studio.paths import runs_folder, user_folder
 from ddpm_studio.recipes import dumps
@@ -116,7 +117,8 @@ class FileActions(QObject):
             player.share,
             item,
             data if kind == "points" else None,
-            together.moments() if together is not None else (),
+            show=cast(Show, view.show_what),
+            moments=together.moments() if together is not None else (),
         )
 
     @Slot()

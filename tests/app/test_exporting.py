@@ -190,6 +190,19 @@ def test_what_is_shown_can_be_chosen(panel_of: Callable[..., ExportPanel]) -> No
     assert panel.wanted() == Wanted("loss-csv")
 
 
+def test_of_the_stage_it_is_what_is_seen_unless_something_else_is_chosen(panel_of: Callable[..., ExportPanel]) -> None:
+    panel = panel_of("run", 1, Shown("pictures", 1284, 520, 0.48, show="x0"))
+    choose(panel.format, "picture")
+    assert panel.wanted() == Wanted("picture", share=0.48, show="x0")
+    choose(panel.what, "process")
+    assert panel.wanted() == Wanted("picture", "process", show="x0"), "the run's is told by its end"
+    choose(panel.what, STAGE)
+    choose(panel.moment_choice, "end")
+    choose(panel.what, "process")
+    choose(panel.what, STAGE)
+    assert panel.wanted() == Wanted("picture", show="x0"), "a choice stays"
+
+
 def test_levels_are_counted_as_on_the_stage(panel_of: Callable[..., ExportPanel]) -> None:
     shown = Shown("pictures", 5, 412, 0.5)
     assert "counts" not in panel_of(shown=shown).note.text()
