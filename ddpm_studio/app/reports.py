@@ -233,7 +233,7 @@ class Reports(QObject):
             case Quicker():
                 self.say(event.reason + ".")
             case PreviewsPaid():
-                self._status.previews_took(event.share)
+                self._status.previews_took(event.share, self._session.recipe.preview.budget / 100)
             case ThreadsChanged():
                 self._plan = event.plan or self._plan
                 one = self.tr("Other programs use the processor: learning goes on with one thread")

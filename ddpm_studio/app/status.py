@@ -72,9 +72,11 @@ class StatusBar(QStatusBar):
     def forget_saved(self) -> None:
         self._saved_at = None
 
-    def previews_took(self, share: float | None) -> None:
-        """Share of the time so far, 0 … 1; None: no training is on screen."""
-        text = "" if share is None else self.tr("Previews {0:.1f} %").format(100 * share)
+    def previews_took(self, share: float | None, budget: float = 1.0) -> None:
+        """Share of the time so far, 0 … 1, and what they may take in the long run; None: no training is on screen."""
+        ahead = share is not None and share > 1.1 * budget  # nobody has to wonder about less
+        text = self.tr("Previews {0:.1f} %, ahead of their {1:g} %") if ahead else self.tr("Previews {0:.1f} %")
+        text = "" if share is None else text.format(100 * share, 100 * budget)
         self._set(self._previews, text)
 
     def refresh(self) -> None:

@@ -20,6 +20,10 @@ def test_the_share_of_the_previews_is_shown_and_forgotten(qtbot):
 
     bar.previews_took(0.0184)
     assert "Previews 1.8 %" in texts()
+    bar.previews_took(0.32, 0.02)
+    assert "Previews 32.0 %, ahead of their 2 %" in texts(), "the first ones"
+    bar.previews_took(0.0201, 0.02)
+    assert "Previews 2.0 %" in texts()
     bar.previews_took(None)
     assert not [text for text in texts() if text.startswith("Previews")]
 
