@@ -36,7 +36,7 @@ from ddpm_studio.app.stage import Stage
 from ddpm_studio.app.status import StatusBar
 from ddpm_studio.app.texts import settings_text
 from ddpm_studio.app.top_bar import TopBar
-from ddpm_studio.app.two_clocks import cap_of
+from ddpm_studio.app.two_clocks import MB, cap_of
 from ddpm_studio.app.walking import Walking
 from ddpm_studio.data import BUILT_IN, Dataset
 from ddpm_studio.recipes import Recipe, RecipeError
@@ -388,7 +388,7 @@ class MainWindow(QMainWindow):
     def _on_cap(self, megabytes: int) -> None:
         """Room for recorded frames: at once in memory, with the next training in the run's file."""
         self.settings.set_text("frames_cap", str(megabytes))
-        self.side_by_side.set_cap(megabytes << 20)
+        self.side_by_side.set_cap(megabytes * MB)
         self.view.clocks.set_cap(megabytes)
 
     # -- what the engine says

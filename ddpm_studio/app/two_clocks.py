@@ -20,7 +20,8 @@ from ddpm_studio.diffusion.reel import CAP, Reel, Rows
 from ddpm_studio.diffusion.tape import Tape
 
 ROW_RATE = RATE / 2  # rows a second at 1x: one has to be looked at
-CAPS = (64, 256, 1024)  # MB of frames that are kept
+MB = 1_000_000  # bytes, as ``ddpm-studio info`` counts them
+CAPS = (64, 256, 1024)  # MB of previews that are kept
 
 
 class HasRows(Protocol):
@@ -272,7 +273,10 @@ class ClockColumn(QWidget):
         self.map_button.setAccessibleName(self.map_button.toolTip())
         self.map_button.setCheckable(True)
         self.map_button.clicked.connect(self._on_map)
-        tip = self.tr("Room for recorded frames: at once in memory, with the next training in the run's file")
+        tip = self.tr(
+            "Room for recorded previews: at once in memory, with the next training in the run's file. "
+            "There, samples and comparisons come on top"
+        )
         self.meter = TextButton("", tip)
         self.meter.setObjectName("frames_meter")
         self._caps = QActionGroup(self)
@@ -416,11 +420,11 @@ class ClockColumn(QWidget):
             self.bar.setValue(max(clock.row, 0))
         self.bar.update()
         self.map.set_rows(clock.rows)
-        mega, reel = 1 << 20, clock.reel
-        one, more = self.tr("{0:.0f} of {1:.0f} MB, 1 row"), self.tr("{0:.0f} of {1:.0f} MB, {2} rows")
+        reel = clock.reel
+        one, more = self.tr("{0:.0f} of {1:.0f} MB, 1 preview"), self.tr("{0:.0f} of {1:.0f} MB, {2} previews")
         # Without the map there is less room for words.
         text = self.tr("{0:.0f} of {1:.0f} MB") if not self._mapped else one if reel.kept == 1 else more
-        self.meter.setText(text.format(reel.nbytes / mega, reel.cap / mega, reel.kept))
+        self.meter.setText(text.format(reel.nbytes / MB, reel.cap / MB, reel.kept))
         self._show_step()
         self._on_frame()
 
@@ -448,4 +452,4 @@ class ClockColumn(QWidget):
 
 def cap_of(text: str) -> int:
     """MB from the settings; anything odd is the usual cap."""
-    return int(text) if text.isdigit() and int(text) in CAPS else CAP >> 20
+    return int(text) if text.isdigit() and int(text) in CAPS else CAP // MB

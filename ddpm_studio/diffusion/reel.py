@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ddpm_studio.diffusion.tape import Frame, Tape
 
-CAP = 256 << 20  # bytes of frames
+CAP = 256_000_000  # bytes of frames
 LEAST_ROWS = 8  # that fit under any cap: a row takes at most so large a part of it
 _COMPARED = ("kind", "steps", "sampler", "settings", "seed", "weights")
 

@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 from ddpm_studio.app import canvas
 from ddpm_studio.app.controller import State
 from ddpm_studio.app.main_window import MainWindow
+from ddpm_studio.app.two_clocks import MB
 from ddpm_studio.diffusion.reel import Reel
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.paths import runs_folder
@@ -175,7 +176,7 @@ def test_the_room_that_is_chosen_holds_for_all_that_are_watched(qtbot: QtBot, wi
     qtbot.waitUntil(lambda: all(run.read.is_set() for run in together.runs))  # that in hand, too
     for megabytes in (64, 1024):
         window.view.clocks.cap_chosen.emit(megabytes)
-        assert [run.reel.cap >> 20 for run in together.runs] == [megabytes] * 2
+        assert [run.reel.cap // MB for run in together.runs] == [megabytes] * 2
     assert together.kept == 4
     assert window.view.clocks.meter.isVisible()
     window.view.clocks.refresh()

@@ -15,7 +15,7 @@ from ddpm_studio.app.jobs import Channels
 from ddpm_studio.app.playback import HOLD, RATE, Player
 from ddpm_studio.app.reverse_view import ReverseView
 from ddpm_studio.app.stage import read_unless
-from ddpm_studio.app.two_clocks import CAPS, ROW_RATE, TrainingClock, cap_of
+from ddpm_studio.app.two_clocks import CAPS, MB, ROW_RATE, TrainingClock, cap_of
 from ddpm_studio.diffusion.reel import CAP, Reel, frame_at
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.recipes import find
@@ -339,10 +339,11 @@ def test_the_map_gives_way_where_there_is_no_room(view):
 
 def test_the_meter_tells_what_is_kept(view):
     fill(view)
-    assert view.clocks.meter.text() == "0 of 256 MB, 5 rows"
+    assert view.clocks.meter.text() == "0 of 256 MB, 5 previews"
+    assert CAP == 256 * MB, "as the file's, in the same unit"
 
 
-@pytest.mark.parametrize(("text", "cap"), [("64", 64), ("1024", 1024), ("", CAP >> 20), ("odd", 256), ("7", 256)])
+@pytest.mark.parametrize(("text", "cap"), [("64", 64), ("1024", 1024), ("", CAP // MB), ("odd", 256), ("7", 256)])
 def test_odd_settings_mean_the_usual_room(text, cap):
     assert cap_of(text) == cap
     assert cap in CAPS
