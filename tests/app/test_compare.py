@@ -562,6 +562,7 @@ def test_during_a_training_and_from_disk_and_again_when_reopened(qtbot: QtBot, w
     before, caption = view.player.tape, view.caption.text()
     assert before is not None
     assert caption.startswith("same ")
+    view.player.pause()  # else it moves on until the comparison begins
     view.player.set_position(1)
 
     first_two = {name: COMPARED[name] for name in ("DDPM", "DDIM")}
