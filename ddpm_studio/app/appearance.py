@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QByteArray, QObject, Qt, Slot
+from PySide6.QtCore import QByteArray, QObject, Qt, QTimer, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QVBoxLayout, QWidget
 
@@ -10,6 +10,9 @@ from ddpm_studio.app.actions import set_icons
 from ddpm_studio.app.levels import CODE, PAPER, levels
 from ddpm_studio.app.settings import WindowSettings
 from ddpm_studio.app.theme import theme
+
+ROOMY = 1280  # px: a window that has room for docks as wide as they need
+WIDE_ENOUGH = {"recipe": 276, "learning": 312, "data": 312}  # px: nothing in them is cut off
 
 
 class Appearance(QObject):
@@ -50,13 +53,27 @@ class Appearance(QObject):
     def restore(self) -> None:
         """At the first show: the panels in their places, or where they were left."""
         docks, window = self.docks, self._window
-        window.resizeDocks([docks["recipe"], docks["learning"]], [276, 312], Qt.Orientation.Horizontal)
+        wide = [WIDE_ENOUGH["recipe"], WIDE_ENOUGH["learning"]]
+        window.resizeDocks([docks["recipe"], docks["learning"]], wide, Qt.Orientation.Horizontal)
         window.resizeDocks([docks["learning"], docks["runs"]], [540, 160], Qt.Orientation.Vertical)
         self._default_layout = window.saveState()
         layout = self._settings.layout()
         if layout is not None:
             window.restoreGeometry(layout[0])
             window.restoreState(layout[1])
+            QTimer.singleShot(0, self, self.widen)  # when the docks have their places
+
+    @Slot()
+    def widen(self) -> None:
+        """What a small window had made narrow takes the width that it needs again."""
+        narrow = {
+            name: wide
+            for name, wide in WIDE_ENOUGH.items()
+            if (dock := self.docks[name]).isVisible() and not dock.isFloating() and dock.width() < wide
+        }
+        if narrow and self._window.width() >= ROOMY:
+            docks = [self.docks[name] for name in narrow]
+            self._window.resizeDocks(docks, [*narrow.values()], Qt.Orientation.Horizontal)
 
     def remember(self) -> None:
         if self.shown:

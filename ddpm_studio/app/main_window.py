@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
+from PySide6.QtGui import QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 
 from ddpm_studio.app.actions import make_actions, set_tip
-from ddpm_studio.app.appearance import Appearance, fill, stacked
+from ddpm_studio.app.appearance import ROOMY, Appearance, fill, stacked
 from ddpm_studio.app.banner import Banner
 from ddpm_studio.app.closing import Closing
 from ddpm_studio.app.comparing import Comparing
@@ -220,6 +220,11 @@ class MainWindow(QMainWindow):
         self.files.run_moved.connect(self.comparing.on_run_moved)
 
     # -- the first seconds
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.oldSize().width() < ROOMY <= event.size().width() and self.appearance.shown:
+            QTimer.singleShot(0, self.appearance, self.appearance.widen)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -895,6 +895,23 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped(qtbot, window, monkey
 # -- what it remembers
 
 
+def test_docks_that_a_small_window_made_narrow_are_wide_again_where_there_is_room(qtbot, window, opened):
+    def wide(other: MainWindow) -> bool:
+        return other.docks["recipe"].width() >= 276 and other.docks["learning"].width() >= 312
+
+    window.resize(1024, 768)
+    qtbot.waitUntil(lambda: not wide(window))
+    window.resize(1440, 900)
+    qtbot.waitUntil(lambda: wide(window))
+    window.resize(1024, 768)
+    qtbot.waitUntil(lambda: not wide(window))
+    window.close()
+    other = opened()
+    assert not wide(other)
+    other.resize(1440, 900)
+    qtbot.waitUntil(lambda: wide(other))
+
+
 def test_detail_layout_and_theme_are_remembered(qtbot, window, opened, home):
     window.form._detail.chosen.emit("everything")
     window.docks["log"].hide()
