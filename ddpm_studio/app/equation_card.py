@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 from PySide6.QtCore import QEvent, QPoint, Qt, Signal, Slot
@@ -21,7 +22,7 @@ from ddpm_studio.app.widgets import Caption, Card, ElidedLabel, PanelScroll, Too
 from ddpm_studio.diffusion.numbers import Numbers, numbers_at, time_vector
 from ddpm_studio.diffusion.schedule import NoiseSchedule
 from ddpm_studio.diffusion.timesteps import timestep_grid
-from ddpm_studio.recipes import Field, Recipe
+from ddpm_studio.recipes import Field, Recipe, kind_title
 from ddpm_studio.recipes.tutorials import (
     Equation,
     Symbol,
@@ -66,6 +67,7 @@ class EquationCard(Card):
         self._schedule: NoiseSchedule | None = None
         self._grid: dict[int, int] = {}  # from a level of the sampler to its next one
         self._level: int | None = None
+        self._stage: tuple[str, tuple[int, ...]] = "", ()  # sampler and levels of what is on the stage
         self._path = ""
         self._field: Field | None = None
         self._found: list[tuple[Tutorial, Equation]] = []
@@ -138,13 +140,34 @@ class EquationCard(Card):
             self._schedule = NoiseSchedule.named(**recipe.schedule.model_dump())
         except ValueError:  # allowed by each setting, but too much together
             self._schedule = None
-        self._grid = {} if self._schedule is None else _steps(recipe, self._schedule)
+        self._find_steps()
         self._find()
+
+    def _find_steps(self) -> None:
+        """Those of the process on the stage, if the recipe's sampler makes it; else those that it would make."""
+        kind, grid = self._stage
+        if grid and kind == self._recipe.sampler.kind:
+            self._grid = dict(pairwise(grid))
+        else:
+            self._grid = {} if self._schedule is None else _steps(self._recipe, self._schedule)
+
+    def set_stage(self, sampler: str, grid: Sequence[int]) -> None:
+        """The kind of sampler, and the levels, of what the player shows; "" without anything."""
+        if (sampler, tuple(grid)) != self._stage:
+            self._stage = sampler, tuple(grid)
+            self._find_steps()
+            self._show_tip()
+            self._show_numbers()
 
     def show_core(self) -> None:
         """At rest: all equations of the tutorial, or of what this recipe runs."""
         self._path, self._field, self._page = "", None, 0
         self._find()
+
+    @property
+    def path(self) -> str:
+        """Of the setting whose card it is; "" at rest."""
+        return self._path
 
     def show_field(self, path: str, field: Field) -> None:
         """The equations of a setting."""
@@ -170,6 +193,13 @@ class EquationCard(Card):
     def shown(self) -> Equation | None:
         """The equation on the card, if it is one."""
         return self._found[self._page][1] if self._found else None
+
+    @property
+    def _other_sampler(self) -> str:
+        """What makes the steps on the stage, if the equation is the recipe's own sampler's, and that is another one."""
+        equation, kind = self.shown, self._stage[0]
+        steps = equation is not None and any(field.partition(".")[0] == "sampler" for field in equation.fields)
+        return say(kind_title(kind)) if steps and kind and kind != self._recipe.sampler.kind else ""
 
     # -- showing
 
@@ -230,6 +260,9 @@ class EquationCard(Card):
             self.tip.set_text(f"{symbol.text}: {say(symbol.meaning)}.", "text")
         elif equation is not None and equation.printed:
             self.tip.set_text(say(equation.printed), "changed")
+        elif other := self._other_sampler:
+            text = self.tr("A step of the recipe's {0}, not of the stage: there it is {1}.")
+            self.tip.set_text(text.format(say(kind_title(self._recipe.sampler.kind)), other), "text")
         elif equation is not None and equation.remark:
             self.tip.set_text(say(equation.remark))
         elif self._field is not None:
@@ -244,7 +277,8 @@ class EquationCard(Card):
         live = equation.live if equation is not None else ""
         text = ""
         self.where.setText(level_text(t))
-        if schedule is not None and t is not None and live:
+        none_from_here = bool(t and self._other_sampler) and t not in self._grid
+        if schedule is not None and t is not None and live and not none_from_here:
             text = self._filled(schedule, t, live)
             if t == 0 and any(nothing in text for nothing in (in_equation(math.nan), in_equation(math.inf))):
                 # At the end of a process no step is left: the last one stands there.

@@ -6,6 +6,7 @@ valid is taken at once; one that does not marks its row and waits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -168,6 +169,10 @@ class RecipeForm(QWidget):
         """The noise level whose numbers the equation card shows."""
         self.card.set_level(t)
 
+    def set_stage(self, sampler: str, grid: Sequence[int]) -> None:
+        """What made the process that is shown, for the equation card."""
+        self.card.set_stage(sampler, grid)
+
     def set_facts(self, facts: dict[str, list[tuple[str, str, str]]]) -> None:
         """Read-only rows (label, value, unit) by section; sections that are not named lose theirs."""
         for section, box in self._boxes.items():
@@ -298,6 +303,8 @@ class RecipeForm(QWidget):
             row.show_state(problems.get(path, ""), self._text_of(row.field, theirs) if comparable else "")
             self._show_running(path, row)
         self._filter(problems)
+        if self.card.path not in ("", *self._rows()):  # of a kind that is gone
+            self.card.show_core()
         self.card.set_recipe(self._recipe)
 
     def _show_running(self, path: str, row: FieldRow) -> None:

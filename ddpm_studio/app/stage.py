@@ -67,6 +67,7 @@ class Stage(QObject):
         self._before: Scene | None = None  # on the stage when the start in hand was asked for
         self._reader = Event()  # set: rows of the run that was opened last are not wanted any more
         view.level_changed.connect(self._on_level)
+        view.player.tape_changed.connect(self._on_tape)
         form.symbol_pointed.connect(self._on_symbol)
         self._frame_clock, self._plot_clock = QTimer(self), QTimer(self)
         self._frame_clock.timeout.connect(self._on_frame_clock)
@@ -310,6 +311,11 @@ class Stage(QObject):
             self._form.set_level(t)
             if self.plots is not None:
                 self.plots.set_level(t)
+
+    @Slot()
+    def _on_tape(self) -> None:
+        tape = self.view.player.tape
+        self._form.set_stage(*((tape.sampler, tape.grid) if tape is not None and tape.grid else ("", ())))
 
     @Slot(object)
     def _on_symbol(self, belongs: tuple[str, ...]) -> None:

@@ -181,6 +181,25 @@ def test_the_last_step_is_called_so(card: EquationCard) -> None:
     assert card.where.text() == "t = 4 → 0", "250 of 1000 levels"
 
 
+def test_the_steps_are_those_on_the_stage_or_it_is_said_that_they_are_not(card: EquationCard) -> None:
+    recipe = built_in()["moons"].with_settings({"sampler.kind": "ddim", "sampler.steps": 50})
+    field = next(field for field in fields_of(type(recipe.sampler)) if field.name == "steps")
+    card.set_recipe(recipe)
+    card.show_field("sampler.steps", field)
+    card.set_stage("ddim", (1000, 412, 200, 0))
+    card.set_level(412)
+    assert card.numbers.text().startswith("x_{200} = "), "as the stage goes on, not as the recipe would"
+    card.set_stage("ipndm", (1000, 412, 200, 0))
+    assert card.numbers.text() == "", "the recipe's sampler does not come by here"
+    assert card.tip.text() == "A step of the recipe's DDIM, not of the stage: there it is iPNDM."
+    card.set_level(1000)
+    assert card.numbers.text().startswith("x_{980} = ")
+    field = next(field for field in fields_of(type(recipe.schedule)) if field.name == "steps")
+    card.show_field("schedule.steps", field)
+    assert card.numbers.text().startswith("x_t = "), "how much noise there is does not hang on who samples"
+    assert "stage" not in card.tip.text()
+
+
 def test_an_edit_changes_the_numbers(card: EquationCard) -> None:
     show(card, "scratch5-mnist", "schedule.beta_end")
     before = card.numbers.text()
@@ -473,3 +492,16 @@ def test_a_place_of_a_symbol_is_on_the_equation(form: RecipeForm) -> None:
     in_hand(form, "schedule.beta_end")
     at: QPointF = form.card.equation.place_of("√(1−ᾱ_t)")
     assert form.card.equation.rect().contains(at.toPoint())
+
+
+def test_a_setting_that_another_network_has_not_leaves_the_card(form: RecipeForm) -> None:
+    recipe = built_in()["fashion-mnist"]
+    form.set_recipe(recipe, recipe)
+    in_hand(form, "network.attention")
+    assert form.card.path == "network.attention"
+    moons = built_in()["moons"]
+    form.set_recipe(moons, moons)
+    assert form.card.path == ""
+    in_hand(form, "network.depth")
+    form.set_recipe(moons, moons)
+    assert form.card.path == "network.depth"
