@@ -55,6 +55,7 @@ class CompareCell(QWidget):
         self.modes.hide()
         self.mixture: Mixture | None = None
         self._in_grid, self._roomy, self._short = in_grid, True, False
+        self._wide = math.inf  # px, for words
         self._trails = self._at_end = False
         self._told: tuple[object, ...] = ()  # what the words speak of
         self._known: Mixture | None = None  # also of many modes
@@ -91,8 +92,8 @@ class CompareCell(QWidget):
         """How large it will be, px: it keeps the words that fit."""
         roomy = not self._in_grid or (width >= SHORT_WORDS[0] and height >= SHORT_WORDS[1])
         short = self._in_grid and (width < FULL_WORDS[0] or height < FULL_WORDS[1])
-        if (roomy, short) != (self._roomy, self._short):
-            self._roomy, self._short, self._told = roomy, short, ()
+        if (roomy, short, width) != (self._roomy, self._short, self._wide):
+            self._roomy, self._short, self._wide, self._told = roomy, short, width, ()
             self._show_words()
 
     def _show_words(self) -> None:
@@ -119,12 +120,15 @@ class CompareCell(QWidget):
 
     def _tell(self, frame: Frame | None, show: str, running: bool) -> None:
         said = self._describe(frame, running)
-        shares = spread = ""
+        shares = spread = words = ""
         if self.mixture is not None and frame is not None and show != "eps":
             facts = ModeFacts.of(frame.view(show), self.mixture)
             shares = shares_text(facts.shares)
             spread = modes_text(self.tr("modes {0} % · spread {1}"), facts.shares, facts.spread)
-        self.modes.set_text(spread)
+            fewer = modes_text(self.tr("{0} % · spread {1}"), facts.shares, facts.spread)
+            metrics = self.modes.fontMetrics()
+            words = spread if metrics.horizontalAdvance(spread) <= self._wide else fewer
+        self.modes.set_text(words)
         short = f"{shares} %" if shares else "–" if frame is None else self.tr("{0:,} calls").format(self.tape.calls)
         self.facts.set_text(short if self._short else said)
         self.setToolTip("\n".join(text for text in (self.tape.label, said, spread, self.verdict()) if text))

@@ -181,13 +181,17 @@ class CompareView(QWidget):
         self._fresh = False
 
     def _lead(self) -> Tape | None:
-        """The tape that grows, so that it is seen live; afterwards the longest, whose bar is the finest."""
+        """The tape that grows, so that it is seen live.
+
+        Afterwards the longest, whose bar is the finest, of those that come to the cleanest level: some Langevin
+        dynamics stay at one, which is the end of no other.
+        """
         if self._running:
             growing = [tape for tape in self.tapes if tape.frames and not tape.complete]
             present = [tape for tape in self.tapes if tape is self._player.tape]
             return next(iter(growing + present), None) or next((tape for tape in self.tapes if tape.frames), None)
         whole = [tape for tape in self.tapes if tape.complete] or [tape for tape in self.tapes if tape.frames]
-        return max(whole, key=lambda tape: len(tape.frames), default=None)
+        return max(whole, key=lambda tape: (-tape.frames[-1].t, len(tape.frames)), default=None)
 
     def set_frame(self, frame: Frame | None, show: str = "x") -> None:
         """The player shows another frame (of the lead), or ``show`` was chosen: all go along."""

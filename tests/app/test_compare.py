@@ -187,6 +187,30 @@ def test_points_tell_the_modes_of_a_known_mixture(view: CompareView) -> None:
     assert isinstance(view.cells[0].canvas, PointCanvas)
 
 
+def test_the_numbers_of_the_modes_stay_where_words_do_not_fit(qtbot: QtBot, view: CompareView) -> None:
+    tapes = [tape_of(str(i), 1, 1, "points") for i in range(5)]
+    view.resize(470, 420)
+    view.set_tapes(tapes)
+    view.set_data(np.zeros((4, 2)), mixture_of("two-gaussians"))
+    label = view.cells[0].modes
+    qtbot.waitUntil(lambda: label.isVisible() and label.width() < 200)
+    assert label.text() == "100:0 % · spread 0"
+    assert label.fontMetrics().horizontalAdvance(label.text()) <= label.width()
+    view.resize(1100, 420)
+    view.poll()
+    assert label.text() == "modes 100:0 % · spread 0"
+
+
+def test_the_clock_ends_where_the_cleanest_ends(view: CompareView, player: Player) -> None:
+    stays, ends = tape_of("plain Langevin", 40, 40), tape_of("DDIM", 11, 11)
+    ends.frames[-1] = Frame(10, 0, ends.frames[-1].x)
+    view.set_tapes([stays, ends])
+    view.poll()
+    assert player.tape is ends
+    assert player.frame is not None
+    assert player.frame.t == 0
+
+
 def test_what_is_wrong_with_a_cloud_is_told_for_the_canvas_that_has_it(view: CompareView) -> None:
     mixture = mixture_of("two-gaussians")
     assert isinstance(mixture, Mixture)
