@@ -289,6 +289,7 @@ class Reports(QObject):
                 self._stage.forget_flags(int(event.about.get("to", event.step)))
         self._stage.show_last(opened.tape)
         self._status.forget_saved()
+        self._status.previews_took(None)
         self.say(self.tr("Opened {0}").format(opened.run.path))
 
     def _show_data(self, opened: DataOpened) -> None:

@@ -268,7 +268,8 @@ class ClockColumn(QWidget):
         self.title = Caption(self.tr("step"))
         self._actions = self._own_actions()
         self._buttons = {name: icon_button(action) for name, action in self._actions.items()}
-        self.map_button = icon_button("images", self.tr("Show or hide the map of all that was recorded"))
+        self._map_tip = self.tr("Show or hide the map of all that was recorded")
+        self.map_button = icon_button("images", self._map_tip)
         self.map_button.setObjectName("map_button")
         self.map_button.setAccessibleName(self.map_button.toolTip())
         self.map_button.setCheckable(True)
@@ -425,6 +426,8 @@ class ClockColumn(QWidget):
         # Without the map there is less room for words.
         text = self.tr("{0:.0f} of {1:.0f} MB") if not self._mapped else one if reel.kept == 1 else more
         self.meter.setText(text.format(reel.nbytes / MB, reel.cap / MB, reel.kept))
+        # In a narrow window the meter is hidden with the map, and this button is what there is of both.
+        self.map_button.setToolTip(f"{self._map_tip} ({self.meter.text()})")
         self._show_step()
         self._on_frame()
 

@@ -329,6 +329,7 @@ def test_the_map_gives_way_where_there_is_no_room(view):
     QTest.qWait(10)
     assert not view.clocks.map.isVisible()
     assert view.clocks.bar.isVisible()
+    assert "(0 of 256 MB, 5 previews)" in view.clocks.map_button.toolTip(), "who hides has to tell"
     view.clocks.map_button.click()
     assert view.clocks.map.isVisible(), "who wants it gets it"
     view.clocks.map_button.click()
