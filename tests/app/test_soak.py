@@ -34,7 +34,6 @@ def test_a_jump_is_no_slope(soak: ModuleType) -> None:
     assert soak.slope(x[:1], [1.0]) == 0
 
 
-@pytest.mark.timeout(300)
 def test_the_window_holds_no_more_after_many_lives(soak: ModuleType) -> None:
     command = [sys.executable, str(SOAK), "--minutes", "0.75", "--train", "0.5", "--json"]
     paths = os.pathsep.join(filter(None, [str(SOAK.parents[2]), os.environ.get("PYTHONPATH")]))

@@ -32,7 +32,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 def run(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
-    return subprocess.run(command, env=environment(home, **more), capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, env=environment(home, **more), capture_output=True, text=True, timeout=250)
 
 
 def unknown(stderr: str) -> list[str]:
@@ -132,7 +132,7 @@ sys.exit(application.exec())
         assert process.stdout is not None
         assert process.stdout.readline() == "go\n"
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=100)
+        _, stderr = process.communicate(timeout=250)
     finally:
         process.kill()
         process.wait()
@@ -141,7 +141,7 @@ sys.exit(application.exec())
     (folder,) = (home / "runs").iterdir()
     assert list((folder / "checkpoints").glob("*.safetensors"))
     assert not (home / "crash.log").exists(), "a clean end is no crash"
-    assert (home / "stalls.log").read_text() == "late"
+    assert (home / "stalls.log").read_text().startswith("late"), "a busy machine adds stalls of its own"
 
 
 def test_a_crash_is_told_once(home):

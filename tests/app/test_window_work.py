@@ -56,7 +56,7 @@ def test_a_training_begins_and_ends_without_imports_and_a_list_of_runs_in_the_wi
     kept = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "PYTHONWARNINGS")}
     environment = kept | {"QT_QPA_PLATFORM": "offscreen", "DDPM_STUDIO_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED], env=environment, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", WATCHED], env=environment, capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []

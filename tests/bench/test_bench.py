@@ -360,7 +360,7 @@ def test_quality_looks_at_both_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cold_start_is_measured_in_a_process_of_its_own() -> None:
-    assert 0.3 < children.first_step_seconds("two-gaussians", TINY) < 100
+    assert 0.3 < children.first_step_seconds("two-gaussians", TINY) < 300
 
 
 @pytest.mark.parametrize("name", [children.HEADLESS, children.WATCHED])
