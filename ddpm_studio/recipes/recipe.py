@@ -18,6 +18,7 @@ from ddpm_studio.recipes.sections import (
     Compute,
     Cosine,
     Data,
+    DPMSolver2M,
     Langevin,
     Network,
     Objective,
@@ -160,10 +161,14 @@ class Recipe(Section):
             return own.model_copy(update=fewer)
         if method == "auto":
             # ε̂ gives x̂_0 with an error divided by α: an early network needs the clipping, which a rule that looks
-            # back cannot bear.
+            # back cannot bear. With 8 to 12 calls points come out best by iPNDM, pictures by DPM-Solver++.
             by_noise = self.prediction.predicts in ("epsilon", "score") and self.schedule.kind != "geometric"
-            method = "ddim" if by_noise and self.prediction.clip_x0 else "ipndm"
-        kinds: dict[str, type[DDIM | IPNDM | UniPC]] = {"ddim": DDIM, "ipndm": IPNDM, "unipc": UniPC}
+            if by_noise and self.prediction.clip_x0:
+                method = "ddim"
+            else:
+                method = "ipndm" if self.learns == "points" else "dpmpp-2m"
+        kinds: dict[str, type[DDIM | DPMSolver2M | IPNDM | UniPC]]
+        kinds = {"ddim": DDIM, "dpmpp-2m": DPMSolver2M, "ipndm": IPNDM, "unipc": UniPC}
         return kinds[method](steps=min(fixed or calls, self.schedule.steps))
 
     def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:

@@ -27,12 +27,19 @@ class Preview(Section):
         Setting("Preview items", "Pictures (or particles) in a preview, always from the same noise."),
     ] = 36
     method: Annotated[
-        Literal["auto", "ddim", "ipndm", "unipc", "recipe"],
+        Literal["auto", "ddim", "dpmpp-2m", "ipndm", "unipc", "recipe"],
         Setting(
             "Preview sampler",
             "auto: a sampler for few steps, or DDIM for a network that predicts noise and is clipped. "
             "As sampling: Langevin makes at most 10 moves a level.",
-            choices={"auto": "auto", "ddim": "DDIM", "ipndm": "iPNDM", "unipc": "UniPC", "recipe": "as sampling"},
+            choices={
+                "auto": "auto",
+                "ddim": "DDIM",
+                "dpmpp-2m": "DPM-Solver++(2M)",
+                "ipndm": "iPNDM",
+                "unipc": "UniPC",
+                "recipe": "as sampling",
+            },
             live=True,
         ),
     ] = "auto"
