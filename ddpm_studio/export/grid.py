@@ -27,7 +27,7 @@ class Plane:
     """What lies below points: a grid of whole numbers and, if they are given, the ``data`` (M, 2), faint."""
 
     def __init__(self, data: NDArray[Any] | None = None) -> None:
-        self._data = data
+        self.data = data
         self._drawn: dict[int, Image.Image] = {}
 
     def image(self, side: int) -> Image.Image:
@@ -39,8 +39,8 @@ class Plane:
                 at = round((k / POINT_RANGE + 1) / 2 * (side - 1))
                 draw.line([(at, 0), (at, side)], fill=AXIS if k == 0 else LINE)
                 draw.line([(0, at), (side, at)], fill=AXIS if k == 0 else LINE)
-            if self._data is not None:
-                _draw_dots(picture, self._data, DATA, FAINT)
+            if self.data is not None:
+                _draw_dots(picture, self.data, DATA, FAINT)
             self._drawn[side] = picture
         return self._drawn[side].copy()
 

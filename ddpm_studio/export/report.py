@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,7 +22,21 @@ from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.export.chart import Axes, duration, event_text, loss_marks, svg
 from ddpm_studio.export.clocks import Clocks, columns_of, thinned
 from ddpm_studio.export.errors import ExportError, Progress, advance
-from ddpm_studio.export.grid import Plane, Show, grid_image, points_image, reduced
+from ddpm_studio.export.grid import (
+    AXIS,
+    DATA,
+    DOT,
+    FAINT,
+    LINE,
+    OPACITY,
+    PAPER,
+    POINT_RANGE,
+    Plane,
+    Show,
+    grid_image,
+    points_image,
+    reduced,
+)
 from ddpm_studio.export.writers import write_file
 from ddpm_studio.files import text
 from ddpm_studio.recipes import SECTION_TITLES, Recipe, Section, dumps, fields_of
@@ -32,7 +47,11 @@ from ddpm_studio.store import EventRow, Record, Run
 PAGE = Path(__file__).resolve().parent / "page"
 ROWS, COLUMNS = 16, 21  # cells at most; the first and the last stay when there are more
 CELL_BYTES = 16_000  # of a cell's pixels: fewer pictures where they are large
-CELL_SIDE = 128  # px of a single picture at most, and of a cloud of points
+CELL_SIDE = 128  # px of a single picture at most
+CLOUD_SIDE = 64  # px of a cloud of points on the map: the page draws it large from numbers
+POINTS_BYTES = 1_500_000  # of the places of all points: fewer of each cell where that is not enough
+DATA_POINTS = 2_000  # behind points at most
+NOWHERE = 65_535  # the place of a point that is not seen
 EVENTS = 200  # lines at most
 
 
@@ -46,6 +65,7 @@ class Cells:
     what: str
     sprites: dict[Show, Image.Image]
     pixels: bool  # small pictures, to be enlarged without smoothing
+    points: dict[Show, list[NDArray[Any]]]  # of each cell (N, 2), row by row, for the page to draw; none of pictures
 
 
 def write_report(run: Run, path: Path, progress: Progress | None = None, plane: Plane | None = None) -> None:
@@ -67,9 +87,11 @@ def report(run: Run, progress: Progress | None = None, plane: Plane | None = Non
         except ExportError:  # nothing recorded yet: a report without pictures
             cells = None
         axes = Axes.of(record)
+        lead = f"\n<p>{escape(recipe.about)}</p>" if recipe.about else ""
         body = [
-            _head(run, record, recipe),
+            f"<header>\n<h1>{escape(recipe.title)}</h1>{lead}\n</header>",
             _clocks(cells),
+            _facts(run, record, recipe),
             _loss(run, record, recipe, cells),
             _recipe(recipe),
             _events(record.events(), recipe),
@@ -78,13 +100,15 @@ def report(run: Run, progress: Progress | None = None, plane: Plane | None = Non
         ]
     script = ""
     if cells is not None:
-        about = {
+        about: dict[str, Any] = {
             "steps": cells.steps,
             "levels": cells.levels,
             "cell": cells.size,
             "what": cells.what,
             "axis": [axes.left, axes.right, axes.last],
         }
+        if cells.points:
+            about["plane"] = _plane(cells, plane)
         data = json.dumps(about).replace("<", "\\u003c")
         script = (
             f'<script type="application/json" id="about">{data}</script>\n'
@@ -116,6 +140,9 @@ def cells_of(clocks: Clocks, progress: Progress | None = None, plane: Plane | No
     width, height = drawn.size
     shows: tuple[Show, ...] = ("x", "x0")
     sprites = {show: Image.new("RGB", (width * len(levels), height * len(rows))) for show in shows}
+    points = last.kind == "points"
+    places: dict[Show, list[NDArray[Any]]] = {show: [] for show in shows} if points else {}
+    most = POINTS_BYTES // (len(shows) * len(rows) * len(levels) * 4)
     for i, row in enumerate(rows):
         advance(progress, i, len(rows))
         tape = clocks.tape(row)
@@ -124,17 +151,42 @@ def cells_of(clocks: Clocks, progress: Progress | None = None, plane: Plane | No
             for show, sprite in sprites.items():
                 cell = _cell(frame.view(show), plane)
                 sprite.paste(cell if cell.size == drawn.size else cell.resize(drawn.size), (j * width, i * height))
+                if points:
+                    places[show].append(frame.view(show)[:most])
     advance(progress, len(rows), len(rows))
-    points = last.kind == "points"
-    count = last.count if points else _kept(last.frames[-1].x)
+    count = min(last.count, most) if points else _kept(last.frames[-1].x)
     what = f"{count:,} points" if points else "A picture" if count == 1 else f"{count} pictures"
     steps = [clocks.steps[row] for row in rows]
-    return Cells(steps, levels, drawn.size, what, sprites, pixels=not points and max(drawn.size) <= CELL_SIDE)
+    pixels = not points and max(drawn.size) <= CELL_SIDE
+    return Cells(steps, levels, drawn.size, what, sprites, pixels, places)
+
+
+def _plane(cells: Cells, plane: Plane | None) -> dict[str, Any]:
+    """What the page draws points with, sharp at any size: the numbers of ``grid.points_image``."""
+    data = None if plane is None else plane.data
+    return {
+        "range": POINT_RANGE,
+        "paper": PAPER,
+        "line": LINE,
+        "axis": AXIS,
+        "dot": [DOT, OPACITY],
+        "data": [DATA, FAINT],
+        "behind": "" if data is None else _places([data[:DATA_POINTS]]),
+        **{show: _places(points) for show, points in cells.points.items()},
+    }
+
+
+def _places(cells: Sequence[NDArray[Any]]) -> str:
+    """Points as base64 of uint16 pairs, x and y: 0 … 65534 across the plane, NOWHERE outside of it (and of NaN)."""
+    points = np.concatenate(cells)
+    seen = (np.abs(points) < POINT_RANGE).all(axis=1, keepdims=True)
+    places = np.where(seen, np.round((points / POINT_RANGE + 1) / 2 * (NOWHERE - 1)), NOWHERE)
+    return base64.b64encode(places.astype("<u2").tobytes()).decode("ascii")
 
 
 def _cell(items: NDArray[Any], plane: Plane | None) -> Image.Image:
     if items.ndim == 2:
-        return reduced(points_image(items, 2 * CELL_SIDE, plane), CELL_SIDE)
+        return reduced(points_image(items, 4 * CLOUD_SIDE, plane), CLOUD_SIDE)
     grid = grid_image(items[: _kept(items)])
     if _kept(items) == 1:
         grid = grid.crop((2, 2, grid.width - 2, grid.height - 2))
@@ -158,7 +210,7 @@ def _uri(image: Image.Image) -> str:
 # -- parts of the page -----------------------------------------------------------------------------------------
 
 
-def _head(run: Run, record: Record, recipe: Recipe) -> str:
+def _facts(run: Run, record: Record, recipe: Recipe) -> str:
     events, last, probe = record.events(), record.last_metrics(), next(reversed(record.probes()), None)
     begun = [event for event in events if event.kind == "started"]
     spent = sum(float(e.about.get("seconds", 0.0)) for e in events if e.kind in ("finished", "stopped"))
@@ -185,8 +237,7 @@ def _head(run: Run, record: Record, recipe: Recipe) -> str:
         best = f"; the lowest expected is {probe.floor:.4f}" if math.isfinite(probe.floor) else ""
         facts.append(("Probe loss", losses + best))
     rows = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
-    about = f"<p>{escape(recipe.about)}</p>\n" if recipe.about else ""
-    return f'<header>\n<h1>{escape(recipe.title)}</h1>\n{about}<dl class="facts">\n{rows}\n</dl>\n</header>'
+    return f'<h2>The run</h2>\n<dl class="facts">\n{rows}\n</dl>'
 
 
 def _parameters(run: Run) -> int | None:
@@ -215,12 +266,14 @@ def _clocks(cells: Cells | None) -> str:
         for show, sprite in cells.sprites.items()
     )
     width, height = cells.size
+    across, down = width * len(cells.levels), height * len(cells.steps)
     first, last = cells.steps[0], cells.steps[-1]
+    # The style sheet bounds both heights, and keeps the shapes: picture, clocks and map are seen together.
     return f"""<h2>Two clocks</h2>
 <p class="muted">The same noise, seen through a model that has learnt more and more. The map shows all cells: training
 goes downwards, denoising to the right.<span class="screen"> Drag on it, or use sliders or arrow keys.</span></p>
-<div class="clocks">
-<figure>
+<div class="clocks" style="--picture: {width / height:.4f}; --map: {across / down:.4f}">
+<figure class="seen">
 <canvas id="view" width="{width}" height="{height}" role="img"{smooth}></canvas>
 <figcaption id="said"></figcaption>
 <div class="controls">
@@ -230,6 +283,18 @@ goes downwards, denoising to the right.<span class="screen"> Drag on it, or use 
 <label class="clock" for="clock-step">Training
 <input id="clock-step" type="range" min="0" max="{len(cells.steps) - 1}" value="{len(cells.steps) - 1}">
 <output id="said-step" for="clock-step"></output></label>
+</div>
+<noscript><p>Without scripts there is only the picture of all cells.</p></noscript>
+</figure>
+<figure class="all">
+<div class="axis levels"><span>t = {cells.levels[0]}</span><span>t = {cells.levels[-1]}</span></div>
+<div class="map" id="map" tabindex="0" role="group" aria-label="All cells: arrow keys move both clocks">
+{images}
+<div id="mark"></div>
+</div>
+<div class="axis"><span>training step {first:,} (top) to {last:,} (bottom)</span></div>
+</figure>
+<div class="controls plays">
 <div class="row">
 <button id="play-t" type="button" aria-pressed="false">Play denoising</button>
 <button id="play-step" type="button" aria-pressed="false">Play training</button>
@@ -244,16 +309,6 @@ goes downwards, denoising to the right.<span class="screen"> Drag on it, or use 
 <label><input type="radio" name="show" value="x0"> x̂<sub>0</sub>, predicted</label></fieldset>
 </div>
 </div>
-<noscript><p>Without scripts there is only the picture of all cells.</p></noscript>
-</figure>
-<figure>
-<div class="axis"><span>t = {cells.levels[0]}</span><span>t = {cells.levels[-1]}</span></div>
-<div class="map" id="map" tabindex="0" role="group" aria-label="All cells: arrow keys move both clocks">
-{images}
-<div id="mark"></div>
-</div>
-<div class="axis"><span>training step {first:,} (top) to {last:,} (bottom)</span></div>
-</figure>
 </div>"""
 
 

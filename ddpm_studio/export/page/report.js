@@ -10,15 +10,55 @@
   const line = document.querySelector("#loss-line");
   let row = rows - 1, column = columns - 1, show = "x", playing = "", timer = 0;
 
-  const image = () => get("cells-" + show);
-  const words = { x: "x\u209c", x0: "x\u0302\u2080, predicted" };
+  // Points are drawn from their places (0 to 65534 across the plane), so that they are sharp at any size.
+  const NOWHERE = 65535, plane = about.plane;
+  const places = (text) => new Uint16Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
+  const points = plane && { x: places(plane.x), x0: places(plane.x0), behind: places(plane.behind) };
+  const each = plane && points.x.length / (rows * columns); // numbers of a cell
 
-  function draw() {
+  function dots(some, [colour, opacity]) {
+    const side = view.width, radius = Math.max(1.5, side / 200);
+    pen.fillStyle = colour;
+    pen.globalAlpha = opacity;
+    for (let i = 0; i < some.length; i += 2) {
+      if (some[i] === NOWHERE) continue;
+      pen.beginPath();
+      pen.arc((some[i] / (NOWHERE - 1)) * side, (1 - some[i + 1] / (NOWHERE - 1)) * side, radius, 0, 2 * Math.PI);
+      pen.fill();
+    }
+    pen.globalAlpha = 1;
+  }
+
+  function drawPoints() {
+    const side = Math.round(view.clientWidth * (window.devicePixelRatio || 1));
+    if (view.width !== side) view.width = view.height = side;
+    const begin = (row * columns + column) * each, thin = Math.max(1, Math.round(side / 512));
+    pen.fillStyle = plane.paper;
+    pen.fillRect(0, 0, side, side);
+    for (const k of [-2, -1, 1, 2, 0]) {
+      const at = Math.round(((k / plane.range + 1) / 2) * side);
+      pen.fillStyle = k ? plane.line : plane.axis;
+      pen.fillRect(at, 0, thin, side);
+      pen.fillRect(0, at, side, thin);
+    }
+    dots(points.behind, plane.data);
+    dots(points[show].subarray(begin, begin + each), plane.dot);
+  }
+
+  function drawPictures() {
     const source = image();
     pen.clearRect(0, 0, width, height);
     if (source.complete && source.naturalWidth) {
       pen.drawImage(source, column * width, row * height, width, height, 0, 0, width, height);
     }
+  }
+
+  const image = () => get("cells-" + show);
+  const words = { x: "x\u209c", x0: "x\u0302\u2080, predicted" };
+
+  function draw() {
+    if (plane) drawPoints();
+    else drawPictures();
     const step = about.steps[row].toLocaleString("en"), t = about.levels[column];
     clocks.t.value = column;
     clocks.step.value = row;
@@ -123,5 +163,6 @@
     }
   });
 
+  if (plane) addEventListener("resize", draw);
   draw();
 })();
