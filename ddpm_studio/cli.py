@@ -348,7 +348,14 @@ def export(
     step: Annotated[
         int | None, typer.Option(min=0, help="Training step of the process: the nearest recorded one, or the last.")
     ] = None,
-    t: Annotated[int | None, typer.Option("--t", min=0, help="Noise level of the learning; by default x_0.")] = None,
+    t: Annotated[
+        int | None,
+        typer.Option(
+            "--t",
+            min=0,
+            help="Noise level, the nearest recorded one: of a picture, of points, of the learning; by default x_0.",
+        ),
+    ] = None,
     share: Annotated[
         float | None,
         typer.Option(
@@ -396,11 +403,14 @@ def export(
             bar.update(task, completed=done, total=total)
             return not control.stopping
 
+        def say(sentence: str) -> None:
+            bar.console.print(f"{sentence}.", markup=False, soft_wrap=True)
+
         try:
             if several:
-                export_runs(opened, wanted, path, go_on, data=data)
+                export_runs(opened, wanted, path, go_on, data=data, say=say)
             else:
-                export_run(opened[0], wanted, path, go_on, data=data)
+                export_run(opened[0], wanted, path, go_on, data=data, say=say)
         except Cancelled:
             _stopped()
         bar.update(task, completed=1, total=1)  # what is done at once tells nothing

@@ -211,8 +211,10 @@ def export_wish(
         raise BadParameter("--share is the moment of a picture or of points, or of the learning of several runs")
     if step is not None and of != "process":
         raise BadParameter("--step chooses one process: leave out --of, or --step")
-    if t is not None and (several or of != "learning"):
-        raise BadParameter("--t chooses a level of the learning of one run: add --of learning, or take --share")
+    if t is not None and (several or not (still or of == "learning")):
+        raise BadParameter("--t is the level of a picture, of points or of the learning, of one run: take --share else")
+    if t is not None and share is not None:
+        raise BadParameter("--t and --share both say the moment: leave one out")
     if out is not None and not fits(out, kind):
         ending = FORMATS[kind].ending or "no suffix"
         raise BadParameter(f"{out.name} is no name for {kind}: let it end in {ending}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,6 +13,11 @@ from ddpm_studio.export.errors import ExportError
 from ddpm_studio.store import Record
 
 T = TypeVar("T")
+Say = Callable[[str], None]  # takes a sentence for the user
+
+
+def silent(sentence: str) -> None:
+    """Says nothing."""
 
 
 class Clocks:
@@ -32,6 +37,8 @@ class Clocks:
         kinds = record.tape_kinds()
         found = {step: tape for tape, step in rows if kinds[tape] == kinds[rows[-1][0]]}  # a step's last one
         self.steps, self._ids = list(found), list(found.values())
+        # A run may have learnt on since its last preview: steps until there are its own, too.
+        self.last = max(self.steps[-1], int(record.last_metrics().get("step", 0)))
         self._record, self._items = record, items
         self._row, self._tape = -1, Tape("pictures", 0, 0)
 
@@ -50,9 +57,29 @@ class Clocks:
             self._row, self._tape = row, picked(self._record.tape(self._ids[row]), self._items)
         return self._tape
 
-    def nearest(self, step: int | None) -> int:
-        """The row of the training step nearest to ``step``; the last one without any."""
-        return len(self) - 1 if step is None else min(range(len(self)), key=lambda row: abs(self.steps[row] - step))
+    def nearest(self, step: int | None, say: Say = silent) -> int:
+        """The row of the training step nearest to ``step`` (said where it is another), the last one without any.
+
+        Raises:
+            ExportError: if the run has not come to that step.
+        """
+        return nearest_step(self.steps, step, self.last, say)
+
+
+def nearest_step(steps: Sequence[int], step: int | None, last: int, say: Say = silent) -> int:
+    """The place of the one of ``steps`` nearest to ``step``, which is said where it is another; the last without any.
+
+    Raises:
+        ExportError: if ``step`` is after the ``last`` one that was learnt.
+    """
+    if step is None:
+        return len(steps) - 1
+    if step > last:
+        raise ExportError(f"there is no training step {step:,}: the last one is {last:,}")
+    place = min(range(len(steps)), key=lambda i: abs(steps[i] - step))
+    if steps[place] != step:
+        say(f"Training step {step:,} is not recorded: step {steps[place]:,} is the nearest")
+    return place
 
 
 def picked(tape: Tape, items: Sequence[int]) -> Tape:
@@ -78,6 +105,23 @@ def picked(tape: Tape, items: Sequence[int]) -> Tape:
 def frame_near(tape: Tape, t: int | None) -> Frame:
     """The frame whose level is nearest to t; the last one without any."""
     return tape.frames[-1] if t is None else min(tape.frames, key=lambda frame: abs(frame.t - t))
+
+
+def share_of(tape: Tape, t: int | None, say: Say = silent) -> float | None:
+    """How far a process is (``frame_at``) at the level nearest to t, which is said where it is another; None without t.
+
+    Raises:
+        ExportError: if there is no such level.
+    """
+    if t is None:
+        return None
+    most = max(tape.steps, tape.frames[0].t)
+    if t > most:
+        raise ExportError(f"there is no noise level t = {t:,}: they go from 0 to {most:,}")
+    place = min(range(len(tape.frames)), key=lambda i: abs(tape.frames[i].t - t))
+    if tape.frames[place].t != t:
+        say(f"t = {t:,} is not recorded: t = {tape.frames[place].t:,} is the nearest")
+    return place / max(len(tape.frames) - 1, 1)
 
 
 def columns_of(clocks: Clocks, most: int) -> tuple[list[float], list[int]]:

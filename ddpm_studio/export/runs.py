@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ddpm_studio.diffusion.reel import CAP, Reel
+from ddpm_studio.export.clocks import Say, nearest_step, silent
 from ddpm_studio.export.errors import ExportError, Progress, advance
 from ddpm_studio.export.take import Wanted, export_tapes
 from ddpm_studio.store import Run
@@ -23,20 +24,29 @@ def export_runs(
     progress: Progress | None = None,
     *,
     data: NDArray[Any] | None = None,
+    say: Say = silent,
 ) -> None:
     """Write what is wanted of several runs, each under its name, points over the ``data`` (M, 2) that all learn.
 
-    Training steps are counted as in the window, those of a fork from its first parent's beginning on.
+    Training steps are counted as in the window, those of a fork from its first parent's beginning on. ``say`` as in
+    ``export_run``.
 
     Raises:
-        ExportError: if a run has recorded nothing, or some learn points and some pictures; and as ``export_tapes``.
+        ExportError: if a run has recorded nothing, there is no such step, or some learn points and some pictures; and
+            as ``export_tapes``.
         Cancelled: if ``progress`` answers False. RunError, RecordError: if a run is damaged.
     """
     together = _read(runs, progress)
     moments, steps = together.moments(), [row.training_step or 0 for row in together.rows]
-    step = steps[-1] if wanted.step is None else wanted.step
-    shown = moments[min(range(len(steps)), key=lambda i: abs(steps[i] - step))]
+    shown = moments[nearest_step(steps, wanted.step, max(steps[-1], *map(_learnt, runs)), say)]
     export_tapes([tape for tape in shown if tape.frames], wanted, path, progress, data=data, moments=moments)
+
+
+def _learnt(run: Run) -> int:
+    """The last training step of a run, counted in the same way."""
+    parent = run.parent()
+    with run.record() as record:
+        return (parent.before if parent else 0) + int(record.last_metrics().get("step", 0))
 
 
 def _read(runs: Sequence[Run], progress: Progress | None) -> Together:

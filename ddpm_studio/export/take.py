@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.export.clocks import Clocks, frame_near, picked
+from ddpm_studio.export.clocks import Clocks, Say, frame_near, picked, share_of, silent
 from ddpm_studio.export.compared import compared_strip
 from ddpm_studio.export.errors import ExportError, Progress
 from ddpm_studio.export.film import Film, Moments, at_share, diagonal, learning, process, runs_diagonal, runs_learning
@@ -97,7 +97,8 @@ class Wanted:
         of: the reverse process at one training step, what came of each training step, or both clocks (a film then
             walks along the diagonal, a filmstrip has a row for each training step, an array holds every cell).
         step: training step of the process; the nearest recorded one, the last if None.
-        t: noise level that is shown of the learning; the picture if None.
+        t: noise level of the learning, or of a picture or points of a process (instead of ``share``); the nearest
+            recorded one, the end if None.
         show: the state, or what the network predicts there.
         items: which pictures, from 0; all if empty.
         share: 0 (x_T) … 1 (x_0), the moment of a process that a picture or points are of.
@@ -140,13 +141,21 @@ def default_name(name: str, wanted: Wanted) -> str:
 
 
 def export_run(
-    run: Run, wanted: Wanted, path: Path, progress: Progress | None = None, *, data: NDArray[Any] | None = None
+    run: Run,
+    wanted: Wanted,
+    path: Path,
+    progress: Progress | None = None,
+    *,
+    data: NDArray[Any] | None = None,
+    say: Say = silent,
 ) -> None:
     """Write what is wanted of a run on disk, points over the ``data`` (M, 2) if they are given.
 
+    ``say`` is told if the nearest training step or level is taken for one that is not recorded.
+
     Raises:
-        ExportError: if there is nothing to write, or it cannot be written. Cancelled: if ``progress`` answers False;
-            nothing is left behind. RunError, RecordError: if the run is damaged.
+        ExportError: if there is nothing to write, no such step, level or item, or it cannot be written. Cancelled: if
+            ``progress`` answers False; nothing is left behind. RunError, RecordError: if the run is damaged.
     """
     if wanted.format == "html":
         from ddpm_studio.export.report import write_report
@@ -162,8 +171,13 @@ def export_run(
     with run.record() as record:
         clocks, plane = Clocks(record, wanted.items), _plane(wanted, data)
         if wanted.of == "process":
-            _write_process([clocks.tape(clocks.nearest(wanted.step))], wanted, path, progress, plane)
-        elif wanted.format == "strip":
+            tape = clocks.tape(clocks.nearest(wanted.step, say))
+            share = share_of(tape, wanted.t, say)
+            moment = wanted if share is None else replace(wanted, share=share)
+            _write_process([tape], moment, path, progress, plane)
+            return
+        share_of(clocks.tape(-1), wanted.t, say)
+        if wanted.format == "strip":
             chosen = bool(wanted.items)
             image = (
                 learning_strip(clocks, wanted.show, wanted.t, chosen=chosen, progress=progress, plane=plane)

@@ -90,6 +90,8 @@ def test_the_ending_says_the_format(run: Run, tmp_path: Path) -> None:
         ["--format", "loss-csv", "--step", "3"],
         ["--format", "gif", "--of", "both", "--step", "3"],
         ["--format", "gif", "--t", "3"],
+        ["--format", "gif", "--of", "both", "--t", "3"],
+        ["--format", "picture", "--t", "3", "--share", "0.5"],
         ["--format", "gif", "--share", "0.5"],
         ["--format", "picture", "--of", "learning", "--share", "0.5"],
         ["--out", "a.xyz"],
@@ -152,6 +154,44 @@ def test_a_moment_of_the_process(tmp_path: Path) -> None:
         out = tmp_path / "a.png"
         assert main(["export", str(run.path), "--format", "picture", "--share", share, "--out", str(out)]) == 0
         assert shades(out)[200, 200] == shade
+
+
+def test_a_cell_is_chosen_by_training_step_and_level(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = a_run(tmp_path / "run", "pictures", [0, 10, 40])
+    out = tmp_path / "a.png"
+    for step, t, shade in ((0, 20, 0), (10, 10, 50), (40, 0, 120), (12, 12, 50)):
+        arguments = ["--format", "picture", "--step", str(step), "--t", str(t), "--out", str(out)]
+        assert main(["export", str(run.path), *arguments]) == 0
+        assert shades(out)[200, 200] == shade
+        said = " ".join(capsys.readouterr().err.split())
+        assert ("step 12 is not recorded: step 10 is the nearest." in said) == (step == 12)
+        assert ("t = 12 is not recorded: t = 10 is the nearest." in said) == (t == 12)
+
+
+def test_the_level_of_the_learning_is_said_where_it_is_the_nearest(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "a.gif")
+    assert main(["export", str(run.path), "--of", "learning", "--t", "9", "--out", out]) == 0
+    assert "t = 9 is not recorded: t = 10 is the nearest." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--format", "gif", "--step", "99999"], "there is no training step 99,999: the last one is 40"),
+        (["--of", "learning", "--t", "5000", "--format", "gif"], "no noise level t = 5,000: they go from 0 to 20"),
+        (["--of", "learning", "--t", "21", "--format", "strip"], "no noise level t = 21: they go from 0 to 20"),
+        (["--format", "picture", "--t", "21"], "no noise level t = 21: they go from 0 to 20"),
+    ],
+)
+def test_what_was_never_there(
+    run: Run, arguments: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a"
+    assert main(["export", str(run.path), *arguments, "--out", str(out)]) == 1
+    assert why in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
 
 
 # -- several runs
@@ -222,6 +262,7 @@ def test_runs_have_a_name_of_their_own(two: list[str], tmp_path: Path, monkeypat
         (["--format", "strip", "--of", "both"], 2, "of their process"),
         (["--format", "gif", "--of", "learning", "--t", "10"], 2, "--share"),
         (["--format", "gif", "--of", "both", "--share", "0.5"], 2, "--share"),
+        (["--format", "gif", "--step", "41"], 1, "no training step 41: the last one is 40"),
         (["TWICE", "--format", "gif"], 2, "named twice"),
         (["POINTS", "--format", "gif"], 1, "of one kind"),
         (["EMPTY", "--format", "gif"], 1, "no previews yet"),
