@@ -203,7 +203,7 @@ def train(
 def sample(
     run: RunArgument,
     out: Annotated[
-        Path, typer.Option(help="FILE.png (grid), .gif, .mp4, .webm (the process), .npy or .csv (points)")
+        Path, typer.Option(help="FILE.png (grid), .gif, .apng, .webp, .mp4, .webm (the process), .npy or .csv (points)")
     ] = Path("samples.png"),
     count: Annotated[int, typer.Option("-n", min=1, max=65536, help="How many.")] = 64,
     samplers: Annotated[
@@ -219,10 +219,10 @@ def sample(
 ) -> None:
     """Sample from RUN's last checkpoint."""
     from ddpm_studio.export.grid import Plane
-    from ddpm_studio.export.samples import ENDINGS, SampleFile
+    from ddpm_studio.export.samples import ENDINGS, SEVERAL, SampleFile, either
 
     if out.suffix.lower() not in ENDINGS:
-        raise typer.BadParameter(f"{out.name} must end in one of {', '.join(ENDINGS)}")
+        raise typer.BadParameter(f"{out.name} must end in {either(ENDINGS)}")
     if trace and out.suffix.lower() != ".npy":
         raise typer.BadParameter("--trace writes an array: choose a file that ends in .npy")
     opened = Run.open(run)
@@ -230,8 +230,8 @@ def sample(
     if out.suffix.lower() == ".csv" and recipe.learns != "points":
         raise typer.BadParameter(f"{out.name} would hold points, and this run makes pictures: choose another ending")
     cells = sampler_cells(recipe, samplers or [], steps=steps, eta=eta, seed=seed, device=device)
-    if len(cells) > 1 and out.suffix.lower() in (".npy", ".csv"):
-        raise typer.BadParameter("an array holds one sampler: choose a file that ends in .png, .gif, .mp4 or .webm")
+    if len(cells) > 1 and out.suffix.lower() not in SEVERAL:
+        raise typer.BadParameter(f"{out.name} would hold one sampler: choose a file that ends in {either(SEVERAL)}")
     from ddpm_studio.engine import run_comparison, run_sampling
 
     control = Control()

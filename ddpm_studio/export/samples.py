@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,16 @@ from ddpm_studio.export.grid import Plane
 from ddpm_studio.export.points import write_points
 from ddpm_studio.export.writers import write_array, write_film, write_image
 
-__all__ = ["ENDINGS", "ExportError", "SampleFile", "caption"]
+__all__ = ["ENDINGS", "SEVERAL", "ExportError", "SampleFile", "caption", "either"]
 
 FILMS = {".gif": "gif", ".apng": "apng", ".webp": "webp", ".mp4": "mp4", ".webm": "webm"}
-ENDINGS = (".png", *FILMS, ".npy", ".csv")
+SEVERAL = (".png", *FILMS)  # can show several tapes side by side
+ENDINGS = (*SEVERAL, ".npy", ".csv")
+
+
+def either(endings: Sequence[str]) -> str:
+    """In words: ".png, .gif or .mp4"."""
+    return " or ".join(filter(None, [", ".join(endings[:-1]), endings[-1]]))
 
 
 class SampleFile:
@@ -42,9 +49,9 @@ class SampleFile:
         """
         ending = self.path.suffix.lower()
         if ending not in ENDINGS:
-            raise ExportError(f"{self.path.name} must end in one of {', '.join(ENDINGS)}")
-        if len(tapes) > 1 and ending in (".npy", ".csv"):
-            raise ExportError(f"{self.path.name} would hold one process: save several as .png, .gif, .mp4 or .webm")
+            raise ExportError(f"{self.path.name} must end in {either(ENDINGS)}")
+        if len(tapes) > 1 and ending not in SEVERAL:
+            raise ExportError(f"{self.path.name} would hold one process: save several as {either(SEVERAL)}")
         if ending == ".png":
             write_image(at_share(tapes, 1.0, plane=plane), self.path)
         elif ending == ".csv":

@@ -69,8 +69,9 @@ def test_csv(tmp_path: Path) -> None:
     np.testing.assert_array_equal(points.astype(np.float32), CASES["points"].frames[-1].x)
     with pytest.raises(ExportError, match="these are pictures"):
         SampleFile(tmp_path / "b.csv").write(CASES["grey"])
-    with pytest.raises(ExportError, match="one process"):
+    with pytest.raises(ExportError, match="one process") as caught:
         SampleFile(tmp_path / "b.csv").write(CASES["points"], CASES["points"])
+    assert str(caught.value).endswith("as .png, .gif, .apng, .webp, .mp4 or .webm")
     assert len(list(tmp_path.iterdir())) == 1
 
 
