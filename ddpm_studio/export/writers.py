@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
+from os.path import isfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,7 +59,9 @@ def write_folder(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _cannot(path: Path, error: OSError) -> ExportError:
-    return ExportError(f"{path} cannot be written: {error.strerror or error}; choose another place")
+    above = next((folder for folder in path.absolute().parents if isfile(folder)), None)
+    why = f"{above} is a file, not a folder" if above else error.strerror or error
+    return ExportError(f"{path} cannot be written: {why}; choose another place")
 
 
 def write_film(film: Film, kind: str, path: Path, progress: Progress | None = None) -> None:
