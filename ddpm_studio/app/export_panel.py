@@ -19,7 +19,7 @@ from ddpm_studio.app.theme import GRID, MARGIN
 from ddpm_studio.app.widgets import Caption, PushButton
 from ddpm_studio.diffusion.tape import Tape
 from ddpm_studio.export.grid import Show
-from ddpm_studio.export.take import FORMATS, OF, SHOWS, TELLS, Of, Wanted
+from ddpm_studio.export.take import FORMATS, OF, SHOWS, TELLS, Of, Wanted, default_name, fits
 
 STAGE = "stage"  # the processes on the stage; everything else is of the run on disk
 WHAT = {
@@ -250,15 +250,13 @@ class ExportPanel(QDialog):
             self.where.setText(str(stem.with_name(stem.name + ending)))
             self._show_note()
             return
-        what = self.what.currentData()
+        what, wanted = self.what.currentData(), self.wanted()
         name = (
-            "denoising"
+            default_name("denoising", wanted, of="")
             if what == STAGE
-            else f"runs-{what.removeprefix('stage-')}"
-            if what.startswith(STAGE)
-            else f"{self._run}-{what}"
+            else default_name("runs" if what.startswith(STAGE) else self._run, wanted)
         )
-        self.where.setText(QDir.toNativeSeparators(str(self._folder / (name + ending))))
+        self.where.setText(QDir.toNativeSeparators(str(self._folder / name)))
         self._show_note()
 
     @Slot()
@@ -287,6 +285,10 @@ class ExportPanel(QDialog):
             wrong = self.tr("Say where it is to go.")
         elif not path.is_absolute():
             wrong = self.tr("Write the whole path, from the root on.")
+        elif not fits(self._typed(), self.format.currentData()):
+            name, kind = self._typed().name, self.format.currentData()
+            ending = FORMATS[kind].ending or self.tr("no suffix")
+            wrong = self.tr("{0} is no name for {1}: let it end in {2}.").format(name, kind, ending)
         elif taken or (path.is_dir() and not folder):
             wrong = self.tr("There is already a folder with this name: choose another one.")
         there = named and path.is_file()

@@ -127,17 +127,21 @@ def fits(path: Path, kind: str) -> bool:
     return ending in ("", own) if own else ending not in {each.ending for each in FORMATS.values()} - {""}
 
 
-def default_name(name: str, wanted: Wanted) -> str:
-    """What a file is called if nobody says; ``name``: of what it is taken from."""
+def default_name(name: str, wanted: Wanted, of: str | None = None) -> str:
+    """What a file is called if nobody says: never as one of another format from the same place.
+
+    ``name``: of what it is taken from; ``of``: what of it, by default what is wanted.
+    """
     each = FORMATS[wanted.format]
-    part = (
-        "points"
-        if each.points
-        else wanted.of
-        if each.clocks
-        else wanted.format.partition("-")[0].replace("html", "report")
-    )
-    return f"{name}-{part}{each.ending}"
+    if each.points:
+        parts = [name, "points"]
+    elif each.clocks:
+        alike = [other for other in FORMATS.values() if other.clocks and not other.points]
+        shared = sum(other.ending == each.ending for other in alike) > 1
+        parts = [name, wanted.of if of is None else of, wanted.format if shared else ""]
+    else:
+        parts = [name, wanted.format.partition("-")[0].replace("html", "report")]
+    return "-".join(filter(None, parts)) + each.ending
 
 
 def export_run(

@@ -246,6 +246,31 @@ def test_a_name_that_was_typed_stays(panel_of: Callable[..., ExportPanel], tmp_p
     assert panel.path() == tmp_path / "v1.2 mine.mp4"
 
 
+def test_a_name_of_another_kind_is_refused_as_on_the_command_line(
+    panel_of: Callable[..., ExportPanel], tmp_path: Path
+) -> None:
+    panel = panel_of()
+    choose(panel.format, "gif")
+    panel.where.clear()
+    QTest.keyClicks(panel.where, str(tmp_path / "both.pdf"))
+    assert panel.note.text() == "both.pdf is no name for gif: let it end in .gif."
+    assert not panel.save.isEnabled()
+    panel.where.setText(str(tmp_path / "both"))
+    assert panel.save.isEnabled()
+    assert panel.path() == tmp_path / "both.gif"
+
+
+def test_no_two_formats_have_one_name(panel_of: Callable[..., ExportPanel]) -> None:
+    panel, names = panel_of("run", 1, Shown("points", 40, 7, 0.5)), []
+    for what in (STAGE, "process", "learning", "both", "loss", "report"):
+        choose(panel.what, what)
+        for kind in offered(panel):
+            choose(panel.format, kind)
+            names.append(panel.path().name)
+    assert len(set(names)) == len(names)
+    assert {"denoising.gif", "denoising-strip.png", "run-process-picture.png", "run-points.csv"} <= set(names)
+
+
 def test_the_note_tells_before_it_happens(panel_of: Callable[..., ExportPanel], tmp_path: Path) -> None:
     panel = panel_of()
     assert panel.save.isEnabled()

@@ -26,7 +26,7 @@ from ddpm_studio.export.clocks import thinned
 from ddpm_studio.export.errors import Cancelled, ExportError
 from ddpm_studio.export.film import HOLD, SECONDS, caption
 from ddpm_studio.export.grid import captioned
-from ddpm_studio.export.take import FORMATS, Wanted, export_run, export_tapes, fits, format_for
+from ddpm_studio.export.take import FORMATS, Wanted, default_name, export_run, export_tapes, fits, format_for
 from ddpm_studio.recipes import built_in
 from ddpm_studio.store import METRICS, EventRow, Parent, Run
 
@@ -213,6 +213,13 @@ def test_what_an_ending_says(name: str, kind: str) -> None:
 )
 def test_what_a_file_may_be_called(name: str, kind: str, fit: bool) -> None:
     assert fits(Path(name), kind) is fit
+
+
+@pytest.mark.parametrize("of", ["process", "learning", "both"])
+def test_no_two_formats_have_one_default_name(of: str) -> None:
+    names = [default_name("run", Wanted(kind, of)) for kind in FORMATS]  # type: ignore[arg-type]
+    assert len(set(names)) == len(names)
+    assert default_name("run", Wanted("gif", "both")) == "run-both.gif"
 
 
 @pytest.mark.parametrize(("last", "ticks"), [(1, [0, 1]), (3, [0, 1, 2, 3]), (16, [0, 5, 10, 15]), (300, None)])
@@ -414,6 +421,9 @@ def test_progress_comes_to_its_end(run: Run, tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", OF_PICTURES)
 def test_where_nothing_can_be_written(run: Run, tmp_path: Path, kind: str) -> None:
     (tmp_path / "file").touch()
+    for below in ("a", "deep/er/a"):
+        with pytest.raises(ExportError, match="file is a file, not a folder"):
+            export_run(run, Wanted(kind), tmp_path / "file" / f"{below}{FORMATS[kind].ending}")
     with pytest.raises(ExportError, match="cannot be written") as caught:
         export_run(run, Wanted(kind), tmp_path / "file" / "a")
     assert "\n" not in str(caught.value)
