@@ -80,7 +80,7 @@ def _shown(name: str, value: Any) -> str:
     if name == "parameters" and value is None:
         return "not known without the data"
     if name == "computes" and value is None:
-        return "in what is measured at the first start, or needs no choice"
+        return "not known yet: where there is a choice, the first start measures which way is faster here"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)

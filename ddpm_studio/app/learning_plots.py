@@ -208,7 +208,10 @@ class LearningPlots(QWidget):
             self.tr("Loss by noise level, run on screen") if runs and before is None else self.tr("Loss by noise level")
         )
         self.loss.set_compared(runs)
-        self.apart.set_text(self.tr("Not one quantity: {0}").format(", ".join(apart)) if apart else "")
+        names = [self.tr("the data") if name == "Data" else name for name in apart]
+        one = len(names) == 1 and "Data" not in apart
+        said = self.tr("These losses do not compare: {0} differs" if one else "These losses do not compare: {0} differ")
+        self.apart.set_text(said.format(", ".join(names)) if apart else "")
         self.apart.setVisible(bool(apart))
         while len(self._run_legends) < len(runs):
             self._run_legends.append(Legend())

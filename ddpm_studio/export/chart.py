@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 WIDTH, HEIGHT = 960, 480
 LEFT, RIGHT, TOP, BOTTOM = 72, 16, 64, 56  # px around the axes
 SIZE = 13  # px of letters
+LANE = 17  # px of a line of what flags say
 PIECES = 600  # that a long curve is drawn from
 DASH = 3.0  # px
 PALETTE = {
@@ -91,14 +92,13 @@ def loss_marks(record: Record, recipe: Recipe, title: str) -> list[Mark]:
     for values, name, colour, width, dashed in (
         (floor, "lowest expected", "ink", 1.6, True),
         (train, "probe, trained items", "train", 2.4, False),
-        (held_floor, "", "held", 1.6, True),
+        (held_floor, "lowest, held out", "held", 1.6, True),
         (held, "probe, held out", "held", 2.4, False),
     ):
         seen = np.isfinite(values)
         if seen.any():
             marks.append(Path(axes.place(probe_steps[seen], values[seen]), colour, width, dashed=dashed))
-            if name:
-                legend.append((name, colour, width, dashed))
+            legend.append((name, colour, width, dashed))
     if not legend:
         marks.append(Text((LEFT + WIDTH - RIGHT) / 2, HEIGHT / 2, "Nothing has been learnt yet", "muted", "middle"))
     begin = float(LEFT)
@@ -112,24 +112,36 @@ def loss_marks(record: Record, recipe: Recipe, title: str) -> list[Mark]:
 
 
 def _flags(events: Sequence[EventRow], recipe: Recipe, axes: Axes) -> Iterator[Mark]:
-    """A numbered line at each change; what it was, is told by a tip and in words where there is room."""
+    """A line at each change; what it was, is told by a tip and in words where there is room."""
     told = [
         (event.step, event_text(event, recipe)) for event in events if event.kind in ("setting_changed", "rolled_back")
     ]
+    places = [float(axes.place(np.array([float(at)]), np.array([axes.high]))[0, 0]) for at, _ in told]
     lanes = [-math.inf] * 3
-    for at, text in told:
-        x = float(axes.place(np.array([float(at)]), np.array([axes.high]))[0, 0])
-        line = np.array([[x, float(TOP)], [x, float(HEIGHT - BOTTOM)]])
-        yield Path(line, "flag", 1.0, dashed=True)
+    words: list[tuple[int, float, float]] = []  # lane, from, to: no line goes through them
+    for x, (at, text) in zip(places, told, strict=True):
         wide = text_width(text, SIZE)
         right = x + 5 + wide > WIDTH - RIGHT  # no room to the right of it
         begin = x - 5 - wide if right else x + 5
         lane = next((i for i, end in enumerate(lanes) if begin > end), None)
         if lane is None or begin < LEFT:
-            yield Text(x + 3, TOP + 14 + 17 * len(lanes), "•", "flag", tip=text)
+            yield Text(x + 3, TOP + 14 + LANE * len(lanes), "•", "flag", tip=text)
             continue
         lanes[lane] = begin + wide + 10
-        yield Text(begin, TOP + 14 + 17 * lane, text, "flag", tip=f"step {at:,}: {text}")
+        words.append((lane, begin, begin + wide))
+        yield Text(begin, TOP + 14 + LANE * lane, text, "flag", tip=f"step {at:,}: {text}")
+    for x in places:
+        top = float(TOP)
+        for lane in sorted({lane for lane, left, right in words if left - 2 < x < right + 2}):
+            yield from _upright(x, top, TOP + LANE * lane)
+            top = float(TOP + LANE * (lane + 1))
+        yield from _upright(x, top, HEIGHT - BOTTOM)
+
+
+def _upright(x: float, top: float, bottom: float) -> Iterator[Mark]:
+    """A piece of a flag's line; none without a length."""
+    if top < bottom:
+        yield Path(np.array([[x, top], [x, bottom]]), "flag", 1.0, dashed=True)
 
 
 def event_text(event: EventRow, recipe: Recipe) -> str:

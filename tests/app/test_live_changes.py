@@ -325,6 +325,7 @@ def test_chosen_runs_share_their_axes(qtbot: QtBot, window: MainWindow) -> None:
 
 def test_losses_of_another_kind_on_one_axis_are_told_apart(qtbot: QtBot, window: MainWindow) -> None:
     changes = {"one": {}, "alike": {"seed": 7}, "other": {"objective.loss": "l1", "prediction.predicts": "x0"}}
+    changes |= {"elsewhere": {"data.source": "spiral"}, "steep": {"objective.loss": "l1"}}
     for name, change in changes.items():
         run = Run.create(SMALL.with_settings(change), runs_folder() / name)
         with run.record(write=True) as record:
@@ -334,7 +335,9 @@ def test_losses_of_another_kind_on_one_axis_are_told_apart(qtbot: QtBot, window:
     assert plots is not None
     for names, said in (
         (("one", "alike"), ""),
-        (("one", "other"), "Not one quantity: Loss, Predicts"),
+        (("one", "other"), "These losses do not compare: Loss, Predicts differ"),
+        (("one", "elsewhere"), "These losses do not compare: the data differ"),
+        (("one", "steep"), "These losses do not compare: Loss differs"),
         (("alike",), ""),
     ):
         window.reports.on_curves_wanted([(rows[name], QColor("red")) for name in names])

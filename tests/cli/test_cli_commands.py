@@ -19,6 +19,7 @@ from PIL import Image
 
 from ddpm_studio import __version__
 from ddpm_studio.cli import INTERRUPTED, main
+from ddpm_studio.export.samples import ENDINGS
 from ddpm_studio.recipes import dumps, find
 from ddpm_studio.store import Run
 
@@ -378,3 +379,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert f"saved at step {step}" in err
     assert main(["train", "moons", "--out", str(out), "--resume", "--steps", str(step + 5)]) == 0
     assert Run.open(out).checkpoints()[-1].step == step + 5
+
+
+def test_info_says_plainly_that_nothing_was_measured_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "moons"]) == 0
+    assert "computes: not known yet: where there is a choice, the first start measures" in capsys.readouterr().out
+
+
+def test_the_help_of_sample_names_every_ending(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert [ending for ending in ENDINGS if ending not in said] == []

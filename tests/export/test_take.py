@@ -21,12 +21,14 @@ from PIL import Image
 from recorded_run import COUNT, LEVELS, SIDE, STEPS, make_run, tape
 
 from ddpm_studio.data.points_file import read_points
-from ddpm_studio.export.chart import PALETTE, event_text, round_steps
+from ddpm_studio.export.chart import PALETTE, SIZE, WIDTH, Text, event_text, loss_marks, round_steps
+from ddpm_studio.export.chart import Path as Line
 from ddpm_studio.export.clocks import thinned
 from ddpm_studio.export.errors import Cancelled, ExportError
 from ddpm_studio.export.film import HOLD, SECONDS, caption
 from ddpm_studio.export.grid import captioned
 from ddpm_studio.export.take import FORMATS, Wanted, default_name, export_run, export_tapes, fits, format_for
+from ddpm_studio.export.text import text_width
 from ddpm_studio.recipes import built_in
 from ddpm_studio.store import METRICS, EventRow, Parent, Run
 
@@ -331,7 +333,7 @@ def test_the_lowest_possible_loss_is_drawn_dashed(run: Run, points: Run, tmp_pat
         return [line for line in dashed if line.get("stroke") == PALETTE[colour]], texts
 
     assert floors(run)[0] == floors(run, "held")[0] == []
-    assert len(floors(points, "held")[0]) == 1, "beside the curve of what is held out"
+    assert len(floors(points, "held")[0]) == 2, "beside the curve of what is held out, and in the legend"
     assert "lowest expected" not in floors(run)[1]
     lines, texts = floors(points)
     assert "lowest expected" in texts
@@ -496,3 +498,21 @@ def test_no_torch_and_no_qt(run: Run, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert len(list(tmp_path.iterdir())) == len(OF_PICTURES)
+
+
+def test_a_drawing_of_the_loss_has_words_that_nothing_crosses(points: Run, tmp_path: Path) -> None:
+    with points.record(write=True) as record:
+        for step, old in ((152, 0.0005), (155, 0.0004), (160, 0.0003)):
+            about = {"setting": "training.learning_rate", "old": old, "new": old - 0.0001}
+            record.add_event(step, "setting_changed", about)
+        marks = loss_marks(record, points.recipe(), "")
+    words = [mark for mark in marks if isinstance(mark, Text) and mark.colour == "flag" and mark.text != "•"]
+    lines = [mark.points for mark in marks if isinstance(mark, Line) and mark.colour == "flag"]
+    assert len(words) >= 3
+    for text, line in product(words, lines):
+        (x, top), (_, bottom) = line
+        beside = x < text.x or x > text.x + text_width(text.text, SIZE)
+        assert beside or bottom <= text.y - 9 or top >= text.y + 3, text.text
+    legend = [mark for mark in marks if isinstance(mark, Text) and mark.y == 48]
+    assert {"lowest expected", "lowest, held out"} <= {mark.text for mark in legend}
+    assert all(mark.x + text_width(mark.text, SIZE) <= WIDTH for mark in legend)
