@@ -719,6 +719,10 @@ def test_caption_line_and_pictures_tell_of_one_tape(qtbot, window):
     assert f" · DPM-Solver++, {came:,} of 1,000 steps · " in view.line.text()
     view.clock.first()
     assert view.caption.text() == caption, "a row is no sample"
+    window.status.previews_took(0.5, 0.02)
+    window.open_run(window.run.path)
+    wait_idle(qtbot, window)
+    assert window.status._previews.text() == "", "what is opened is not being trained"
 
 
 def test_a_sample_stays_while_the_training_goes_on(qtbot, window, monkeypatch):
