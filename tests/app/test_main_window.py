@@ -716,7 +716,7 @@ def test_caption_line_and_pictures_tell_of_one_tape(qtbot, window):
     assert set(seen) == {(False, "seed 77")}
     came = player.tape.frames[-1].index
     assert 0 < came < 1000
-    assert f" · DPM-Solver++, {came:,} of 1,000 steps · " in view.line.text()
+    qtbot.waitUntil(lambda: f" · DPM-Solver++, {came:,} of 1,000 steps · " in view.line.text())  # the next look
     view.clock.first()
     assert view.caption.text() == caption, "a row is no sample"
     window.status.previews_took(0.5, 0.02)
