@@ -214,7 +214,8 @@ def test_runs_side_by_side(
     here = f"run={run.path},other"
     assert main(["grid", str(run.path), "--rows", "steps=2,3", "--columns", here, "-n", "9", "--out", "a.png"]) == 0
     assert {"rün", "other", "Sampling steps", "2", "3"} <= set(written)
-    assert {f"step {n} · {each} · t = 0" for n, each in ((6, "DPM-Solver++"), (2, "Heun"))} <= set(written), "of each alone"
+    own = {f"step {n} · {each} · t = 0" for n, each in ((6, "DPM-Solver++"), (2, "Heun"))}
+    assert own <= set(written), "of each alone"
     assert written[-1].endswith("seed 0")
     capsys.readouterr()
     for columns, why in (
