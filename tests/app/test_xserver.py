@@ -31,7 +31,8 @@ class Screen:
         self._processes: list[subprocess.Popen[str]] = []
         read, write = os.pipe()
         with os.fdopen(read) as numbers:
-            arguments = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp"]
+            # -noreset: else the first client that leaves restarts the server, and openbox may be about to connect.
+            arguments = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset"]
             self._start(arguments, pass_fds=(write,))
             os.close(write)
             number = numbers.readline().strip()
