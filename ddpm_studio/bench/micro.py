@@ -18,16 +18,22 @@ from ddpm_studio.training.build import make_network
 from ddpm_studio.training.compute import ComputePlan, available_cores, pick_device
 
 DEFAULT = "fashion-mnist"
-_CEILINGS: dict[tuple[str, str, int, bool], float] = {}
+_CEILINGS: dict[tuple[str, str, int, bool], Ceiling] = {}
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The most FLOP/s seen in products of square matrices."""
+    """The most FLOP/s seen in products of square matrices, and forward in a wide convolution."""
 
     precision: str
     threads: int
-    flops_per_s: float
+    products_per_s: float
+    convolutions_per_s: float
+
+    @property
+    def flops_per_s(self) -> float:
+        """The better of the two, which come from different libraries: one may be far from the machine's limit."""
+        return max(self.products_per_s, self.convolutions_per_s)
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,8 @@ def micro(effort: Effort) -> Iterator[Micro]:
     done = 0
     for precision in DTYPES:
         for threads in counts:
-            effort.at(done / parts, f"matrix products, {precision}")
-            best = ceiling(precision, threads, effort)
-            result = replace(result, ceilings=[*result.ceilings, Ceiling(precision, threads, best)])
+            effort.at(done / parts, f"the limit, {precision}")
+            result = replace(result, ceilings=[*result.ceilings, ceiling(precision, threads, effort)])
             done += 1
             yield result
     effort.at(done / parts, "memory")
@@ -86,26 +91,40 @@ def micro(effort: Effort) -> Iterator[Micro]:
             yield result
 
 
-def ceiling(precision: str, threads: int, effort: Effort) -> float:
-    """The most FLOP/s in products of square matrices, now or earlier in this process.
+def ceiling(precision: str, threads: int, effort: Effort) -> Ceiling:
+    """The most FLOP/s, now or earlier in this process.
 
-    Products that give a whole processor work, and fit its caches as a network's do: 2,048² on a CPU, 8,192² on a card.
+    Products and a convolution that give a whole processor work, and fit its caches as a network's do; more on a card.
     """
-    device = pick_device(effort.device)
-    side = 256 if effort.quick else 2048 if device.type == "cpu" else 8192
-    a, b = (torch.randn(side, side, device=device, dtype=DTYPES.get(precision)) for _ in range(2))
+    device, kind = pick_device(effort.device), DTYPES.get(precision)
+    card = device.type == "cuda"
+    side = 256 if effort.quick else 8192 if card else 2048
+    a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
+    batch, wide = (2 if effort.quick else 256 if card else 16), 128
+    layer = nn.Conv2d(wide, wide, 3, padding=1, bias=False)
+    x, weight = (
+        torch.randn(shape, device=device).to(kind, memory_format=torch.channels_last)
+        for shape in ((batch, wide, 32, 32), layer.weight.shape)
+    )
     ComputePlan(device, precision, False, threads).settle()
-    with threads_of(threads):
-        took = shortest(lambda: a @ b, device, _share(effort, 0.5))
+    with threads_of(threads), torch.no_grad():
+        products = 2 * side**3 / shortest(lambda: a @ b, device, _share(effort, 0.5))
+        convolutions = convolution_flops(layer, batch, 32, 32) / shortest(
+            lambda: F.conv2d(x, weight, padding=1), device, _share(effort, 0.5)
+        )
     key = (device.type, precision, threads, effort.quick)
-    _CEILINGS[key] = max(_CEILINGS.get(key, 0.0), 2 * side**3 / took)
+    before = _CEILINGS.get(key, Ceiling(precision, threads, 0.0, 0.0))
+    _CEILINGS[key] = Ceiling(
+        precision, threads, max(before.products_per_s, products), max(before.convolutions_per_s, convolutions)
+    )
     return _CEILINGS[key]
 
 
 def known_ceiling(precision: str, effort: Effort) -> float:
     """The ceiling with all threads, measured now unless it has been."""
     key = (pick_device(effort.device).type, precision, available_cores(), effort.quick)
-    return _CEILINGS[key] if key in _CEILINGS else ceiling(precision, available_cores(), effort)
+    known = _CEILINGS[key] if key in _CEILINGS else ceiling(precision, available_cores(), effort)
+    return known.flops_per_s
 
 
 def shapes_of_convolutions(recipe_name: str) -> Iterator[tuple[tuple[nn.Conv2d, int, int], int]]:

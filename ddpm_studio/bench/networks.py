@@ -30,7 +30,7 @@ _CALLED = 64  # items of a network call
 class Network:
     """A recipe's network. ``batch`` is smaller than the recipe's where its step would take too long to be measured.
 
-    ``shares``: of the measured ceiling of matrix products in the same precision, 0 … 1.
+    ``shares``: of the measured ceiling in the same precision, 0 … 1.
     """
 
     recipe: str

@@ -76,15 +76,18 @@ def _machine(found: Machine) -> Table:
 
 
 def _micro(found: Micro) -> Iterator[Table]:
-    rows = [(c.precision, str(c.threads), number(c.flops_per_s / 1e9)) for c in found.ceilings]
+    rows = [
+        (c.precision, str(c.threads), number(c.products_per_s / 1e9), number(c.convolutions_per_s / 1e9))
+        for c in found.ceilings
+    ]
     notes = () if found.copy_bytes_per_s is None else (f"Memory: {number(found.copy_bytes_per_s / 1e9)} GB/s copied.",)
-    yield Table("Matrix products", ("precision", "threads", "GFLOP/s"), rows, notes)
+    columns = ("precision", "threads", "matrix products GFLOP/s", "wide convolution GFLOP/s")
+    yield Table("The limit", columns, rows, notes)
     if found.convolutions:
-        columns = ("convolution", "layers", "precision", "forward GFLOP/s", "backward GFLOP/s")
         batch = found.convolutions[0].batch
         yield Table(
             "Convolutions of the default network",
-            columns,
+            ("convolution", "layers", "precision", "forward GFLOP/s", "backward GFLOP/s"),
             [_convolution(c) for c in found.convolutions],
             (f"Batch {batch}, channels_last, all threads.",),
         )
@@ -118,8 +121,8 @@ def _networks(found: Networks) -> Table:
         for n in found.networks
     ]
     notes = (
-        "Items a second: trained, shown to the network, drawn with the recipe's "
-        "own sampler. The limit: matrix products in the same precision.",
+        "Items a second: trained, shown to the network, drawn with the recipe's own sampler. "
+        "The limit: matrix products or a wide convolution, whichever is quicker, in the same precision.",
     )
     return Table("Networks", work + speeds, rows, notes)
 
@@ -146,7 +149,7 @@ def _ladder(found: Ladder) -> Table:
         for rung in found.rungs
     ]
     note = (
-        f"{found.recipe}: each rung has what those above it have. MFU: of matrix products in bfloat16; "
+        f"{found.recipe}: each rung has what those above it have. MFU: of the limit in bfloat16; "
         f"loss: after {found.steps} steps."
     )
     return Table("The ladder", columns, rows, (note,))
