@@ -22,7 +22,10 @@ HAND = 1.0  # seconds: nobody presses Start sooner, and meanwhile it makes ready
 
 
 class Watch(QObject):
-    """Starts ``recipe`` as soon as a hand would, looks every 10 ms, and stops ``seconds`` after the run-in."""
+    """Starts ``recipe`` as soon as a hand would, and stops ``seconds`` after the run-in.
+
+    It looks every 10 ms until the first step, then seldom: its own looks take the interpreter from the training.
+    """
 
     def __init__(self, window: MainWindow, recipe: Recipe, seconds: float) -> None:
         super().__init__(window)
@@ -50,6 +53,7 @@ class Watch(QObject):
                 self._first = now
                 self.result["first_step_s"] = now - self._asked
                 window.heartbeat.reset()
+                self._timer.setInterval(250)
         elif self._ran_in is None:
             if now - self._first >= RUN_IN:
                 self._ran_in = (self._step(), now)
