@@ -1,11 +1,11 @@
-"""What each thing that makes a card quicker is worth: the same steps, a rung at a time, then with larger batches."""
+"""What each thing that makes training quicker is worth: the same steps, a rung at a time, then with other batches."""
 
 from __future__ import annotations
 
 import gc
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,36 +27,60 @@ from ddpm_studio.training.recorded import told
 from ddpm_studio.training.step import TrainingStep
 
 RECIPE = "fashion-mnist"
-BATCHES = (64, 128, 256, 512, 1024, 2048)
-STEPS = 500  # after which losses are compared: the mean of the last tenth
 
 
 @dataclass(frozen=True)
 class Way:
-    """How steps are computed on a rung; see ``ComputePlan``. ``recorded``: as a graph, on a card."""
+    """How steps are computed on a rung; see ``ComputePlan``. ``recorded``: as a graph, on a card; ``crew``: threads
+    share the items of a batch in place of each operation, on a processor."""
 
     name: str
     precision: str
     layout: str = "contiguous"
     masters: bool = False
     recorded: bool = False
+    crew: bool = False
     compiled: bool = False
 
 
-WAYS = (
-    Way("float32", "float32"),
-    Way("+ TF32", "tf32"),
-    Way("+ autocast", "bfloat16"),
-    Way("+ channels_last", "bfloat16", "channels_last"),
-    Way("+ masters", "bfloat16", "channels_last", masters=True),
-    Way("+ recorded", "bfloat16", "channels_last", masters=True, recorded=True),
-    Way("+ torch.compile", "bfloat16", "channels_last", masters=True, recorded=True, compiled=True),
+@dataclass(frozen=True)
+class Course:
+    """What is climbed on a kind of device. ``steps``: after which losses are compared, the mean of the last tenth."""
+
+    ways: tuple[Way, ...]
+    batches: tuple[int, ...]
+    steps: int
+
+
+CARD = Course(
+    (
+        Way("float32", "float32"),
+        Way("+ TF32", "tf32"),
+        Way("+ autocast", "bfloat16"),
+        Way("+ channels_last", "bfloat16", "channels_last"),
+        Way("+ masters", "bfloat16", "channels_last", masters=True),
+        Way("+ recorded", "bfloat16", "channels_last", masters=True, recorded=True),
+        Way("+ torch.compile", "bfloat16", "channels_last", masters=True, recorded=True, compiled=True),
+    ),
+    (64, 128, 256, 512, 1024, 2048),
+    500,
+)
+PROCESSOR = Course(
+    (
+        Way("float32", "float32"),
+        Way("+ channels_last", "float32", "channels_last"),
+        Way("+ autocast", "bfloat16", "channels_last"),
+        Way("+ crew", "bfloat16", "channels_last", crew=True),
+        Way("+ torch.compile", "bfloat16", "channels_last", crew=True, compiled=True),
+    ),
+    (16, 32, 64, 128),
+    200,
 )
 
 
 @dataclass(frozen=True)
 class Rung:
-    """``mfu``: of the measured products of bfloat16 matrices, 0 … 1. ``why`` it is not what its name says, or ""."""
+    """``mfu``: of the measured limit in bfloat16, 0 … 1. ``why`` it is not what its name says, or ""."""
 
     name: str
     batch: int
@@ -77,27 +101,25 @@ class Ladder:
 
 
 def ladder(effort: Effort) -> Iterator[Ladder]:
-    """Climb it on a card.
+    """Climb what the device has.
 
     Raises:
-        LeftOutError: where there is none.
+        LeftOutError: where a card is asked for and there is none.
     """
     try:
-        card = pick_device(effort.device).type == "cuda"
-    except DeviceError:
-        card = False
-    if not card:
-        raise LeftOutError("the ladder needs an NVIDIA card, and none is used here")
-    yield from climb(WAYS, effort)
+        device = pick_device(effort.device)
+    except DeviceError as error:
+        raise LeftOutError(str(error)) from error
+    yield from climb(CARD if device.type == "cuda" else PROCESSOR, effort)
 
 
-def climb(ways: Sequence[Way], effort: Effort) -> Iterator[Ladder]:
-    """All ``ways`` with the recipe's batch, then the last that is not compiled with the others; what fails says why."""
+def climb(course: Course, effort: Effort) -> Iterator[Ladder]:
+    """All ways with the recipe's batch, then the last that is not compiled with the others; what fails says why."""
     recipe = find(RECIPE).with_settings({"compute.device": effort.device, "preview.budget": 0.0})
-    batches, steps = ((8, 16), 6) if effort.quick else (BATCHES, STEPS)
+    batches, steps = ((8, 16), 6) if effort.quick else (course.batches, course.steps)
     batch = batches[0] if effort.quick else recipe.training.batch
-    best = [way for way in ways if not way.compiled][-1]
-    rungs = [(way, batch) for way in ways] + [(best, each) for each in batches if each != batch]
+    best = [way for way in course.ways if not way.compiled][-1]
+    rungs = [(way, batch) for way in course.ways] + [(best, each) for each in batches if each != batch]
     data, result = dataset_of(recipe), Ladder(recipe.name, steps)
     for number, (way, size) in enumerate(rungs):
         effort.at(number / len(rungs), f"{way.name}, batch {size}")
@@ -118,7 +140,7 @@ def _measure(recipe: Recipe, data: Dataset, way: Way, batch: int, steps: int, ef
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     session = build(recipe.with_settings(wishes), data, precision=way.precision, masters=way.masters)
-    session.plan = replace(session.plan, recorded=way.recorded)
+    session.plan = replace(session.plan, recorded=way.recorded, crew=session.plan.crew if way.crew else None)
     enter(session)
     why = _built(session) if way.compiled else ""
     step, losses = TrainingStep(session), list[float]()

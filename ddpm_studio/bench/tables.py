@@ -142,7 +142,7 @@ def _ladder(found: Ladder) -> Table:
             number(rung.step_ms),
             number(rung.items_per_s),
             f"{rung.mfu:.1%}",
-            number(rung.peak_mb),
+            number(rung.peak_mb or None),
             number(rung.loss, 4),
             f"{rung.plan}; {rung.why}" if rung.plan and rung.why else rung.plan or rung.why,
         )

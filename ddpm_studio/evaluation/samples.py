@@ -25,10 +25,11 @@ def draw(
     seed: int = 0,
     weights: str = "ema",
     progress: Callable[[int, int], bool] | None = None,
-) -> NDArray[np.uint8]:
-    """``count`` pictures with the session's weights of this moment, uint8 (count, H, W, C).
+) -> NDArray[Any]:
+    """``count`` items with the session's weights of this moment: pictures uint8 (count, H, W, C), points float32
+    (count, 2).
 
-    ``settings`` is a sampler section of a recipe. Picture i is the one that ``sample`` draws from the same seed. Where
+    ``settings`` is a sampler section of a recipe. Item i is the one that ``sample`` draws from the same seed. Where
     the network knows classes, they are asked for in turn. ``progress`` is called with (done, count) after each batch.
 
     Raises:
@@ -51,7 +52,7 @@ def draw(
         for step in steps:
             x = step.x
         assert x is not None
-        parts.append(to_uint8(x, tone))
+        parts.append(to_uint8(x, tone) if x.dim() == 4 else x.float().cpu().numpy())
         if progress is not None and not progress(start + len(mine), count):
             raise Cancelled
     return np.concatenate(parts)

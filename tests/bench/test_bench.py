@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from dataclasses import asdict, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddpm_studio.bench import children, ladder, report, window
 from ddpm_studio.bench.effort import Contestant, Effort, rates, ratio
 from ddpm_studio.bench.flops import data_of, flops_of
-from ddpm_studio.bench.ladder import Way
+from ddpm_studio.bench.ladder import CARD, PROCESSOR, Course, Way
 from ddpm_studio.bench.loops import loops
 from ddpm_studio.bench.machine import machine
 from ddpm_studio.bench.micro import convolution_flops, micro, shapes_of_convolutions
@@ -33,6 +34,7 @@ from ddpm_studio.networks.embeddings import interleaved_own
 from ddpm_studio.recipes import Recipe, RecipeError, built_in, find
 from ddpm_studio.training import compiled
 from ddpm_studio.training.build import Session, build
+from ddpm_studio.training.step import TrainingStep
 
 TINY = Effort(seconds=0.1, quick=True, device="cpu", train_seconds=0.1)
 
@@ -247,7 +249,7 @@ def test_the_rungs_that_run_here_are_measured(monkeypatch: pytest.MonkeyPatch) -
         return real(recipe, data, **fixed)
 
     monkeypatch.setattr(ladder, "build", build)
-    *_, found = ladder.climb([ladder.WAYS[0], broken, *ladder.WAYS[3:5]], TINY)
+    *_, found = ladder.climb(replace(CARD, ways=(CARD.ways[0], broken, *CARD.ways[3:5])), TINY)
     assert [(r.name, r.batch) for r in found.rungs] == [
         ("float32", 8), ("broken", 8), ("+ channels_last", 8), ("+ masters", 8), ("+ masters", 16)
     ]  # fmt: skip
@@ -271,27 +273,48 @@ def test_a_rung_waits_for_what_is_built_and_says_why_there_is_nothing(monkeypatc
     """Larger batches are measured without: each would be built anew."""
     monkeypatch.setattr("ddpm_studio.bench.ladder.known_ceiling", lambda *_: 1e12)
     monkeypatch.setattr(compiled, "compiler_missing", lambda device: "no compiler")
-    ways = [Way("plain", "float32"), Way("+ torch.compile", "float32", compiled=True)]
-    *_, found = ladder.climb(ways, replace(TINY, seconds=0.01))
+    ways = Way("plain", "float32"), Way("+ torch.compile", "float32", compiled=True)
+    *_, found = ladder.climb(Course(ways, (64,), 6), replace(TINY, seconds=0.01))
     assert [(r.name, r.batch) for r in found.rungs] == [("plain", 8), ("+ torch.compile", 8), ("plain", 16)]
     assert ["cannot be used here: no compiler" in r.why for r in found.rungs] == [False, True, False]
     assert all(r.step_ms > 0 for r in found.rungs)
 
 
-def test_the_ladder_needs_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_card_the_processors_own_is_climbed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for device in ("auto", "cpu", "cuda"):
-        found = measure(["ladder"], replace(TINY, device=device))
-        assert found.left_out == {"ladder": "the ladder needs an NVIDIA card, and none is used here"}
-        assert found.ladder is None
+    monkeypatch.setattr("ddpm_studio.bench.ladder.known_ceiling", lambda *_: 1e12)
+    monkeypatch.setattr("ddpm_studio.training.compute.available_cores", lambda: 2)
+    monkeypatch.setattr(compiled, "compiler_missing", lambda device: "no compiler")
+    real, crews = ladder.TrainingStep, list[bool]()
+
+    def steps(session: Session) -> TrainingStep:
+        crews.append(session.plan.crew is not None)
+        return real(session)
+
+    monkeypatch.setattr(ladder, "TrainingStep", steps)
+    *_, found = ladder.ladder(replace(TINY, seconds=0.01, device="auto"))
+    assert [r.name for r in found.rungs] == [*(way.name for way in PROCESSOR.ways), "+ crew"]
+    assert crews == [False, False, False, True, True, True]
+    assert [r.batch for r in found.rungs] == [8] * 5 + [16]
+    assert [r.loss for r in found.rungs[:5]] == pytest.approx([found.rungs[0].loss] * 5, rel=0.02)
+    asked = measure(["ladder"], replace(TINY, device="cuda"))
+    assert asked.left_out["ladder"].startswith("no NVIDIA card can be used here")
+    assert asked.ladder is None
 
 
-def test_the_ladder_begins_with_nothing_and_ends_with_all() -> None:
-    assert ladder.WAYS[0] == Way("float32", "float32", "contiguous", False, False)
-    assert ladder.WAYS[-1] == Way("+ torch.compile", "bfloat16", "channels_last", True, True, True)
-    names = ["float32", "+ TF32", "+ autocast", "+ channels_last", "+ masters", "+ recorded", "+ torch.compile"]
-    assert [way.name for way in ladder.WAYS] == names
-    assert (ladder.BATCHES[0], ladder.BATCHES[-1]) == (64, 2048)
+@pytest.mark.parametrize("course", [CARD, PROCESSOR])
+def test_the_ladder_begins_with_nothing_and_ends_with_all(course: Course) -> None:
+    """Each rung has all of those above it."""
+    first, *_, last = course.ways
+    assert first == Way("float32", "float32")
+    assert (last.precision, last.layout) == ("bfloat16", "channels_last")
+    assert last.compiled
+    for before, after in pairwise(course.ways):
+        for name in ("masters", "recorded", "crew", "compiled"):
+            assert getattr(after, name) >= getattr(before, name)
+        assert before != after
+    assert find(ladder.RECIPE).training.batch in course.batches
+    assert list(course.batches) == sorted(course.batches)
 
 
 # -- samplers ------------------------------------------------------------------------------------------------

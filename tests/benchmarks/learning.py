@@ -4,10 +4,11 @@
     python tests/benchmarks/learning.py time  [-r RECIPE] [--only NAME ...]        (on a quiet machine)
     python tests/benchmarks/learning.py table
 
-"train" trains each variant of a recipe for a whole schedule of STEPS steps (decay included) on one thread, draws 1,000
-pictures from the EMA, and keeps the distances in learning.jsonl; what lies there already is skipped, so it can be
-stopped and started at will. Quality after so many steps does not depend on how busy the machine is; "time" measures
-milliseconds a step apart from it, variants in turn, and "table" puts both together in learning.md.
+"train" trains each variant of a recipe for a whole schedule of STEPS steps (decay included) on one thread, draws
+1,000 pictures or 4,000 points from the EMA, and keeps the distances in learning.jsonl; what lies there already is
+skipped, so it can be stopped and started at will. Quality after so many steps does not depend on how busy the
+machine is; "time" measures milliseconds a step apart from it, variants in turn, and "table" puts both together in
+learning.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import statistics
 import time
@@ -27,7 +29,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ddpm_studio.bench.flops import data_of
 from ddpm_studio.engine import dataset_of
+from ddpm_studio.evaluation.energy import energy_distance
 from ddpm_studio.evaluation.features import features
 from ddpm_studio.evaluation.frechet import floor, frechet, kernel_distance
 from ddpm_studio.evaluation.samples import draw
@@ -42,6 +46,9 @@ from ddpm_studio.training.trainer import train
 RESULTS = Path(__file__).with_suffix(".jsonl")
 TABLE = Path(__file__).with_suffix(".md")
 COUNT = 1000
+
+POINTS = 4000
+CHANCE = 5.0  # of the energy distance of so many points, in 10⁻⁴
 
 # What every variant starts from, written out: a later change of the recipe does not change what was measured.
 BASE: dict[str, Any] = {
@@ -122,6 +129,52 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no clipping": {"training.clip_norm": None},
     "Huber": {"objective.loss": "huber"},
 }
+# The same for points, whose networks are small and whose steps cost more for being called than for what they compute.
+POINT_BASE: dict[str, Any] = {
+    "schedule.kind": "cosine",
+    "network.width": 128,
+    "network.depth": 3,
+    "prediction.predicts": "v",
+    "training.batch": 256,
+    "training.learning_rate": 3e-3,
+    "training.warmup": 20,
+    "training.decay": "cosine",
+    "training.ema_decay": 0.99,
+    "sampler.kind": "dpmpp-2m",
+    "sampler.steps": 20,
+    "sampler.spacing": "log-snr",
+    "preview.budget": 0.0,
+}
+POINT_VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "batch 64, as many points": {"training.batch": 64, "of": 4.0},
+    "batch 128, as many points": {"training.batch": 128, "of": 2.0},
+    "batch 512, as many points": {"training.batch": 512, "of": 0.5},
+    "batch 128, rate 2e-3, as many points": {"training.batch": 128, "training.learning_rate": 2e-3, "of": 2.0},
+    "width 64": {"network.width": 64},
+    "width 96": {"network.width": 96},
+    "width 192": {"network.width": 192},
+    "width 256": {"network.width": 256},
+    "depth 2": {"network.depth": 2},
+    "depth 4": {"network.depth": 4},
+    "rate 1e-3": {"training.learning_rate": 1e-3},
+    "rate 5e-3": {"training.learning_rate": 5e-3},
+    "rate 8e-3": {"training.learning_rate": 8e-3},
+    "EMA 0.98": {"training.ema_decay": 0.98},
+    "EMA 0.995": {"training.ema_decay": 0.995},
+    "no EMA": {"training.ema_decay": 0.0},
+    "no decay": {"training.decay": "none"},
+    "one-cycle": {"training.decay": "one-cycle"},
+    "predicts eps": {"prediction.predicts": "epsilon"},
+    "predicts x0": {"prediction.predicts": "x0"},
+    "flow, velocity": {"schedule.kind": "flow", "prediction.predicts": "velocity"},
+    "linear schedule": {"schedule.kind": "linear"},
+    "min-SNR 5": {"objective.weight": "min-snr"},
+    "levels not spread": {"training.stratified": False},
+    "no clipping": {"training.clip_norm": None},
+    "beta2 0.99": {"training.beta2": 0.99},
+    "weight decay 0.01": {"training.weight_decay": 0.01},
+}
 # How the base is sampled besides, from the same weights: (kind, steps, spacing).
 SAMPLERS = [
     *(("ipndm", steps, "log-snr") for steps in (6, 8, 10, 12, 15)),
@@ -139,6 +192,15 @@ SAMPLERS = [
 ]
 
 
+def ways_of(recipe: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What its variants start from, and the variants."""
+    return (POINT_BASE, POINT_VARIANTS) if of_points(recipe) else (BASE, VARIANTS)
+
+
+def of_points(recipe: str) -> bool:
+    return data_of(built_in()[recipe]).kind == "points"
+
+
 class Job(NamedTuple):
     """One training: a variant of a recipe with a number of steps and a seed."""
 
@@ -147,8 +209,15 @@ class Job(NamedTuple):
     steps: int
     seed: int
 
+    @property
+    def asked(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What all start from, and what this variant changes."""
+        base, variants = ways_of(self.recipe)
+        return base, variants[self.variant]
+
     def settings(self) -> Recipe:
-        changes = {**BASE, **VARIANTS[self.variant]}
+        base, own_changes = self.asked
+        changes = {**base, **own_changes}
         own = round(self.steps * changes.pop("of", 1.0))
         return built_in()[self.recipe].with_settings({**changes, "training.steps": own, "seed": self.seed})
 
@@ -166,7 +235,7 @@ def truth(recipe: str) -> Truth:
 
 def digest(job: Job) -> str:
     """Names what was asked for, so that a variant whose settings were edited here is measured anew."""
-    asked = [*job, BASE, VARIANTS[job.variant]]
+    asked = [*job, *job.asked]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -189,8 +258,16 @@ def on(recipe: Recipe, threads: int, precision: str) -> Session:
 
 
 def judge(session: Session, job: Job, settings: Any) -> dict[str, Any]:
-    """Distances of 1,000 pictures; the same noise for all. ``fd500`` is what the floor can be held against."""
+    """Distances of 1,000 pictures; the same noise for all. ``fd500`` is what the floor can be held against.
+
+    Of points the energy distance, in 10⁻⁴ of the unit of their plane.
+    """
     start = time.process_time()
+    if of_points(job.recipe):
+        points = draw(session, settings, POINTS)
+        drawn = time.process_time() - start
+        true = dataset_of(built_in()[job.recipe]).train[: 2 * POINTS]
+        return {"energy": round(1e4 * energy_distance(true, points), 3), "drawn_s": round(drawn, 1)}
     seen = features(draw(session, settings, COUNT))
     drawn = time.process_time() - start
     true = truth(job.recipe)
@@ -208,7 +285,7 @@ def run(job: Job, precision: str, done: set[tuple[str, str]]) -> None:
     recipe = job.settings()
     name = digest(job)
     ways = [("recipe", recipe.sampler)]
-    if job.variant == "base" and job.steps == 1200:
+    if job.variant == "base" and job.steps == 1200 and not of_points(job.recipe):
         ways += [
             (
                 f"{kind} {steps}{'' if spacing == 'uniform' else ' ' + spacing}",
@@ -244,7 +321,7 @@ def run(job: Job, precision: str, done: set[tuple[str, str]]) -> None:
                 "probe": round(probed.train, 5),
                 "probe_held_out": round(probed.held_out, 5),
                 "trained_s": round(trained, 1),
-                "count": COUNT,
+                "count": POINTS if of_points(job.recipe) else COUNT,
                 "precision": precision,
             }
         )
@@ -293,7 +370,9 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     )
     quality = [row for row in rows if row["kind"] == "quality"]
     ms = {(row["recipe"], row["variant"]): row["ms"] for row in rows if row["kind"] == "time"}
-    for recipe in dict.fromkeys(row["recipe"] for row in quality):
+    if points := [row for row in quality if "energy" in row]:
+        yield from point_table(points, ms)
+    for recipe in dict.fromkeys(row["recipe"] for row in quality if "fd" in row):
         true = truth(recipe)
         least = floor(true.train, true.held_out, COUNT)
         yield ""
@@ -344,6 +423,52 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
                 yield f"| {label} | {statistics.mean(fds):.2f}{spread} | {len(fds)} | {ratios[label]:.2f} | {kid:.2f} |"
 
 
+def point_table(rows: list[dict[str, Any]], ms: dict[tuple[str, str], float]) -> Iterator[str]:
+    """One line for each variant, all data sets side by side: mean energy distance over the base's, seed by seed."""
+    yield ""
+    yield "## Points"
+    recipes = list(dict.fromkeys(row["recipe"] for row in rows))
+    for steps in sorted({row["steps"] for row in rows}):
+        found: dict[str, dict[str, dict[int, dict[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
+        for row in rows:
+            if row["steps"] == steps:
+                found[row["variant"]][row["recipe"]][row["seed"]] = row
+        yield ""
+        yield f"### {steps:,} steps of {POINT_BASE['training.batch']} points, drawn by {rows[0]['drawn']}"
+        yield ""
+        yield (
+            f"Energy distance of {POINTS:,} drawn points to {2 * POINTS:,} trained ones, in 10⁻⁴ of the unit of the "
+            "plane (where the data spread by about 1), mean over seeds ± standard error. Chance alone makes about "
+            f"±{CHANCE:g}, so `x base`, the geometric mean over the data, counts those where the base is above "
+            f"{2 * CHANCE:g}."
+        )
+        yield ""
+        yield f"| variant | x base | {' | '.join(recipes)} | seeds | ms/step | seconds |"
+        yield f"| --- | ---: |{' ---: |' * len(recipes)} ---: | ---: | ---: |"
+        means = {
+            variant: {r: statistics.mean(row["energy"] for row in of[r].values()) for r in recipes if of[r]}
+            for variant, of in found.items()
+        }
+        base = means.get("base", {})
+        times = {variant: _over(mean, base) for variant, mean in means.items()}
+        for variant in sorted(found, key=times.__getitem__):
+            cells, seeds = [], 0
+            for recipe in recipes:
+                values = [row["energy"] for row in found[variant][recipe].values()]
+                seeds = max(seeds, len(values))
+                error = f" ± {statistics.stdev(values) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
+                cells.append(f"{statistics.mean(values):.1f}{error}" if values else "")
+            step_ms = ms.get((recipes[0], variant))
+            own = at_steps(next(of for of in found[variant].values() if of))
+            cost = " | " if step_ms is None else f"{step_ms:.2f} | {step_ms * own / 1000:.1f}"
+            yield f"| {variant} | {times[variant]:.2f} | {' | '.join(cells)} | {seeds} | {cost} |"
+
+
+def _over(mean: dict[str, float], base: dict[str, float]) -> float:
+    ratios = [max(mean[r], 1.0) / base[r] for r in mean if base.get(r, 0.0) > 2 * CHANCE]
+    return statistics.geometric_mean(ratios) if ratios else math.nan
+
+
 def at_steps(found: dict[int, dict[str, Any]]) -> int:
     return int(next(iter(found.values()))["own_steps"])
 
@@ -354,12 +479,13 @@ def main() -> None:
     parser.add_argument("-r", "--recipe", default="fashion-mnist")
     parser.add_argument("-s", "--steps", type=int, nargs="+", default=[400, 1200])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of: {', '.join(VARIANTS)}")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="of VARIANTS or POINT_VARIANTS")
     parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "float32"))
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    names = asked.only or list(VARIANTS)
-    if unknown := [name for name in names if name not in VARIANTS]:
+    variants = ways_of(asked.recipe)[1]
+    names = asked.only or list(variants)
+    if unknown := [name for name in names if name not in variants]:
         parser.error(f"no variant is called {unknown[0]!r}")
     if asked.action == "train":
         torch.set_num_threads(1)

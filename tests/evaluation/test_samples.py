@@ -58,6 +58,19 @@ def test_the_same_pictures_as_on_a_tape_whatever_the_batch(
     assert (draw(session, settings, 7, seed=6, weights=weights) != drawn).mean() > 0.5
 
 
+def test_points_are_given_as_they_are(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ddpm_studio.evaluation.samples._BATCH", 4)
+    recipe = find("two-gaussians").with_settings({"network.width": 16, "compute.threads": 1, "sampler.steps": 3})
+    random = np.random.default_rng(0)
+    values = random.standard_normal((20, 2), dtype=np.float32)
+    points = build(recipe, Dataset("points", "points", values, values[:4]))
+    drawn = draw(points, recipe.sampler, 7, seed=5)
+    events = sample(points, Control(), recipe.sampler, 7, 5, "ema", "sample")
+    tape = next(event.tape for event in events if isinstance(event, TapeFinished))
+    assert (drawn.dtype, drawn.shape) == (np.float32, (7, 2))
+    assert drawn == pytest.approx(tape.frames[-1].x, abs=1e-4)
+
+
 def test_it_can_be_cancelled(session: Session, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ddpm_studio.evaluation.samples._BATCH", 2)
     told: list[tuple[int, int]] = []
