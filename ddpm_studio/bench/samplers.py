@@ -33,6 +33,7 @@ RULES = (
     ("dpmpp-3m", "log-snr"),
     ("dpmpp-2m", "uniform"),
     ("dpmpp-2m", "log-snr"),
+    ("dpmpp-2m", "karras"),
     ("ddim", "uniform"),
 )
 
