@@ -175,6 +175,7 @@ POINT_VARIANTS: dict[str, dict[str, Any]] = {
     "beta2 0.99": {"training.beta2": 0.99},
     "weight decay 0.01": {"training.weight_decay": 0.01},
 }
+POINT_SETS = [name for name, r in built_in().items() if not r.tutorial and data_of(r).kind == "points"]
 # How the base is sampled besides, from the same weights: (kind, steps, spacing).
 SAMPLERS = [
     *(("ipndm", steps, "log-snr") for steps in (6, 8, 10, 12, 15)),
@@ -198,7 +199,7 @@ def ways_of(recipe: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
 
 
 def of_points(recipe: str) -> bool:
-    return data_of(built_in()[recipe]).kind == "points"
+    return recipe in POINT_SETS
 
 
 class Job(NamedTuple):
@@ -458,7 +459,7 @@ def point_table(rows: list[dict[str, Any]], ms: dict[tuple[str, str], float]) ->
                 seeds = max(seeds, len(values))
                 error = f" ± {statistics.stdev(values) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
                 cells.append(f"{statistics.mean(values):.1f}{error}" if values else "")
-            step_ms = ms.get((recipes[0], variant))
+            step_ms = next((ms[r, variant] for r in POINT_SETS if (r, variant) in ms), None)  # all have one network
             own = at_steps(next(of for of in found[variant].values() if of))
             cost = " | " if step_ms is None else f"{step_ms:.2f} | {step_ms * own / 1000:.1f}"
             yield f"| {variant} | {times[variant]:.2f} | {' | '.join(cells)} | {seeds} | {cost} |"
