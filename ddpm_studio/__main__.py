@@ -15,10 +15,11 @@ def main() -> int:
     keep_memory()
     arguments = sys.argv[1:]
     commands = ("recipes", "train", "sample", "grid", "info", "evaluate", "export", "bench")
-    if arguments and (arguments[0] in commands or arguments[0] in ("--version", "--help", "-h")):
+    asked = [argument for argument in arguments if argument in ("--version", "--help", "-h")]
+    if asked or (arguments and arguments[0] in commands):
         from ddpm_studio.cli import main as command_line
 
-        return command_line(arguments)
+        return command_line(arguments if arguments[0] in commands else asked[:1])
     from ddpm_studio.app.main import main as window
 
     return window(arguments)

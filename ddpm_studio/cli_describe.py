@@ -114,7 +114,7 @@ def _plan(recipe: Recipe, data: DataFacts | None) -> str | None:
         plan = None if known is None else remembered_plan(recipe, known.shape)
     except DeviceError as error:
         return str(error)
-    return None if plan is None else f"{plan.describe()}, chosen because {plan.reason}"
+    return None if plan is None else f"{plan.describe()}; why: {plan.reason}"
 
 
 def _parameters(recipe: Recipe, data: DataFacts | None) -> int | None:

@@ -24,6 +24,7 @@ from ddpm_studio.training.events import (
     Carried,
     CheckpointDue,
     ComparisonStarted,
+    CompileBegun,
     Event,
     Finished,
     Probed,
@@ -112,7 +113,7 @@ def show_training(events: Iterator[Event], run: Run) -> int:
                 case Started():
                     step = event.resumed_at
                     bar.console.print(f"Run: {run.path}", markup=False, soft_wrap=True)
-                    why = f" (chosen because {event.why})" if event.why else ""
+                    why = f" (why: {event.why})" if event.why else ""
                     bar.console.print(
                         f"{event.parameters:,} parameters; {event.plan}{why}", markup=False, soft_wrap=True
                     )
@@ -134,6 +135,8 @@ def show_training(events: Iterator[Event], run: Run) -> int:
                     )
                 case SaveFailed():
                     bar.console.print(f"Not saved: {event.reason}.", markup=False)
+                case CompileBegun():
+                    bar.console.print("torch.compile builds code beside the training, which is slower meanwhile.")
                 case Quicker():
                     bar.console.print(f"From step {event.step} on: {event.reason}.", markup=False, soft_wrap=True)
                 case Skipped():

@@ -355,7 +355,7 @@ def _keep(run: Run, record: Record, session: Session, event: Event) -> None:
         case Carried():
             record.add_event(0, "carried", asdict(event))
         case Quicker():
-            record.add_event(event.step, "computing", {"what": event.reason, "used": event.good})
+            record.add_event(event.step, "computing", {"what": event.reason, "used": event.good, "plan": event.plan})
         case ThreadsChanged():
             record.add_event(event.step, "threads_changed", {"threads": event.threads})
         case Started():

@@ -1,4 +1,4 @@
-"""All that was recorded of a training, as a small picture: a row for each training step, a column for each t."""
+"""All that was recorded of a training, as a small picture: training steps downwards, the process to the right."""
 
 from __future__ import annotations
 

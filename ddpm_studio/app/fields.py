@@ -74,6 +74,7 @@ class ChoiceEditor(QComboBox):
         self._no_wheel = NoWheel(self)
         self._no_wheel.guard(self)
         self.activated.connect(self._on_activated)
+        self.currentIndexChanged.connect(self._on_index)
 
     def set_choices(self, choices: Iterable[tuple[str, str, str]]) -> None:
         """Fill with (value, text, tooltip)."""
@@ -83,11 +84,11 @@ class ChoiceEditor(QComboBox):
             self.setItemData(self.count() - 1, tip or None, Qt.ItemDataRole.ToolTipRole)
         widest = max(self.fontMetrics().horizontalAdvance(self.itemText(i)) for i in range(self.count()))
         self.view().setMinimumWidth(widest + 40)
-        self.updateGeometry()
 
     def sizeHint(self) -> QSize:
-        widest = max((self.fontMetrics().horizontalAdvance(self.itemText(i)) for i in range(self.count())), default=0)
-        return QSize(min(max(NUMBER_WIDTH, widest + 36), WIDEST_CHOICE), DENSE_HEIGHT)
+        """As wide as what is chosen: the rest is for its label."""
+        width = self.fontMetrics().horizontalAdvance(self.currentText()) + 36
+        return QSize(min(max(NUMBER_WIDTH, width), WIDEST_CHOICE), DENSE_HEIGHT)
 
     def minimumSizeHint(self) -> QSize:
         """Where there is little room it leaves some to its label."""
@@ -100,6 +101,10 @@ class ChoiceEditor(QComboBox):
         """Colour the border: "changed", "bad" or "" for neither."""
         self._mark = mark
         self.update()
+
+    @Slot()
+    def _on_index(self) -> None:
+        self.updateGeometry()
 
     @Slot(int)
     def _on_activated(self, index: int) -> None:

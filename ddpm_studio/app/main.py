@@ -15,6 +15,10 @@ from typing import IO
 from ddpm_studio.recipes import built_in, find
 
 TWIN = "ddpm-studio train fashion-mnist"
+QT_OPTIONS = (  # of QApplication and QGuiApplication
+    *("display", "geometry", "platform", "platformpluginpath", "platformtheme", "plugin", "qmljsdebugger"),
+    *("qwindowgeometry", "qwindowicon", "qwindowtitle", "reverse", "session", "style", "stylesheet", "widgetcount"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,6 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("what", nargs="?")
     parser.add_argument("--smoke-test", action="store_true")
     ours, for_qt = parser.parse_known_args(arguments)
+    options = (option for option in for_qt if option.startswith("-"))
+    wrong = next((option for option in options if option.lstrip("-").partition("=")[0] not in QT_OPTIONS), None)
+    if wrong is not None:
+        print(  # noqa: T201
+            f"ddpm-studio: there is no option {wrong}; `ddpm-studio --help` lists what there is", file=sys.stderr
+        )
+        return 2
     if ours.what is not None and ours.what not in built_in() and not Path(ours.what).exists():
         print(  # noqa: T201
             f"ddpm-studio: there is no command, recipe, file or folder called {ours.what}; "

@@ -28,11 +28,12 @@ from ddpm_studio.diffusion import Tape
 from ddpm_studio.recipes import Recipe
 from ddpm_studio.recipes.editions import label_of, text_of
 from ddpm_studio.recipes.quantity import apart
-from ddpm_studio.store import RecordError, Run, RunSummary, list_runs
+from ddpm_studio.store import RecordError, Run, RunSummary, computed_with, list_runs
 from ddpm_studio.training.events import (
     Carried,
     ChangeRefused,
     CheckpointDue,
+    CompileBegun,
     Finished,
     ForkForeseen,
     MemoryFull,
@@ -72,7 +73,7 @@ class Reports(QObject):
         self._controller, self._session, self._stage = controller, session, stage
         self._top_bar, self._form, self._banner = top_bar, form, banner
         self._status, self._runs_panel, self._offers = status, runs_panel, offers
-        self._plan, self._steps = "", 0  # of the training on screen
+        self._plan, self._why, self._steps = "", "", 0  # of the training on screen
         self._downloading = False
         self._listing, self._reading_curves = Reading(self), Reading(self)
         self._listing.answered.connect(self._on_listed)
@@ -230,14 +231,19 @@ class Reports(QObject):
                 self.say(event.sentence(say) + ".")
             case Skipped():
                 self._banner.show_notice(event.sentence(say) + ".")
+            case CompileBegun():
+                self.say(self.tr("torch.compile builds code beside the training, which is slower meanwhile"))
             case Quicker():
                 self.say(event.reason + ".")
+                if event.plan:
+                    self._plan = event.plan
+                    self._tell_plan("; ".join(filter(None, [self._why, event.reason])))
             case PreviewsPaid():
                 self._status.previews_took(event.share, self._session.recipe.preview.budget / 100)
             case ThreadsChanged():
                 self._plan = event.plan or self._plan
-                one = self.tr("Other programs use the processor: learning goes on with one thread")
-                self.say(one if event.threads == 1 else self.tr("Trying all threads again"))
+                if event.threads == 1:  # that all are tried again stands in the plan: it may help for a second only
+                    self.say(self.tr("Other programs use the processor: learning goes on with one thread"))
             case TapeFinished() if event.purpose == "sample":
                 self._stage.hold_samples(event.tape)
                 self.say(self._sampled(event))
@@ -274,9 +280,8 @@ class Reports(QObject):
         if not self._session.take_run(opened):
             return
         self._stage.show_channels()
-        started = [e.about for e in opened.events if e.kind == "started"]
-        self._plan = str(started[-1].get("plan", "")) if started else ""
-        self._tell_plan(str(started[-1].get("why", "")) if started else "")
+        self._plan, why = computed_with(opened.events)
+        self._tell_plan(why)
         self._steps = opened.recipe.training.steps
         if opened.dataset is not None:
             self._show_data(DataOpened(opened.recipe.data.source, opened.dataset))
@@ -301,8 +306,9 @@ class Reports(QObject):
         self._form.set_facts(self._facts(parameters=opened.parameters))
 
     def _tell_plan(self, why: str) -> None:
-        """Beside the plan itself, why it was chosen; the engine's own words."""
-        self._top_bar.plan.setToolTip(self.tr("Chosen because {0}").format(why) if why else "")
+        """Beside the plan itself, why it was chosen, and what became of it; the engine's own words."""
+        self._why = why
+        self._top_bar.plan.setToolTip(self.tr("Why: {0}").format(why) if why else "")
 
     def _show_missing(self, missing: DataMissing) -> None:
         self._session.dataset = None

@@ -119,6 +119,8 @@ class TopBar(QWidget):
         self.left.set_text(left)
         self.progress.set_share(share)
         self._show_progress()
+        given_way = (value.text() for value in (self.plan, self.rate) if value.isHidden())
+        self.step.setToolTip("\n".join(filter(None, given_way)))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         # On a small screen the plan gives way, then the rate, and the bar, which says what the step says.

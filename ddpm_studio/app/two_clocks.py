@@ -186,8 +186,8 @@ class TrainingClock(QObject):
 
 
 def _compare(tape: Tape, row: Tape) -> bool:
-    """Whether ``tape``, which may still be growing, shows the same noise in the same way as ``row``."""
-    facts = [(t.kind, t.steps, t.sampler, t.seed, t.weights) for t in (tape, row)]
+    """Whether ``tape``, which may still be growing, shows the same noise as ``row``."""
+    facts = [(t.kind, t.steps, t.seed, t.weights) for t in (tape, row)]
     return facts[0] == facts[1] and tape.count in (0, row.count)
 
 

@@ -55,7 +55,7 @@ class Watch(QObject):
                 window.heartbeat.reset()
                 self._timer.setInterval(250)
         elif self._ran_in is None:
-            if now - self._first >= RUN_IN:
+            if now - self._first >= min(self._seconds, RUN_IN):
                 self._ran_in = (self._step(), now)
         elif now - self._ran_in[1] > self._seconds:
             self.result["steps_per_s"] = (self._step() - self._ran_in[0]) / (now - self._ran_in[1])

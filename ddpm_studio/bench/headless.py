@@ -41,7 +41,7 @@ def main() -> None:
             continue
         if ran_in is None:
             ran_in = (event.step, now)
-        elif event.step > ran_in[0] and now - ran_in[1] >= seconds:
+        elif now - ran_in[1] >= seconds:
             result["steps_per_s"] = (event.step - ran_in[0]) / (now - ran_in[1])
         if seconds == 0 or "steps_per_s" in result:
             control.stop(keep=False)

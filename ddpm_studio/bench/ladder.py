@@ -21,7 +21,7 @@ from ddpm_studio.engine import dataset_of
 from ddpm_studio.recipes import Recipe, find
 from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.compiled import Compiling
-from ddpm_studio.training.compute import DeviceError, pick_device
+from ddpm_studio.training.compute import DeviceError, has_bfloat16, pick_device
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.recorded import told
 from ddpm_studio.training.step import TrainingStep
@@ -69,8 +69,8 @@ PROCESSOR = Course(
     (
         Way("float32", "float32"),
         Way("+ channels_last", "float32", "channels_last"),
-        Way("+ autocast", "bfloat16", "channels_last"),
-        Way("+ crew", "bfloat16", "channels_last", crew=True),
+        Way("+ crew", "float32", "channels_last", crew=True),
+        Way("+ autocast", "bfloat16", "channels_last", crew=True),
         Way("+ torch.compile", "bfloat16", "channels_last", crew=True, compiled=True),
     ),
     (16, 32, 64, 128),
@@ -114,12 +114,16 @@ def ladder(effort: Effort) -> Iterator[Ladder]:
 
 
 def climb(course: Course, effort: Effort) -> Iterator[Ladder]:
-    """All ways with the recipe's batch, then the last that is not compiled with the others; what fails says why."""
+    """All ways with the recipe's batch, then the last that is not compiled with the others; what fails says why.
+
+    Ways that need bfloat16 are left out on a processor without it, which would take minutes for a step.
+    """
     recipe = find(RECIPE).with_settings({"compute.device": effort.device, "preview.budget": 0.0})
     batches, steps = ((8, 16), 6) if effort.quick else (course.batches, course.steps)
     batch = batches[0] if effort.quick else recipe.training.batch
-    best = [way for way in course.ways if not way.compiled][-1]
-    rungs = [(way, batch) for way in course.ways] + [(best, each) for each in batches if each != batch]
+    ways = [way for way in course.ways if way.precision != "bfloat16" or has_bfloat16(pick_device(effort.device))]
+    best = [way for way in ways if not way.compiled][-1]
+    rungs = [(way, batch) for way in ways] + [(best, each) for each in batches if each != batch]
     data, result = dataset_of(recipe), Ladder(recipe.name, steps)
     for number, (way, size) in enumerate(rungs):
         effort.at(number / len(rungs), f"{way.name}, batch {size}")
@@ -143,6 +147,8 @@ def _measure(recipe: Recipe, data: Dataset, way: Way, batch: int, steps: int, ef
     session.plan = replace(session.plan, recorded=way.recorded, crew=session.plan.crew if way.crew else None)
     enter(session)
     why = _built(session) if way.compiled else ""
+    if way.crew and session.plan.crew is None:
+        why = "one thread alone has nobody to share with"
     step, losses = TrainingStep(session), list[float]()
     while len(losses) < steps:
         losses += [taken.loss for taken in step.advance(steps - len(losses))]

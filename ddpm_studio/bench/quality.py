@@ -21,7 +21,7 @@ from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.step import TrainingStep
 
 GOALS = (20.0, 14.0)
-APART = 1.15  # from one look at the pictures to the next, in seconds trained
+APART, BOOK_APART = 1.15, 1.5  # from one look at the pictures to the next, in seconds trained
 BOOK_STEPS = 50  # of DDIM: its own 1,000 would take longer than its training
 
 
@@ -46,9 +46,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Quality:
+    """``sooner``: how many times sooner ours was as good as the book's loop at its best."""
+
     pictures: int
     floor: float
     curves: list[Curve] = field(default_factory=list)
+    sooner: float | None = None
 
 
 def quality(effort: Effort) -> Iterator[Quality]:
@@ -77,7 +80,7 @@ def quality(effort: Effort) -> Iterator[Quality]:
     def measure(seconds: float) -> float:
         return judge.distance(session, settings, 0, partial(effort.at, seconds / whole, "drawing"))[0]
 
-    for curve in _follow(Curve(recipe.name, start), ours, measure, longest, effort, 0.0, whole):
+    for curve in _follow(Curve(recipe.name, start), ours, measure, longest, effort, 0.0, whole, APART):
         yield replace(result, curves=[curve])
         ended = curve
     result = replace(result, curves=[ended])
@@ -109,8 +112,16 @@ def _book(result: Quality, judge: Judge, effort: Effort, before: float, whole: f
 
     as_torch_begins()
     start = result.curves[0].start_seconds
-    for curve in _follow(Curve("the book's loop", start), theirs, measure, effort.book_seconds, effort, before, whole):
-        yield replace(result, curves=[*result.curves, curve])
+    book, longest = Curve("the book's loop", start), effort.book_seconds
+    for curve in _follow(book, theirs, measure, longest, effort, before, whole, BOOK_APART):
+        yield replace(result, curves=[*result.curves, curve], sooner=sooner(result.curves[0], curve))
+
+
+def sooner(ours: Curve, book: Curve) -> float | None:
+    """How many times sooner ours was as good as the book's best, each from its cold start; None if it never was."""
+    best = min(book.looks, key=lambda look: look.distance)
+    as_good = next((look.seconds for look in ours.looks if look.distance <= best.distance), None)
+    return None if as_good is None else (book.start_seconds + best.seconds) / (ours.start_seconds + as_good)
 
 
 def take_weights(session: Session, values: Iterable[Tensor]) -> None:
@@ -129,6 +140,7 @@ def _follow(
     effort: Effort,
     before: float,
     whole: float,
+    apart: float,
 ) -> Iterator[Curve]:
     """Train for ``longest`` seconds, to the last step or until all goals are reached, with a look ever so often."""
     trained, due, step, ended = 0.0, min(3.0, longest / 2), 0, False
@@ -141,7 +153,7 @@ def _follow(
         effort.at((before + trained) / whole, f"{curve.name}, step {step:,}")
         if trained >= due or ended:
             curve = with_look(curve, Look(trained, step, measure(trained)))
-            due = APART * trained
+            due = apart * trained
             yield curve
             ended = ended or all(seconds is not None for seconds in curve.goals.values())
 

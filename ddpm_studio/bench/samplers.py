@@ -23,6 +23,7 @@ from ddpm_studio.training.trainer import train
 
 RECIPE = "fashion-mnist"
 WITHIN = 1.05  # of the distance of 1,000 steps: as good
+NEAR = 1.5  # times that distance: of such samplers the noise is told
 SEEDS = 3  # sets of pictures for each, whose distances differ by what chance makes of them
 STEPS = (4, 5, 6, 8, 10, 12, 15, 20, 25, 35, 50, 100)
 RULES = (
@@ -69,7 +70,9 @@ class Winner:
 
 @dataclass(frozen=True)
 class Samplers:
-    """``noise``: standard deviation of the distance from one set of pictures to another, over all samplers."""
+    """``noise``: standard deviation of the mean distance of as many sets of pictures as each sampler drew, over those
+    samplers that come near the reference: of poor ones it is larger.
+    """
 
     network: str
     trained_steps: int
@@ -122,7 +125,8 @@ def conclude(result: Samplers) -> Samplers:
     """With the noise, and the fewest calls whose distance is within 5 % and the noise of the reference's."""
     if result.reference is None:
         return result
-    noise = pooled([result.reference, *result.few])
+    near = [each for each in result.few if each.distance <= NEAR * result.reference.distance]
+    noise = pooled([result.reference, *near])
     limit = WITHIN * result.reference.distance + noise
     good = [each for each in result.few if each.distance <= limit]
     if not good:
@@ -141,8 +145,8 @@ def conclude(result: Samplers) -> Samplers:
 
 
 def pooled(drawn: Sequence[Drawn]) -> float:
-    """The standard deviation within each sampler's distances, over all of them; 0 if each has but one."""
-    squares = [statistics.variance(each.distances) for each in drawn if len(each.distances) > 1]
+    """The standard deviation of each sampler's mean distance, over all of them; 0 if each has but one."""
+    squares = [statistics.variance(each.distances) / len(each.distances) for each in drawn if len(each.distances) > 1]
     return statistics.mean(squares) ** 0.5 if squares else 0.0
 
 

@@ -166,7 +166,7 @@ def _samplers(found: Samplers) -> Table:
         f"own classifier, its floor {number(found.floor)}."
     ]
     if found.noise is not None:
-        notes.append(f"From one set of pictures to another it differs by {number(found.noise, 2)}.")
+        notes.append(f"By chance it differs by {number(found.noise, 2)}.")
     if found.winner:
         w = found.winner
         notes.append(
@@ -210,4 +210,6 @@ def _quality(found: Quality) -> Table:
             for goal, seconds in curve.goals.items()
         ]
         notes.append(f"{curve.name}, from cold start ({number(curve.start_seconds)} s): {', '.join(reached)}.")
+    if found.sooner is not None:
+        notes.append(f"What the book's loop came to, ours had reached {number(found.sooner)} times sooner.")
     return Table("Time to quality", ("loop", "seconds trained", "step", "distance"), rows, tuple(notes))

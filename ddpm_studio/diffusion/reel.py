@@ -15,13 +15,15 @@ from ddpm_studio.diffusion.tape import Frame, Tape
 
 CAP = 256_000_000  # bytes of frames
 LEAST_ROWS = 8  # that fit under any cap: a row takes at most so large a part of it
-_COMPARED = ("kind", "steps", "sampler", "settings", "seed", "weights")
+_COMPARED = ("kind", "steps", "seed", "weights")  # not the sampler: another one takes the same noise elsewhere
 
 Rows = tuple[Tape, ...]
 
 
 def kind_of_row(about: dict[str, Any], count: int) -> tuple[Hashable, ...]:
-    """What rows must have in common to be compared, from ``Tape.about()`` and ``Tape.count``."""
+    """What rows must have in common to be compared, from ``Tape.about()`` and ``Tape.count``: the same noise, and the
+    same kind of weights. Each says itself with which sampler it was drawn.
+    """
     return count, *(json.dumps(about.get(name), sort_keys=True) for name in _COMPARED)
 
 

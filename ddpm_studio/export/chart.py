@@ -154,6 +154,8 @@ def event_text(event: EventRow, recipe: Recipe) -> str:
         case "rolled_back":
             scale = float(about.get("rate_scale", 1.0))
             return f"back to step {about.get('to', 0):,}, learning rate × {scale:g}: {about.get('reason', '')}"
+        case "computing":
+            return str(about.get("what", ""))
         case "step_skipped":
             return f"step skipped: {about.get('reason', '')}"
         case "threads_changed":

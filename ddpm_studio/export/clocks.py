@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
+from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Frame, Tape, kept_indices
 from ddpm_studio.export.errors import ExportError
 from ddpm_studio.store import Record
@@ -33,7 +35,7 @@ class Clocks:
         rows = record.tape_steps()
         if not rows:
             raise ExportError(f"{record.path.parent.name} has recorded no pictures yet: train it for a while first")
-        # Previews may have changed on the way (of the raw weights, say): those like the last one are comparable.
+        # Previews may have changed on the way (of the raw weights, say): those of the last one's noise are comparable.
         kinds = record.tape_kinds()
         found = {step: tape for tape, step in rows if kinds[tape] == kinds[rows[-1][0]]}  # a step's last one
         self.steps, self._ids = list(found), list(found.values())
@@ -124,14 +126,33 @@ def share_of(tape: Tape, t: int | None, say: Say = silent) -> float | None:
     return place / max(len(tape.frames) - 1, 1)
 
 
-def columns_of(clocks: Clocks, most: int) -> tuple[list[float], list[int]]:
-    """At most ``most`` shares of a process (``frame_at``), and the levels there of the last one.
+class Columns:
+    """At most ``most`` places in a process, with the ``levels`` that the last of ``clocks`` has there."""
 
-    Rows are looked up by share: of Langevin dynamics many frames are of one level, and rows may be narrowed.
-    """
-    frames = clocks.tape(-1).frames
-    places = thinned(range(len(frames)), most)
-    return [place / max(len(frames) - 1, 1) for place in places], [frames[place].t for place in places]
+    def __init__(self, clocks: Clocks, most: int) -> None:
+        last = clocks.tape(-1)
+        places = thinned(range(len(last.frames)), most)
+        self._last = last
+        self.alike = True  # whether all rows so far go through the same levels
+        self._shares = [place / max(len(last.frames) - 1, 1) for place in places]
+        self.levels = [last.frames[place].t for place in places]
+
+    def frames(self, tape: Tape) -> list[Frame]:
+        """The frame of each column in a row.
+
+        By share: rows may be narrowed. By level where the row goes through others, since it was drawn with another
+        sampler or other steps; but not where many frames are of one level, as of Langevin dynamics.
+        """
+        same = tape.grid == self._last.grid
+        self.alike = self.alike and same
+        if same or not (_falls(tape) and _falls(self._last)):
+            return [frame_at(tape, share) for share in self._shares]
+        return [tape.frames[0], *(frame_near(tape, t) for t in self.levels[1:-1]), tape.frames[-1]]
+
+
+def _falls(tape: Tape) -> bool:
+    """Whether each state is of a lower level than the one before."""
+    return all(b.t < a.t for a, b in pairwise(tape.frames))
 
 
 def thinned(values: Sequence[T], most: int) -> list[T]:

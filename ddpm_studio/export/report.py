@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ddpm_studio import __version__
-from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.export.chart import Axes, duration, event_text, loss_marks, svg
-from ddpm_studio.export.clocks import Clocks, columns_of, thinned
+from ddpm_studio.export.clocks import Clocks, Columns, thinned
 from ddpm_studio.export.errors import ExportError, Progress, advance
 from ddpm_studio.export.grid import (
     AXIS,
@@ -42,7 +41,7 @@ from ddpm_studio.files import text
 from ddpm_studio.recipes import SECTION_TITLES, Recipe, Section, dumps, fields_of
 from ddpm_studio.recipes.editions import EDITIONS, badge, difference_texts, label_of, printed_differences, text_of
 from ddpm_studio.recipes.tutorials import tutorial_of
-from ddpm_studio.store import EventRow, Record, Run
+from ddpm_studio.store import EventRow, Record, Run, computed_with
 
 PAGE = Path(__file__).resolve().parent / "page"
 ROWS, COLUMNS = 16, 21  # cells at most; the first and the last stay when there are more
@@ -135,7 +134,8 @@ def cells_of(clocks: Clocks, progress: Progress | None = None, plane: Plane | No
     """
     last = clocks.tape(-1)
     rows = thinned(range(len(clocks)), ROWS)
-    shares, levels = columns_of(clocks, COLUMNS)
+    columns = Columns(clocks, COLUMNS)
+    levels = columns.levels
     drawn = _cell(last.frames[-1].x, plane)
     width, height = drawn.size
     shows: tuple[Show, ...] = ("x", "x0")
@@ -146,8 +146,7 @@ def cells_of(clocks: Clocks, progress: Progress | None = None, plane: Plane | No
     for i, row in enumerate(rows):
         advance(progress, i, len(rows))
         tape = clocks.tape(row)
-        for j, share in enumerate(shares):
-            frame = frame_at(tape, share)
+        for j, frame in enumerate(columns.frames(tape)):
             for show, sprite in sprites.items():
                 cell = _cell(frame.view(show), plane)
                 sprite.paste(cell if cell.size == drawn.size else cell.resize(drawn.size), (j * width, i * height))
@@ -156,6 +155,7 @@ def cells_of(clocks: Clocks, progress: Progress | None = None, plane: Plane | No
     advance(progress, len(rows), len(rows))
     count = min(last.count, most) if points else _kept(last.frames[-1].x)
     what = f"{count:,} points" if points else "A picture" if count == 1 else f"{count} pictures"
+    what += "" if columns.alike else " (those of other samplers or steps at their nearest level)"
     steps = [clocks.steps[row] for row in rows]
     pixels = not points and max(drawn.size) <= CELL_SIDE
     return Cells(steps, levels, drawn.size, what, sprites, pixels, places)
@@ -224,7 +224,7 @@ def _facts(run: Run, record: Record, recipe: Recipe) -> str:
         facts.append(("Differs from print", ", ".join(differs.values())))
     if begun:
         facts.append(("Begun", f"{datetime.fromtimestamp(begun[0].time):%Y-%m-%d %H:%M}"))
-        facts.append(("Computer", "; ".join(filter(None, (begun[-1].about.get("plan"), begun[-1].about.get("why"))))))
+        facts.append(("Computer", "; ".join(filter(None, computed_with(events)))))
     steps = f"{int(last.get('step', 0)):,} of {recipe.training.steps:,}"
     facts.append(("Training steps", steps + (f", in {duration(spent)}" if spent else "")))
     if last:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 from PIL import Image
 
-from ddpm_studio.diffusion.reel import frame_at
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.diffusion.tape_text import facts, level_text
-from ddpm_studio.export.clocks import Clocks, columns_of, frame_near, thinned
+from ddpm_studio.diffusion.tape_text import facts, level_text, sampler_text
+from ddpm_studio.export.clocks import Clocks, Columns, frame_near, thinned
 from ddpm_studio.export.errors import Progress, advance
 from ddpm_studio.export.grid import Plane, Show, grid_image, points_image, reduced
 from ddpm_studio.export.text import draw_text, fitting, text_width
@@ -44,15 +42,18 @@ def learning_strip(
     columns = thinned(range(len(clocks)), COLUMNS)
     rows = _items(clocks.tape(-1), None if chosen else 4)
     taken: list[list[Image.Image]] = [[] for _ in rows]
+    samplers = set[str]()
     for done, column in enumerate(columns):
         advance(progress, done, len(columns))
-        items = frame_near(clocks.tape(column), t).view(show)
+        tape = clocks.tape(column)
+        samplers.add(sampler_text(tape))
+        items = frame_near(tape, t).view(show)
         for row, (part, _) in zip(taken, rows, strict=True):
             row.append(cell(items[part], plane))
     advance(progress, len(columns), len(columns))
     names = [f"step {clocks.steps[column]:,}" for column in columns]
     level = "" if t is None else f" · {level_text(frame_near(clocks.tape(-1), t).t)}"
-    return labelled(names, [name for _, name in rows], taken, f"{_about(clocks.tape(-1), step=False)}{level}")
+    return labelled(names, [name for _, name in rows], taken, f"{_about_all(clocks.tape(-1), samplers)}{level}")
 
 
 def both_strip(
@@ -60,16 +61,18 @@ def both_strip(
 ) -> Image.Image:
     """A row for each training step, x_T to x_0, of the first picture (or the chosen ones, as a small grid)."""
     rows = thinned(range(len(clocks)), ROWS)
-    shares, levels = columns_of(clocks, COLUMNS)
+    columns = Columns(clocks, COLUMNS)
     one = slice(None) if clocks.tape(-1).kind == "points" or clocks.chosen else slice(1)
-    cells = []
+    cells, samplers = [], set[str]()
     for done, row in enumerate(rows):
         advance(progress, done, len(rows))
         tape = clocks.tape(row)
-        cells.append([cell(frame_at(tape, share).view(show)[one], plane) for share in shares])
+        samplers.add(sampler_text(tape))
+        cells.append([cell(frame.view(show)[one], plane) for frame in columns.frames(tape)])
     advance(progress, len(rows), len(rows))
     names = [f"step {clocks.steps[row]:,}" for row in rows]
-    return labelled([level_text(t) for t in levels], names, cells, _about(clocks.tape(-1), step=False))
+    about = _about_all(clocks.tape(-1), samplers) + ("" if columns.alike else " · each at its nearest level")
+    return labelled([level_text(t) for t in columns.levels], names, cells, about)
 
 
 def cell(items: NDArray[Any], plane: Plane | None = None) -> Image.Image:
@@ -120,8 +123,14 @@ def _items(tape: Tape, most: int | None) -> list[tuple[slice, str]]:
     return [(slice(i, i + 1), "") for i in range(tape.count)[:most]]
 
 
-def _about(tape: Tape, *, step: bool = True) -> str:
-    return said_of(tape, facts(tape if step else replace(tape, training_step=None)))
+def _about(tape: Tape) -> str:
+    return said_of(tape, facts(tape))
+
+
+def _about_all(last: Tape, samplers: Collection[str]) -> str:
+    """Of rows of several training steps, drawn with these samplers."""
+    made = sampler_text(last) if len(samplers) == 1 else "several samplers or steps"
+    return said_of(last, [made, *facts(last, on=("checkpoint", "sampler", "steps"))])
 
 
 def said_of(tape: Tape, made: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm_studio.diffusion.tape import Tape
-from ddpm_studio.export.clocks import Clocks, Say, frame_near, picked, share_of, silent
+from ddpm_studio.export.clocks import Clocks, Columns, Say, frame_near, picked, share_of, silent
 from ddpm_studio.export.compared import compared_strip
 from ddpm_studio.export.errors import ExportError, Progress
 from ddpm_studio.export.film import Film, Moments, at_share, diagonal, learning, process, runs_diagonal, runs_learning
@@ -269,7 +269,8 @@ def _write_cells(clocks: Clocks, wanted: Wanted, path: Path, progress: Progress 
     if wanted.of == "learning":
         arrays = (frame_near(tape, wanted.t).view(wanted.show) for tape in tapes)
     else:
-        arrays = (np.stack([frame.view(wanted.show) for frame in tape.frames]) for tape in tapes)
+        columns = Columns(clocks, len(clocks.tape(-1).frames))
+        arrays = (np.stack([frame.view(wanted.show) for frame in columns.frames(tape)]) for tape in tapes)
     write_array(arrays, len(clocks), path, progress)
 
 

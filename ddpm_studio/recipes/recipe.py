@@ -161,7 +161,7 @@ class Recipe(Section):
             return own.model_copy(update=fewer)
         if method == "auto":
             # ε̂ gives x̂_0 with an error divided by α: an early network needs the clipping, which a rule that looks
-            # back cannot bear. With 8 to 12 calls points come out best by iPNDM, pictures by DPM-Solver++.
+            # back cannot bear. With 6 to 12 calls points come out best by iPNDM, pictures by DPM-Solver++.
             by_noise = self.prediction.predicts in ("epsilon", "score") and self.schedule.kind != "geometric"
             if by_noise and self.prediction.clip_x0:
                 method = "ddim"
@@ -169,7 +169,10 @@ class Recipe(Section):
                 method = "ipndm" if self.learns == "points" else "dpmpp-2m"
         kinds: dict[str, type[DDIM | DPMSolver2M | IPNDM | UniPC]]
         kinds = {"ddim": DDIM, "dpmpp-2m": DPMSolver2M, "ipndm": IPNDM, "unipc": UniPC}
-        return kinds[method](steps=min(fixed or calls, self.schedule.steps))
+        steps = min(fixed or calls, self.schedule.steps)
+        if method == "dpmpp-2m" and self.learns == "pictures" and steps <= FEW_STEPS:
+            return DPMSolver2M(steps=steps, spacing="karras")
+        return kinds[method](steps=steps)
 
     def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
         """Settings in which two recipes differ, as ``{"training.batch": (mine, theirs)}``; texts do not count."""
@@ -188,6 +191,8 @@ def kinds_of(section: str) -> dict[str, type[Section]]:
     return {cls.model_fields["kind"].default: cls for cls in members if "kind" in cls.model_fields}
 
 
+FEW_STEPS = 12  # with so few DPM-Solver++ draws pictures by far best on Karras' levels; with more both are as good,
+# and levels even in log SNR show more of the way (tests/benchmarks/learning.md)
 KIND_TITLES = {  # where a kind is not simply called as it is written in TOML
     "flow": "rectified flow",
     "geometric": "exploding σ",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -404,6 +404,17 @@ class Record:
             raise RecordError(f"{self.path} cannot be read: {error}") from None
         except (LookupError, TypeError, ValueError) as error:
             raise RecordError(f"{self.path} is damaged: {error}") from None
+
+
+def computed_with(events: Iterable[EventRow]) -> tuple[str, str]:
+    """The plan of the last start, or what has become of it since, and why; both "" where nothing was computed."""
+    plan = why = ""
+    for event in events:
+        if event.kind == "started":
+            plan, why = str(event.about.get("plan", "")), str(event.about.get("why", ""))
+        elif event.kind == "computing" and event.about.get("plan"):
+            plan, why = str(event.about["plan"]), "; ".join(filter(None, [why, str(event.about.get("what", ""))]))
+    return plan, why
 
 
 def _event(step: int, when: float, kind: str, about: str) -> EventRow:

@@ -99,7 +99,7 @@ class Together:
         self._tapes = [[copy(tape, run.name, tape.training_step) for tape in rows] for run, rows in of]
         steps = sorted({step for own in self._steps for step in own})
         if steps:
-            lead = max((rows for rows in self._tapes if rows), key=lambda rows: rows[0].total)
+            lead = max((rows for rows in self._tapes if rows), key=lambda rows: max(tape.total for tape in rows))
             i = next(i for i, rows in enumerate(self._tapes) if rows is lead)
             nearest = ((lead[_nearest(self._steps[i], step)], step) for step in steps)
             self._rows = tuple(copy(tape, tape.label, step) for tape, step in nearest)

@@ -69,13 +69,19 @@ class News(NamedTuple):
 
 
 class Compiling:
-    """Builds code for a session's network if its recipe wishes so; the session takes it when ``news`` is asked for."""
+    """Builds code for a session's network if its recipe wishes so; the session takes it when ``news`` is asked for.
+
+    Attributes:
+        begun: whether anything is built, as far as that is known at once.
+    """
 
     def __init__(self, session: Session, control: Control) -> None:
         self._session, self._control, self._wanted = session, control, True
         self._ready: SimpleQueue[tuple[News, Compiled | None]] = SimpleQueue()
+        self.begun = False
         if session.recipe.compute.compile != "off":
             copy = _Copy(session)  # here: the thread must not read weights that move
+            self.begun = copy.even and not compiler_verdict(session.plan.device)
             # No daemon: Python may not end under a compiler's threads. Nothing can interrupt one, so it is waited for.
             Thread(target=self._build, args=(copy,), name="compile").start()
 
@@ -107,7 +113,7 @@ class _Copy:
         self._plan, self._wish = session.plan, session.recipe.compute.compile
         crew, batch = session.plan.crew, session.recipe.training.batch
         self._size = batch // crew.size if crew else batch
-        self._even = crew is None or batch % crew.size == 0
+        self.even = crew is None or batch % crew.size == 0
         self._threads = 1 if crew else session.plan.threads
         network = deepcopy(session.network).train()
         fill_zeros(network)
@@ -121,7 +127,7 @@ class _Copy:
 
     def build(self, wanted: Callable[[], bool]) -> tuple[News, Compiled | None]:
         """Compile, compare, and say what came of it."""
-        if not self._even:
+        if not self.even:
             return News("torch.compile needs a batch that the threads can share evenly", False), None
         if why := compiler_missing(self._plan.device):
             return News(f"torch.compile cannot be used here: {why}", False), None

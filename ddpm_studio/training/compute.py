@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ddpm_studio.training.compiled import Compiled
 
 BUDGET = 0.8  # seconds of measuring before a first training; a large network is measured with fewer items
+POINTS = "bfloat16 would round where points are"
 FEW = 2  # items; batch norm has nothing to go by with one
 _REPLAYS = 3  # of a recorded step that are timed together
 _LAYOUTS = {"channels_last": True, "contiguous": False}
@@ -73,6 +74,8 @@ class ComputePlan:
             parts[0] = torch.cuda.get_device_name(self.device)
         else:
             parts.append(f"{self.threads} thread{'s' if self.threads != 1 else ''}")
+        if self.compiled is not None:
+            parts.append("compiled")
         return ", ".join(parts)
 
     def place(self, network: nn.Module) -> nn.Module:
@@ -201,7 +204,7 @@ def choose_plan(
     threads = _threads(recipe, shape)
     crew = Crew(threads) if pictures and threads > 1 and device.type == "cpu" and _items_are_alone(network) else None
     prepare_thread(threads if crew is None else 1)
-    plan = ComputePlan(device, "float32", False, threads, "points are too small to gain from bfloat16", crew=crew)
+    plan = ComputePlan(device, "float32", False, threads, POINTS, crew=crew)
     if not pictures:
         return plan
     known = Remembered(recipe, shape, device)
@@ -226,8 +229,10 @@ def remembered_plan(recipe: Recipe, shape: Sequence[int]) -> ComputePlan | None:
         DeviceError: see ``pick_device``.
     """
     device = pick_device(recipe.compute.device)
-    choice = Remembered(recipe, shape, device).read() if len(shape) == 3 else None
-    plan = ComputePlan(device, "float32", False, _threads(recipe, shape))
+    plan = ComputePlan(device, "float32", False, _threads(recipe, shape), POINTS)
+    if len(shape) != 3:
+        return plan
+    choice = Remembered(recipe, shape, device).read()
     return None if choice is None else _chosen(plan, choice, recipe, None)
 
 
@@ -506,10 +511,7 @@ class _Benchmark:
         """The seconds of ``count`` items, if it pays beside ``best`` and agrees with their ``gradient``; and why."""
         name, before = _name(way), best.single_item_seconds
         than = "" if best.precision == "float32" else f" than {_name(best)}"
-        if way.device.type == "cpu" and not (
-            torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-            and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        ):
+        if not has_bfloat16(way.device):
             return None, "this CPU has no bfloat16 instructions"
         # A CPU without fast ones can be 50 times slower in bfloat16: find out on few items.
         if count > FEW:
@@ -544,6 +546,14 @@ class _Benchmark:
         return max(few, min(most, int(BUDGET / 4 / each)))
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a processor has instructions for it; cards do."""
+    return device.type != "cpu" or bool(
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
 class ThreadGovernor:
     """Falls back to one thread while other programs need the processor.
 
@@ -555,14 +565,16 @@ class ThreadGovernor:
     """
 
     LOOK = 1.0  # seconds of steps that are judged together
-    RETRY = 20.0  # seconds with one thread before all are tried again
+    RETRY = 20.0  # seconds with one thread before all are tried again; twice as long each time that this did not help
+    LONGEST = 320.0  # seconds at most
 
     def __init__(self, plan: ComputePlan) -> None:
         self._plan = plan
         self.threads = plan.threads
         self._recent: list[float] = []  # seconds per item
         self._looked = 0.0  # seconds in which these were collected
-        self._alone = 0.0
+        self._alone = self._together = 0.0  # seconds with one thread, and of good looks with all of them since
+        self._retry = self.RETRY
 
     def observe(self, seconds: float, items: int) -> int | None:
         """A step of ``items`` took this long; returns the new number of threads if it has just changed."""
@@ -570,18 +582,27 @@ class ThreadGovernor:
             return None
         if self.threads == 1:
             self._alone += seconds
-            return self._change(self._plan.threads) if self._alone > self.RETRY else None
+            return self._change(self._plan.threads) if self._alone > self._retry else None
         self._recent.append(seconds / items)
         self._looked += seconds
         if self._looked < self.LOOK or len(self._recent) < 5:
             return None
         typical = sorted(self._recent)[len(self._recent) // 2]
         self._recent.clear()
-        self._looked = 0.0
-        return self._change(1) if typical > 1.5 * self._plan.single_item_seconds else None
+        looked, self._looked = self._looked, 0.0
+        if typical <= 1.5 * self._plan.single_item_seconds:
+            self._together += looked
+            return None
+        tried = self._alone > 0 and self._together < self.RETRY
+        self._retry = min(2 * self._retry, self.LONGEST) if tried else self.RETRY
+        return self._change(1)
 
     def _change(self, threads: int) -> int:
         self._plan.set_threads(threads)
-        self.threads, self._alone, self._looked = threads, 0.0, 0.0
+        self.threads, self._looked = threads, 0.0
+        if threads == 1:
+            self._alone = 0.0
+        else:
+            self._together = 0.0
         self._recent.clear()
         return threads

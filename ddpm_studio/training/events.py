@@ -257,12 +257,23 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class CompileBegun:
+    """torch.compile builds code beside the training, which is slower meanwhile; a ``Quicker`` tells what came of it."""
+
+    step: int
+
+
+@dataclass(frozen=True)
 class Quicker:
-    """How steps are computed has changed, or could not be: ``reason`` says what, in one sentence without a stop."""
+    """How steps are computed has changed, or could not be: ``reason`` says what, in one sentence without a stop.
+
+    ``plan``: how they are computed now (``ComputePlan.describe``), "" where that has not changed.
+    """
 
     step: int
     reason: str
     good: bool
+    plan: str = ""
 
 
 @dataclass(frozen=True)
@@ -328,6 +339,7 @@ Event = (
     | ThreadsChanged
     | MemoryFull
     | Skipped
+    | CompileBegun
     | Quicker
     | PreviewsPaid
     | CheckpointDue

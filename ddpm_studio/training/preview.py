@@ -1,4 +1,4 @@
-"""How many network calls a preview takes: as many as its budget has room for, chosen once, so that rows compare."""
+"""How many network calls a preview takes: as many as its budget has room for, chosen once for all rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def calls_that_fit(share: float, seconds: float) -> int:
 def preview_sampler(session: Session, weights: str) -> Sampler:
     """The sampler section of the session's previews; where the recipe leaves the steps open, a measured choice.
 
-    The choice stays with the session and its saved states: rows of other samplers or steps do not compare.
+    The choice stays with the session and its saved states: rows of other steps go through other levels.
     """
     recipe = session.recipe
     if recipe.preview.steps is None and session.preview_calls == 0:

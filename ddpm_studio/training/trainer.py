@@ -32,6 +32,7 @@ from ddpm_studio.training.events import (
     ChangeRefused,
     CheckpointDue,
     ComparisonRefused,
+    CompileBegun,
     Event,
     Finished,
     ForkForeseen,
@@ -121,6 +122,8 @@ def train(
     saved_at = good_at = begun
     trained, rate, governor, step = 0.0, _Rate(), ThreadGovernor(session.plan), TrainingStep(session)
     compiling = Compiling(session, control)
+    if compiling.begun:
+        yield CompileBegun(session.step)
     if session.step < last_step:
         yield from watch.look(trained)
 
@@ -146,7 +149,7 @@ def train(
         for done in taken:
             threads = governor.observe(each, done.items)
             if threads is not None:
-                yield ThreadsChanged(done.step, threads, replace(session.plan, threads=threads).describe())
+                yield ThreadsChanged(done.step, threads, _plan_now(session, threads))
             speed = rate.update(done.items, each)
             if done.finite:
                 bad = 0
@@ -157,7 +160,7 @@ def train(
                 yield StepSkipped(done.step, f"the {what} was not finite", bad, skipped)
         yield from session.news()
         if (news := compiling.news()) is not None:
-            yield Quicker(session.step, *news)
+            yield Quicker(session.step, *news, _plan_now(session, governor.threads) if news.good else "")
         if bad >= BAD_IN_A_ROW:
             roll_backs, bad = roll_backs + 1, 0
             if roll_backs > ROLL_BACKS:
@@ -192,6 +195,13 @@ def train(
     if control.keep:
         yield CheckpointDue(session.step, "stopped" if stopped else "finished")
     yield Finished(session.step, session.images_seen, stopped, clock() - begun)
+
+
+def _plan_now(session: Session, threads: int) -> str:
+    """How steps are computed with so many threads; what was built is for all of them."""
+    plan = session.plan
+    fits = threads == plan.threads
+    return replace(plan, threads=threads, compiled=plan.compiled if fits else None).describe()
 
 
 def _stopped(control: Control) -> bool:

@@ -123,6 +123,10 @@ def test_start_watch_scrub_pause_sample_stop_reopen_resume(qtbot, window, opened
     qtbot.waitUntil(lambda: window.plots.loss.grab().toImage() != empty)
     player = window.view.player
     qtbot.waitUntil(lambda: window.top_bar.step.text().startswith("Step "))
+    shown = window.top_bar.width()
+    window.top_bar.resize(1000, window.top_bar.height())
+    qtbot.waitUntil(lambda: "CPU, fp32, 1 thread\n" in window.top_bar.step.toolTip())
+    window.top_bar.resize(shown, window.top_bar.height())
     qtbot.waitUntil(lambda: player.tape is not None and player.tape.complete and player.tape.training_step is not None)
     qtbot.waitUntil(lambda: player.count == player.total)  # the player has noticed it, too
     assert player.tape.kind == "points"

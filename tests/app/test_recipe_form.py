@@ -560,3 +560,14 @@ def test_a_long_choice_leaves_its_label_whole_and_can_be_read(qtbot, form, monke
     assert "<b>Photographs of the old harbour &amp; its ships</b>" in tips[0]
     assert "data.source" in tips[0], "what the field is for is told, too"
     assert "<b>" not in tips[1], "what is whole is not said again"
+
+
+def test_room_that_a_choice_does_not_need_is_for_its_label(qtbot, form):
+    form.set_recipe(BASE, BASE)
+    form.resize(254, 700)
+    qtbot.wait(1)
+    method = row(form, "preview.method")
+    assert method.label.width() >= method.label.fontMetrics().horizontalAdvance("Preview sampler")
+    narrow = method.editor.sizeHint().width()
+    method.editor.set_value("dpmpp-2m")
+    assert method.editor.sizeHint().width() > narrow

@@ -178,6 +178,20 @@ def test_no_display_names_the_twin(monkeypatch, capsys):
     assert said.out == ""
 
 
+def test_help_is_given_wherever_it_is_asked_for(capsys, monkeypatch):
+    from ddpm_studio.__main__ import main as program
+
+    for option in ("--help", "--version"):
+        monkeypatch.setattr(sys, "argv", ["ddpm-studio", "moons", option])
+        assert program() == 0
+    assert "bench" in capsys.readouterr().out
+
+
+def test_an_option_that_nobody_knows(capsys):
+    assert main(["--verion"]) == 2
+    assert "there is no option --verion" in capsys.readouterr().err
+
+
 def test_a_path_that_is_not_there(tmp_path, capsys):
     began = time.monotonic()
     assert main([str(tmp_path / "nowhere")]) == 1

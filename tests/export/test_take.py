@@ -23,7 +23,7 @@ from recorded_run import COUNT, LEVELS, SIDE, STEPS, make_run, tape
 from ddpm_studio.data.points_file import read_points
 from ddpm_studio.export.chart import PALETTE, SIZE, WIDTH, Text, event_text, loss_marks, round_steps
 from ddpm_studio.export.chart import Path as Line
-from ddpm_studio.export.clocks import thinned
+from ddpm_studio.export.clocks import Clocks, Columns, thinned
 from ddpm_studio.export.errors import Cancelled, ExportError
 from ddpm_studio.export.film import HOLD, SECONDS, caption
 from ddpm_studio.export.grid import captioned
@@ -128,6 +128,63 @@ def test_arrays(run: Run, tmp_path: Path) -> None:
     assert whole.shape == (len(STEPS), len(LEVELS), COUNT, SIDE, SIDE, 1)
     assert whole.dtype == np.uint8
     np.testing.assert_array_equal(whole[1, 3], tape(5).frames[3].x)
+
+
+def test_rows_of_another_sampler_stand_at_their_levels_beside_the_others(tmp_path: Path) -> None:
+    """A sampler was changed while the run learnt: all rows are still of one noise."""
+    run = make_run(tmp_path / "run", steps=(1,))
+    other = replace(tape(9, levels=(1000, 400, 0)), sampler="ipndm", grid=[1000, 400, 0])
+    with run.record(write=True) as record:
+        record.add_tape(other, "preview")
+        clocks = Clocks(record)
+        assert clocks.steps == [1, 9]
+        columns = Columns(clocks, 7)
+        assert columns.levels == [1000, 400, 0]
+        assert [frame.t for frame in columns.frames(clocks.tape(1))] == [1000, 400, 0]
+        assert columns.alike
+        assert [frame.t for frame in columns.frames(clocks.tape(0))] == [1000, 500, 0]
+        assert not columns.alike
+    export_run(run, Wanted("npy", "both"), tmp_path / "a.npy")
+    array = np.load(tmp_path / "a.npy")
+    np.testing.assert_array_equal(array[0], [tape(1).frames[i].x for i in (0, 2, 6)])
+    np.testing.assert_array_equal(array[1], [frame.x for frame in other.frames])
+    export_run(run, Wanted("html"), tmp_path / "a.html")
+    assert "at their nearest level" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_rows_that_stay_at_a_level_are_looked_up_by_their_share(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=(1,))
+    with run.record(write=True) as record:
+        record.add_tape(replace(tape(9, levels=(300,) * 4), sampler="langevin-plain", grid=[300] * 4), "preview")
+        columns, clocks = Columns(Clocks(record), 4), Clocks(record)
+        assert [frame.index for frame in columns.frames(clocks.tape(0))] == [0, 2, 4, 6]
+        assert [frame.index for frame in columns.frames(clocks.tape(1))] == [0, 1, 2, 3]
+
+
+def test_a_strip_tells_when_its_rows_were_drawn_in_several_ways(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from ddpm_studio.export import strip
+
+    run, titles, real = make_run(tmp_path / "run", steps=(1, 5)), list[str](), strip.labelled
+
+    def labelled(columns: Any, rows: Any, cells: Any, title: str) -> Image.Image:
+        titles.append(title)
+        return real(columns, rows, cells, title)
+
+    monkeypatch.setattr(strip, "labelled", labelled)
+    for of in ("learning", "both"):
+        export_run(run, Wanted("strip", of), tmp_path / f"{of}.png")
+    with run.record(write=True) as record:
+        record.add_tape(replace(tape(9, levels=(1000, 400, 0)), sampler="ipndm", grid=[1000, 400, 0]), "preview")
+    for of in ("learning", "both"):
+        export_run(run, Wanted("strip", of), tmp_path / f"{of}.png")
+    assert titles == [
+        "A title · DDIM, 6 steps · seed 3",
+        "A title · DDIM, 6 steps · seed 3",
+        "A title · several samplers or steps · seed 3",
+        "A title · several samplers or steps · seed 3 · each at its nearest level",
+    ]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
@@ -447,11 +504,12 @@ def test_every_event_can_be_told(run: Run) -> None:
         "threads_changed": {"threads": 1},
         "carried": {"weights": 3, "of": 4, "moments": 2, "averaged": 3, "data_order": True},
         "something_new": {"x": 1},
+        "computing": {"what": "compiled in 9 s: 1.20× as fast", "used": True, "plan": "CPU, compiled"},
     }
     words = [event_text(EventRow(1, 0.0, kind, about), run.recipe()) for kind, about in told.items()]
     assert words[0] == "back to step 4, learning rate × 0.5: bad"
     assert "the data go on where they were" in words[3]
-    assert words[4] == "something new"
+    assert words[4:] == ["something new", "compiled in 9 s: 1.20× as fast"]
 
 
 def test_a_fork_tells_where_it_comes_from(tmp_path: Path) -> None:

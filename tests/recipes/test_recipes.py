@@ -527,11 +527,15 @@ def test_neither_torch_nor_qt_is_imported(code: str) -> None:
 def test_a_preview_is_short_by_itself() -> None:
     usual = built_in()["fashion-mnist"]
     assert usual.preview.budget == 2
-    assert usual.preview_sampler(8) == DPMSolver2M(steps=8)
+    assert usual.preview_sampler(8) == DPMSolver2M(steps=8, spacing="karras")
+    assert usual.preview_sampler(20) == DPMSolver2M(steps=20, spacing="log-snr")
     assert built_in()["moons"].preview_sampler(8) == IPNDM(steps=8), "points"
     by_noise = usual.with_settings({"schedule.kind": "linear", "prediction.predicts": "epsilon"})
     assert by_noise.preview_sampler(8) == DDIM(steps=8), "its x̂_0 is clipped, and a rule that looks back is not"
-    assert by_noise.with_settings({"prediction.clip_x0": False}).preview_sampler(8) == DPMSolver2M(steps=8)
+    assert by_noise.with_settings({"prediction.clip_x0": False}).preview_sampler(8) == DPMSolver2M(
+        steps=8, spacing="karras"
+    )
+    assert built_in()["moons"].with_settings({"preview.method": "dpmpp-2m"}).preview_sampler(8) == DPMSolver2M(steps=8)
     assert by_noise.with_settings({"preview.method": "unipc"}).preview_sampler(8) == UniPC(steps=8)
 
 

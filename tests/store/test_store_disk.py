@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ddpm_studio.cli import main
 from ddpm_studio.diffusion.tape import Frame, Tape
 from ddpm_studio.recipes import find
-from ddpm_studio.store import ProbeRow, Record, Run
+from ddpm_studio.store import EventRow, ProbeRow, Record, Run, computed_with
 from ddpm_studio.store.record import SIGHTS_CAP
 from ddpm_studio.training.events import ProbeItems, ProbeSight
 
@@ -37,10 +37,13 @@ def a_tape(step: int, count: int = 2, side: int = 4, frames: int = 3) -> Tape:
     return Tape("pictures", frames - 1, frames, "a title", step, "ema", "ddim", 7, kept)
 
 
-def test_previews_of_other_settings_or_another_count_are_of_another_kind(tmp_path: Path) -> None:
+def test_previews_of_other_weights_or_another_count_are_of_another_kind_those_of_another_sampler_are_not(
+    tmp_path: Path,
+) -> None:
     with Record(tmp_path / "record.sqlite", write=True) as record:
-        for tape in (a_tape(1, count=2), a_tape(1, count=4), replace(a_tape(1, count=2), settings={"eta": 1.0})):
+        for tape in (a_tape(1, count=2), a_tape(1, count=4), replace(a_tape(1, count=2), weights="raw")):
             record.add_tape(tape, "preview")
+        record.add_tape(replace(a_tape(1, count=2), sampler="heun", settings={"eta": 1.0}), "preview")
         for step in (2, 3):
             record.add_tape(a_tape(step, count=2), "preview")
         kinds = record.tape_kinds()
@@ -192,3 +195,14 @@ def test_killed_while_it_writes(tmp_path: Path) -> None:
             assert len(steps) >= start
             for number, step in record.tape_steps():
                 np.testing.assert_array_equal(record.tape(number).frames[-1].x, a_tape(step, 16, 28).frames[-1].x)
+
+
+def test_how_a_run_computes_is_what_its_last_start_came_to() -> None:
+    def event(kind: str, **about: str) -> EventRow:
+        return EventRow(0, 0.0, kind, about)
+
+    first = event("started", plan="CPU, fp32", why="as asked"), event("computing", plan="", what="it cannot be built")
+    again = event("started", plan="CPU, bf16", why="1.4×"), event("computing", plan="CPU, bf16, compiled", what="1.2×")
+    assert computed_with([]) == ("", "")
+    assert computed_with(first) == ("CPU, fp32", "as asked")
+    assert computed_with([*first, *again]) == ("CPU, bf16, compiled", "1.4×; 1.2×")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ from ddpm_studio.recipes import Recipe
 from ddpm_studio.training import compiled
 from ddpm_studio.training.build import Session, build
 from ddpm_studio.training.control import Control
-from ddpm_studio.training.events import Quicker, StepDone
-from ddpm_studio.training.trainer import train
+from ddpm_studio.training.events import CompileBegun, Quicker, StepDone
+from ddpm_studio.training.trainer import _plan_now, train
 
 RecipeOf = Callable[..., Recipe]
 CPU = torch.device("cpu")
@@ -75,6 +76,8 @@ def test_built_code_takes_over_and_learns_the_same(
     session = build(recipe, dataset_of(recipe))
     done, (told,) = steps_of(session, builder)
     assert told.good
+    assert told.plan == session.plan.describe()
+    assert told.plan.endswith(", compiled")
     assert told.reason.startswith("compiled in ")
     members = {name for size, name in builder.calls if name != "compile"}
     assert len(members) == threads, "each member of a crew calls it"
@@ -105,8 +108,31 @@ def test_what_does_not_work_agree_or_pay_is_left_out_and_told_once(
     assert why in told.reason
     assert "\n" not in told.reason
     assert not told.good
+    assert told.plan == ""
     assert session.plan.compiled is None
     assert {name for _, name in builder.calls} <= {"compile"}
+
+
+def test_that_it_builds_is_told_unless_it_is_known_that_nothing_can_be_built(
+    recipe_of: RecipeOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = Builder(monkeypatch)
+    builder.go.set()
+    begun: dict[str, bool] = {}
+    for verdict in ("", "no compiler"):
+        monkeypatch.setattr(compiled, "compiler_verdict", lambda device, verdict=verdict: verdict)
+        recipe = recipe_of("pictures", compute__compile="on")
+        events = list(train(build(recipe, dataset_of(recipe)), Control(), until=1))
+        begun[verdict] = CompileBegun(0) in events
+    assert begun == {"": True, "no compiler": False}
+
+
+def test_with_fewer_threads_nothing_is_told_to_be_compiled(recipe_of: RecipeOf) -> None:
+    recipe = recipe_of("pictures", compute__threads=2)
+    session = build(recipe, dataset_of(recipe))
+    session.plan = replace(session.plan, compiled=compiled.Compiled(lambda *_: torch.zeros(()), 3, 1))
+    assert _plan_now(session, 2).endswith("2 threads, compiled")
+    assert _plan_now(session, 1).endswith("1 thread")
 
 
 def test_other_sizes_and_the_average_run_as_they_are() -> None:

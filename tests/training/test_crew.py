@@ -17,7 +17,7 @@ from ddpm_studio.recipes import Recipe
 from ddpm_studio.store import Run
 from ddpm_studio.training import compute
 from ddpm_studio.training.build import Session, build
-from ddpm_studio.training.compute import choose_plan
+from ddpm_studio.training.compute import choose_plan, remembered_plan
 from ddpm_studio.training.control import Control
 from ddpm_studio.training.crew import Crew
 from ddpm_studio.training.step import TrainingStep
@@ -161,5 +161,8 @@ def test_a_run_that_goes_on_is_not_measured_again(
 
 
 def test_points_are_not_measured(recipe_of: RecipeOf, measured: list[str]) -> None:
-    assert "too small" in choose_plan(recipe_of(), torch.nn.Linear(2, 2), (2,)).reason
+    recipe = recipe_of()
+    plan = choose_plan(recipe, torch.nn.Linear(2, 2), (2,))
+    assert "would round" in plan.reason
+    assert remembered_plan(recipe, (2,)) == plan
     assert measured == []

@@ -674,6 +674,17 @@ def test_the_governor_leaves_a_busy_processor_to_others(monkeypatch: pytest.Monk
     alone = [governor.observe(0.1, 1) for _ in range(220)]
     assert alone.index(4) * 0.1 == pytest.approx(20, abs=2)
     assert asked == [1, 4]
+    for waits in (40, 80, 160, 320, 320):  # all threads do not help: they are tried less and less often
+        assert 1 in iter(lambda: governor.observe(0.4, 1), 4)
+        alone = len(list(iter(lambda: governor.observe(0.1, 1), 4)))
+        assert alone * 0.1 == pytest.approx(waits, abs=2)
+    assert [governor.observe(0.05, 1) for _ in range(500)] == [None] * 500
+    assert 1 in iter(lambda: governor.observe(0.4, 1), 4)
+    assert [governor.observe(0.1, 1) for _ in range(220)].index(4) * 0.1 == pytest.approx(20, abs=2), "it had helped"
+    slow = ThreadGovernor(replace(plan, single_item_seconds=1.0))  # five steps take longer than the first wait
+    for waits in (20, 40, 80):
+        assert 1 in iter(lambda: slow.observe(6.0, 1), 4)
+        assert len(list(iter(lambda: slow.observe(1.0, 1), 4))) == pytest.approx(waits, abs=1)
     fixed = ThreadGovernor(replace(plan, single_item_seconds=math.inf))
     assert [fixed.observe(9.0, 1) for _ in range(50)] == [None] * 50
 
@@ -704,7 +715,9 @@ def test_what_was_measured_is_known_afterwards(
     known = compute.remembered_plan(recipe, (3, 8, 12))
     assert known is not None
     assert (known.describe(), known.reason) == (plan.describe(), plan.reason)
-    assert compute.remembered_plan(recipe_of(), (2,)) is None
+    points = compute.remembered_plan(recipe_of(), (2,))
+    assert points is not None, "there is nothing to measure"
+    assert points.describe() == session_of(recipe_of()).plan.describe()
 
 
 def test_a_stall_does_not_choose_another_precision(monkeypatch: pytest.MonkeyPatch) -> None:
