@@ -80,5 +80,7 @@ class Compute(Section):
         ),
     ] = "off"
     threads: Annotated[
-        int | None, Rule(ge=1, le=256), Setting("Threads", "CPU threads for training; empty: all cores.")
+        int | None,
+        Rule(ge=1, le=256),
+        Setting("Threads", "CPU threads for training; empty: all cores, or one while other programs need them."),
     ] = None
