@@ -295,7 +295,8 @@ def test_a_start_that_fails_loses_nothing(qtbot, window):
     window.start(small(40))
     qtbot.waitUntil(lambda: message(window) == "Done: 40 steps.")
     wait_idle(qtbot, window)
-    qtbot.waitUntil(lambda: window.view.player.tape is not None)
+    last = window.controller.channels.reel
+    qtbot.waitUntil(lambda: window.view.player.tape is last.rows[-1] and last.steps[-1] == 40)
     run, tape, caption = window.run, window.view.player.tape, window.view.caption.text()
     window._on_changes_wanted({"data.source": "/nowhere"})
     wait_idle(qtbot, window)

@@ -382,8 +382,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 def test_info_says_plainly_that_nothing_was_measured_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["info", "moons"]) == 0
+    assert main(["info", "fashion-mnist"]) == 0
     assert "computes: not known yet: where there is a choice, the first start measures" in capsys.readouterr().out
+    assert main(["info", "moons"]) == 0
+    assert "; why: bfloat16 would round" in capsys.readouterr().out, "there is no choice"
 
 
 def test_the_help_of_sample_names_every_ending(capsys: pytest.CaptureFixture[str]) -> None:
