@@ -161,7 +161,7 @@ class Recipe(Section):
             return own.model_copy(update=fewer)
         if method == "auto":
             # ε̂ gives x̂_0 with an error divided by α: an early network needs the clipping, which a rule that looks
-            # back cannot bear. With 6 to 12 calls points come out best by iPNDM, pictures by DPM-Solver++.
+            # back cannot bear. With 8 to 12 calls points come out best by iPNDM, pictures by DPM-Solver++.
             by_noise = self.prediction.predicts in ("epsilon", "score") and self.schedule.kind != "geometric"
             if by_noise and self.prediction.clip_x0:
                 method = "ddim"
